@@ -1,0 +1,281 @@
+"""A profile (TOML) becomes frozen dataclasses; a run becomes one folder.
+
+Everything an experiment depends on stands in its profile, each key with the paper's section
+beside it. `open_run` is the first call of every notebook: it resolves the profile and the
+overrides, records versions, device, seed and commit, and hands out paths in the run folder.
+"""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hsutils.environment import describe_environment
+from hsutils.errors import InputError
+from hsutils.files import read_json, write_json, write_text
+
+PROJECT = Path(__file__).resolve().parents[1]
+PROFILES = Path(__file__).resolve().parent / "profiles"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the recordings come from."""
+
+    source: str = "challenge"
+    folder: str = ""
+    recordings: int = 0
+    seconds_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How recordings are divided (paper section 3)."""
+
+    method: str = "published"
+    lists: str = ""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """From waveform to log-mel spectrogram (paper section 3; details from the lab's code)."""
+
+    clip_seconds: float = 57.0
+    sample_rate: int = 22_050
+    n_fft: int = 512
+    hop: int = 448
+    bins: int = 175
+    mels: int = 50
+    floor: float = 1e-11
+    offset: float = 0.0035824
+    scale: float = 0.0735521
+
+    @property
+    def frames(self) -> int:
+        """Frames in one spectrogram: whole windows only, no centering."""
+        samples = round(self.clip_seconds * self.sample_rate)
+        return (samples - (self.n_fft - self.hop)) // self.hop
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one spectrogram: (1, mels, frames)."""
+        return (1, self.mels, self.frames)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """SpecAugment without time warp (paper section 3; Park et al. 2019)."""
+
+    frequency_masks: int = 2
+    time_masks: int = 5
+    masked_share: float = 0.5
+    both_views: bool = False
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training procedure; the paper's four differ only in these values."""
+
+    epochs: int = 15
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    batch_size: int = 16
+    temperature: float = 0.07
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how the arithmetic runs; handed to Lightning Fabric."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    threads: int = 0
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One resolved profile."""
+
+    name: str = "unnamed"
+    seed: int = 0
+    data: Data = field(default_factory=Data)
+    splits: Splits = field(default_factory=Splits)
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    augment: Augment = field(default_factory=Augment)
+    pretrain: Training = field(default_factory=Training)
+    finetune: Training = field(default_factory=Training)
+    student: Training = field(default_factory=Training)
+    baseline: Training = field(default_factory=Training)
+    compute: Compute = field(default_factory=Compute)
+
+    def to_toml(self) -> str:
+        """The experiment as TOML, loadable again as a profile."""
+        values = dataclasses.asdict(self)
+        plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+        tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+        blocks = [_toml_lines(plain)]
+        blocks += [f"[{name}]\n{_toml_lines(table)}" for name, table in tables.items()]
+        return "\n\n".join(blocks) + "\n"
+
+
+CHOICES = {
+    "data.source": ("challenge", "synthetic"),
+    "splits.method": ("published", "generated"),
+    "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
+}
+POSITIVE = {
+    *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
+    *(f"front_end.{name}" for name in ("bins", "floor", "scale")),
+    *(
+        f"{stage}.{name}"
+        for stage in ("pretrain", "finetune", "student", "baseline")
+        for name in ("epochs", "learning_rate", "batch_size", "temperature")
+    ),
+}
+
+
+def load_experiment(
+    profile: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()
+) -> Experiment:
+    """The experiment of a profile, with overrides such as `pretrain.epochs=1` applied.
+
+    Args:
+        profile: name of a file in `hsutils/profiles` (demo, paper, ...) or path of a TOML file.
+        overrides: `key=value` texts (value in TOML syntax; bare words are text) or a mapping.
+
+    Raises:
+        InputError: naming every unknown, mistyped or out-of-range field at once.
+    """
+    values = _read_profile(profile)
+    for key, value in _parse_overrides(overrides).items():
+        *table, name = key.split(".")
+        target = values
+        for part in table:
+            target = target.setdefault(part, {})
+        target[name] = value
+    problems: list[str] = []
+    experiment = _build(Experiment, values, "", problems)
+    if problems:
+        raise InputError([f"profile {profile}: {problem}" for problem in problems])
+    return experiment
+
+
+def _read_profile(profile: str | Path) -> dict[str, Any]:
+    path = Path(profile)
+    if path.suffix != ".toml":
+        path = PROFILES / f"{profile}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.toml")))
+        raise InputError(f"no profile {profile}: use one of {known}, or the path of a .toml file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML ({error}): mend that line") from error
+
+
+def _parse_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    parsed = {}
+    for text in overrides.split() if isinstance(overrides, str) else overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"override '{text}' is not key=value; write e.g. pretrain.epochs=1")
+        try:
+            parsed[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[key.strip()] = value
+    return parsed
+
+
+def _build(cls: type, values: Any, prefix: str, problems: list[str]) -> Any:
+    if not isinstance(values, Mapping):
+        problems.append(f"'{prefix.rstrip('.')}' must be a table, not {values!r}")
+        return cls()
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    arguments = {}
+    for key, value in values.items():
+        name = prefix + key
+        if key not in fields:
+            problems.append(f"unknown field '{name}'; known here: {', '.join(fields)}")
+        elif dataclasses.is_dataclass(fields[key].type):
+            arguments[key] = _build(fields[key].type, value, f"{name}.", problems)
+        else:
+            arguments[key] = _checked(name, value, fields[key].type, problems)
+    return cls(**arguments)
+
+
+def _checked(name: str, value: Any, kind: type, problems: list[str]) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        problems.append(f"'{name}' must be {kind.__name__}, not {value!r}")
+    elif name in CHOICES and value not in CHOICES[name]:
+        problems.append(f"'{name}' must be one of {', '.join(CHOICES[name])}, not {value!r}")
+    elif name in POSITIVE and not value > 0:
+        problems.append(f"'{name}' must be above 0, not {value!r}")
+    return value
+
+
+def _toml_lines(values: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short hash of what a result depends on; dataclasses and JSON values only."""
+    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder and the experiment it belongs to."""
+
+    folder: Path
+    experiment: Experiment
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run folder."""
+        return self.folder.joinpath(*parts)
+
+    def is_done(self, file: str, stamp: str) -> bool:
+        """Whether `file` exists and was made from inputs with this fingerprint."""
+        note = self.path(file).with_suffix(".json")
+        whole = self.path(file).exists() and note.exists()
+        return whole and read_json(note)["fingerprint"] == stamp
+
+    def mark_done(self, file: str, stamp: str, **facts: Any) -> None:
+        """Remember what `file` was made from, and any facts about its making."""
+        write_json(self.path(file).with_suffix(".json"), {"fingerprint": stamp, **facts})
+
+
+def open_run(
+    profile: str | Path = "demo",
+    run_dir: str | Path | None = None,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+) -> Run:
+    """Resolve the profile and open (or make) its run folder.
+
+    Args:
+        profile: see `load_experiment`.
+        run_dir: the run folder; relative paths start at the project, so that notebooks and
+            command line mean the same folder. Default `runs/<profile name>`.
+        overrides: see `load_experiment`.
+
+    Raises:
+        InputError: as `load_experiment`.
+    """
+    experiment = load_experiment(profile, overrides)
+    folder = PROJECT / (run_dir or f"runs/{experiment.name}")
+    run = Run(folder, experiment)
+    write_text(run.path("experiment.toml"), experiment.to_toml())
+    write_json(run.path("environment.json"), describe_environment(experiment.seed))
+    return run

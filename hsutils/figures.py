@@ -1,0 +1,46 @@
+"""Every figure of the project: one function a figure, each returning a matplotlib Figure.
+
+The same look everywhere (`hsutils.style`), and a title that states the finding, computed from
+what is drawn. In a notebook the returned figure shows itself; `save_figure` writes PNG and SVG.
+"""
+
+from hsutils.figures_data import leaks, recordings_overview, split_composition
+from hsutils.figures_results import (
+    confusion_matrices,
+    errors_by_model,
+    logit_histograms,
+    roc_curves,
+)
+from hsutils.figures_spectrograms import (
+    error_gallery,
+    mel_filters,
+    spectrogram_pair,
+    waveform_and_spectrogram,
+)
+from hsutils.figures_training import (
+    dev_auroc_by_epoch,
+    embedding_map,
+    loss_by_epoch,
+    soft_label_histogram,
+)
+from hsutils.style import apply_style, save_figure
+
+__all__ = [
+    "apply_style",
+    "confusion_matrices",
+    "dev_auroc_by_epoch",
+    "embedding_map",
+    "error_gallery",
+    "errors_by_model",
+    "leaks",
+    "logit_histograms",
+    "loss_by_epoch",
+    "mel_filters",
+    "recordings_overview",
+    "roc_curves",
+    "save_figure",
+    "soft_label_histogram",
+    "spectrogram_pair",
+    "split_composition",
+    "waveform_and_spectrogram",
+]

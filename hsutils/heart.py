@@ -1,0 +1,276 @@
+"""A patient's heart as a sum of sounds: when it beats, how its valves ring, what murmurs.
+
+Times are seconds from the start of a recording, waveforms are sampled at `RATE`, and the first
+heart sound of an average beat peaks near 1. Nothing here knows of rooms, microphones or files.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, sosfilt
+
+RATE = 2000  # Hz, as in the Challenge
+MURMUR_DB = {1: -33.0, 2: -26.0, 3: -20.0, 4: -14.0}  # RMS at its loudest, to the peak of S1
+
+
+def _diamond(u: np.ndarray) -> np.ndarray:
+    return np.sin(np.pi * u)
+
+
+def _plateau(u: np.ndarray) -> np.ndarray:
+    return np.minimum(1, np.minimum(u, 1 - u) / 0.08)
+
+
+def _decrescendo(u: np.ndarray) -> np.ndarray:
+    return np.minimum(1, u / 0.05) * (1 - u) ** 1.5
+
+
+def _crescendo(u: np.ndarray) -> np.ndarray:
+    return u**1.5 * np.minimum(1, (1 - u) / 0.05)
+
+
+@dataclass(frozen=True)
+class Murmur:
+    """Band-limited turbulence with a place and a shape in the cardiac cycle.
+
+    Attributes:
+        phase: "systole" or "diastole".
+        start, stop: where it sounds, as fractions of that phase.
+        shape: gain (0 to 1) against position in the murmur (0 to 1).
+        low, high: band edges, Hz.
+    """
+
+    phase: str
+    start: float
+    stop: float
+    shape: Callable[[np.ndarray], np.ndarray]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """What a diagnosis does to the sounds: its murmur and gains relative to a normal S1.
+
+    Attributes:
+        murmur: None where the lesion is heard only in extra sounds.
+        s1, s2: factors on the first and second heart sound.
+        s3, s4, click: gains of the extra sounds; 0 where there is none.
+    """
+
+    murmur: Murmur | None = None
+    s1: float = 1.0
+    s2: float = 1.0
+    s3: float = 0.0
+    s4: float = 0.0
+    click: float = 0.0
+
+
+# Timing and shape: Leatham 1958, "Systolic murmurs", Circulation 17:601 (ejection murmurs are
+# diamonds ending before S2, regurgitant ones fill systole); Barlow and Bosman 1966, Am. Heart J.
+# 71:166 (click and late murmur of mitral prolapse). Bands and gains are ours: typical, not fitted.
+LESIONS = {
+    "none": Lesion(),
+    "innocent": Lesion(Murmur("systole", 0.15, 0.65, _diamond, 70, 220)),
+    "physiological_s3": Lesion(s3=0.2),
+    "aortic_stenosis": Lesion(Murmur("systole", 0.12, 0.92, _diamond, 80, 400), s2=0.7),
+    "mitral_regurgitation": Lesion(Murmur("systole", 0.02, 1.0, _plateau, 120, 500), s1=0.8),
+    "aortic_regurgitation": Lesion(Murmur("diastole", 0.0, 0.65, _decrescendo, 130, 600)),
+    "mitral_prolapse": Lesion(Murmur("systole", 0.5, 1.0, _crescendo, 120, 450), click=0.35),
+    "gallop": Lesion(s1=0.8, s3=0.4, s4=0.3),
+}
+# The odds of each finding among normal (0) and abnormal (1) recordings, and of its grade on the
+# scale of Freeman and Levine 1933, Ann. Intern. Med. 6:1371. Grade 1 is nearly hidden by noise.
+FINDINGS = {
+    0: {"none": 0.68, "innocent": 0.26, "physiological_s3": 0.06},
+    1: {
+        "aortic_stenosis": 0.25,
+        "mitral_regurgitation": 0.27,
+        "aortic_regurgitation": 0.2,
+        "mitral_prolapse": 0.2,
+        "gallop": 0.08,
+    },
+}
+GRADES = {0: (0.5, 0.4, 0.1, 0.0), 1: (0.13, 0.32, 0.35, 0.2)}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One heart: its rhythm, the pitch of its valves, and what ails it.
+
+    Attributes:
+        lesion: a key of `LESIONS`.
+        grade: loudness of the murmur, 1 to 4; 0 without a murmur.
+        rate: mean heart rate, beats a minute.
+        breaths: breaths a minute.
+        respiratory, mayer: depth of the two rhythms in the RR interval, fraction of its mean.
+        systole_offset: this heart's departure from the mean systolic interval, s.
+        pitch: factor on the frequency of every valve.
+        s2: second heart sound relative to the first, as heard at this place on the chest.
+    """
+
+    lesion: str
+    grade: int
+    rate: float
+    breaths: float = 15.0
+    respiratory: float = 0.03
+    mayer: float = 0.02
+    systole_offset: float = 0.0
+    pitch: float = 1.0
+    s2: float = 0.8
+
+
+@dataclass(frozen=True)
+class Beats:
+    """The timetable of a recording; every array has shape (beats,).
+
+    Attributes:
+        onset: first heart sound, s; the first beat starts at or before 0.
+        systole, diastole: from S1 to S2 and from S2 to the next S1, s.
+        breath: phase of breathing at S1, rad; its sine is positive while breathing in.
+    """
+
+    onset: np.ndarray
+    systole: np.ndarray
+    diastole: np.ndarray
+    breath: np.ndarray
+
+
+def draw_patient(label: int, rng: np.random.Generator) -> Patient:
+    """A random normal (label 0) or abnormal (label 1) patient; the classes share all but findings.
+
+    Heart and breathing rates are those of people at rest.
+    """
+    lesion = str(rng.choice(list(FINDINGS[label]), p=list(FINDINGS[label].values())))
+    grade = int(rng.choice(4, p=GRADES[label])) + 1 if LESIONS[lesion].murmur else 0
+    return Patient(
+        lesion=lesion,
+        grade=grade,
+        rate=float(np.clip(rng.normal(76, 13), 48, 110)),
+        breaths=rng.uniform(11, 20),
+        respiratory=rng.uniform(0.01, 0.06),
+        mayer=rng.uniform(0.01, 0.03),
+        systole_offset=rng.normal(0, 0.014),
+        pitch=rng.lognormal(0, 0.15),
+        s2=rng.lognormal(np.log(0.75), 0.35),
+    )
+
+
+def systolic_interval(rate: np.ndarray | float) -> np.ndarray:
+    """Seconds from S1 to S2 at a heart rate in beats a minute; diastole gives way first.
+
+    Electromechanical systole QS2 = 546 - 2.1 rate ms (Weissler, Harris and Schoenfeld 1968,
+    Circulation 37:149, men), less about 60 ms from the Q wave to S1. The line was
+    fitted at rest: above 115 beats a minute it would wrongly shrink systole's share of the cycle.
+    """
+    return (546 - 2.1 * np.asarray(rate) - 60) / 1000
+
+
+def draw_beats(patient: Patient, seconds: float, rng: np.random.Generator) -> Beats:
+    """Beats that cover a recording of `seconds`.
+
+    RR intervals carry a respiratory rhythm and a Mayer wave at 0.1 Hz, the two peaks of the
+    spectrum in ECGSYN (McSharry et al. 2003, IEEE Trans. Biomed. Eng. 50:289), and jitter.
+    """
+    mean = 60 / patient.rate
+    nominal = mean * np.arange(int(np.ceil(seconds / (0.75 * mean))) + 2)
+    breath = 2 * np.pi * (patient.breaths / 60 * nominal + rng.uniform())
+    mayer = 2 * np.pi * (0.1 * nominal + rng.uniform())
+    jitter = np.clip(rng.normal(0, 0.012, nominal.size), -0.04, 0.04)
+    rr = mean * (1 - patient.respiratory * np.sin(breath) + patient.mayer * np.sin(mayer) + jitter)
+    onset = np.cumsum(rr) - rr - rng.uniform() * rr[0]
+    systole = np.clip(systolic_interval(60 / rr) + patient.systole_offset, 0.15, 0.6 * rr)
+    return Beats(onset, systole, rr - systole, breath)
+
+
+def ring(
+    onset: np.ndarray, gain: np.ndarray, frequency: float, decay: float, samples: int
+) -> np.ndarray:
+    """Valve closures: at each onset a damped oscillation whose pitch falls as it dies.
+
+    A decaying chirp, as Xu, Durand and Pibarot 2000 (IEEE Trans. Biomed. Eng. 47:1328) model
+    A2 and P2.
+
+    Args:
+        onset: start of each closure, s, shape (beats,); what falls outside is cut.
+        gain: peak of its envelope, shape (beats,).
+        frequency: pitch after the fall, Hz; it starts half as high again.
+        decay: time constant, s; the envelope peaks one constant after the onset.
+        samples: length of the result.
+
+    Returns:
+        Waveform, shape (samples,).
+    """
+    first = np.ceil(onset * RATE).astype(int)
+    place = first[:, None] + np.arange(int(10 * decay * RATE))
+    t = place / RATE - onset[:, None]
+    envelope = t / decay * np.exp(1 - t / decay)
+    phase = 2 * np.pi * frequency * (t + 0.5 * decay * (1 - np.exp(-t / decay)))
+    sound = gain[:, None] * envelope * np.sin(phase)
+    inside = (place >= 0) & (place < samples)
+    return np.bincount(place[inside], sound[inside], minlength=samples)
+
+
+def valve_sounds(
+    patient: Patient, beats: Beats, samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """S1 (mitral, tricuspid), S2 (aortic, pulmonary) and the lesion's extra sounds.
+
+    Breathing in delays P2, so S2 splits, and moves the heart away from the chest wall (Leatham
+    1954, Lancet 267:607). S3 follows S2 by 0.15 s, S4 precedes S1 by 0.1 s. Both main sounds
+    have a short sharp part, without which they would lack their energy above 100 Hz.
+
+    Returns:
+        Waveform, shape (samples,).
+    """
+    lesion = LESIONS[patient.lesion]
+    inspiration = np.sin(beats.breath)
+    loudness = (1 - 0.12 * inspiration) * rng.lognormal(0, 0.08, beats.onset.size)
+    s2, s2_gain = beats.onset + beats.systole, lesion.s2 * patient.s2
+    split = 0.012 + 0.03 * np.maximum(0, inspiration)
+    components = (  # onset (s), gain, frequency (Hz), decay (s)
+        (beats.onset, lesion.s1, 30, 0.016),
+        (beats.onset + 0.024, 0.6 * lesion.s1, 45, 0.012),
+        (beats.onset + 0.012, 0.3 * lesion.s1, 110, 0.005),
+        (s2, s2_gain, 42, 0.011),
+        (s2 + split, 0.5 * s2_gain, 35, 0.012),
+        (s2 + 0.004, 0.3 * s2_gain, 130, 0.004),
+        (s2 + 0.15, lesion.s3, 26, 0.018),
+        (beats.onset - 0.1, lesion.s4, 22, 0.018),
+        (beats.onset + 0.5 * beats.systole, lesion.click, 120, 0.004),
+    )
+    return sum(
+        ring(onset, gain * loudness, frequency * patient.pitch, decay, samples)
+        for onset, gain, frequency, decay in components
+        if gain
+    )
+
+
+def murmur_gain(murmur: Murmur, beats: Beats, samples: int) -> np.ndarray:
+    """The murmur's shape repeated in every beat, 0 to 1, shape (samples,)."""
+    time = np.arange(samples) / RATE
+    beat = np.searchsorted(beats.onset, time, side="right") - 1
+    start, length = beats.onset, beats.systole
+    if murmur.phase == "diastole":
+        start, length = start + beats.systole, beats.diastole
+    position = (time - start[beat]) / length[beat]
+    u = (position - murmur.start) / (murmur.stop - murmur.start)
+    return np.where((u >= 0) & (u <= 1), murmur.shape(np.clip(u, 0, 1)), 0)
+
+
+def murmur_sound(
+    patient: Patient, beats: Beats, samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The patient's murmur alone: filtered white noise under its shape; zeros without one.
+
+    Returns:
+        Waveform, shape (samples,); the noise under it has RMS 10 ** (MURMUR_DB[grade] / 20).
+    """
+    murmur = LESIONS[patient.lesion].murmur
+    if murmur is None:
+        return np.zeros(samples)
+    band = butter(2, (murmur.low, murmur.high), "bandpass", fs=RATE, output="sos")
+    noise = sosfilt(band, rng.standard_normal(samples))
+    level = 10 ** (MURMUR_DB[patient.grade] / 20)
+    return level * noise / noise.std() * murmur_gain(murmur, beats, samples)

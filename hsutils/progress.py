@@ -1,0 +1,38 @@
+"""Progress bars: in a terminal, in JupyterLab, and silent when nobody watches."""
+
+import os
+import sys
+from collections.abc import Iterable
+
+import psutil
+from tqdm.auto import tqdm as notebook_or_text
+from tqdm.std import tqdm as text
+
+TERMINAL = "HSUTILS_TERMINAL"
+"""Names the terminal of the runner, whose notebooks run in another process."""
+
+
+def progress(items: Iterable | None, total: int, description: str, done: int = 0) -> text:
+    """A progress bar over `items` (or to be advanced by `update`), with seconds left.
+
+    Args:
+        items: what to iterate, or None.
+        total: number of items.
+        description: what is being done, a few words.
+        done: items finished in an earlier, interrupted run.
+    """
+    options = {"total": total, "desc": description, "initial": done, "leave": False}
+    terminal = os.environ.get(TERMINAL)
+    if terminal:
+        return text(items, file=open(terminal, "w"), **options)  # noqa: SIM115 - lives as the bar
+    if sys.stderr.isatty():
+        return text(items, **options)
+    return notebook_or_text(items, disable=not _in_live_notebook(), **options)
+
+
+def _in_live_notebook() -> bool:
+    if "ipykernel" not in sys.modules:
+        return False
+    parent = psutil.Process().parent()
+    command = " ".join(parent.cmdline()) if parent else ""
+    return not any(word in command for word in ("papermill", "nbconvert", "hsutils", "pytest"))
