@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hsutils.metrics import CLASSES
 from hsutils.style import (
     CLASS_COLORS,
     DATABASE_COLORS,
@@ -22,7 +23,6 @@ from hsutils.style import (
 )
 
 SPLITS = ("pretrain", "finetune", "dev", "test")
-CLASSES = tuple(CLASS_COLORS)
 
 
 @styled
@@ -103,22 +103,20 @@ def leaks(audit: pd.DataFrame, most: int = 20) -> Figure:
     """Groups of recordings that straddle splits, one row a group, recordings counted per split.
 
     Args:
-        audit: columns group, record, split.
+        audit: columns group, record, split, as `hsutils.splits.audit` gives them; groups that
+            stay within one split are ignored.
         most: rows drawn at most, largest groups first.
     """
     counts = pd.crosstab(audit["group"], audit["split"])
     counts = counts[[*(s for s in SPLITS if s in counts), *counts.columns.difference(SPLITS)]]
-    several = counts[counts.sum(axis=1) > 1]
-    straddling = several[(several > 0).sum(axis=1) > 1]
+    straddling = counts[(counts > 0).sum(axis=1) > 1]
     order = straddling.sum(axis=1).sort_values(ascending=False, kind="stable").index
     shown = straddling.loc[order[:most]]
     if shown.empty:
         figure, axes = new_page(10, 1.5)
         quiet(axes)
         axes.text(0, 0.5, "Nothing to draw: every group stays within one split.", va="center")
-        return headline(
-            figure, f"No group straddles splits ({len(several):,} groups of related recordings)"
-        )
+        return headline(figure, "No group of related recordings straddles splits")
     figure, axes = new_page(10, 0.34 * len(shown) + 1.7)
     rows, columns = np.nonzero(shown.to_numpy())
     members = shown.to_numpy()[rows, columns]
@@ -132,12 +130,13 @@ def leaks(audit: pd.DataFrame, most: int = 20) -> Figure:
     axes.set_xticks(range(shown.shape[1]), shown.columns)
     axes.set_yticks(range(len(shown)), shown.index)
     axes.set(xlim=(-0.6, shown.shape[1] - 0.4), ylim=(len(shown) - 0.4, -0.6))
+    plural = "s" * (len(straddling) > 1)
     hidden = "" if len(straddling) == len(shown) else f" (largest {len(shown)} drawn)"
     axes.set(ylabel="group", xlabel="split (numbers: recordings of the group)")
     return headline(
         figure,
-        f"{len(straddling):,} of {len(several):,} groups of related recordings straddle splits: "
-        f"{int(straddling.to_numpy().sum()):,} recordings have kin elsewhere{hidden}",
+        f"{straddling.to_numpy().sum():,} recordings have kin in another split, "
+        f"in {len(straddling):,} group{plural}{hidden}",
     )
 
 

@@ -48,6 +48,7 @@ def waveform_and_spectrogram(
     """
     figure, (above, below) = new_page(10, 4.8, nrows=2, sharex=True, height_ratios=(2, 3))
     times = offset_seconds + np.arange(len(waveform)) / sample_rate
+    waveform = np.asarray(waveform)
     above.plot(times, waveform, color=INK, lw=0.5)
     reach = 1.05 * max(np.abs(waveform).max(initial=0), 1e-6)
     above.set(ylabel="amplitude", ylim=(-reach, reach))
@@ -76,12 +77,11 @@ def spectrogram_pair(
         record: the recording's name.
         fill: what SpecAugment writes into hidden cells.
     """
-    views = [np.squeeze(view) for view in (original, augmented)]
+    views = [np.squeeze(np.asarray(view)) for view in (original, augmented)]
     hidden = [(a == fill) & (b != fill) for a, b in (views, views[::-1])]
-    limits = np.min(views[0]), np.max(views[0])
     figure, panels = new_page(10, 5, nrows=2, sharex=True)
     for axes, view, mask in zip(panels, views, hidden, strict=True):
-        image = _spectrogram(axes, view, hop_seconds, mel_hz, limits)
+        image = _spectrogram(axes, view, hop_seconds, mel_hz, (views[0].min(), views[0].max()))
         axes.imshow(
             np.ma.masked_equal(mask, False),
             **_placement(view, hop_seconds),
@@ -105,10 +105,11 @@ def mel_filters(filters: np.ndarray, hz: np.ndarray, nyquist_hz: float = 1000.0)
     """The triangular mel filters, and how many see only what the recordings cannot hold.
 
     Args:
-        filters: (mels, bins) weights.
+        filters: (bins, mels) weights, as `hsutils.spectrograms.mel_filters` gives them.
         hz: (bins,) frequency of each bin, Hz.
         nyquist_hz: half the recordings' own sample rate, Hz.
     """
+    filters, hz = np.asarray(filters).T, np.asarray(hz)
     inside = (filters[:, hz <= nyquist_hz] > 0).any(axis=1)
     outside = (filters[:, hz > nyquist_hz] > 0).any(axis=1)
     above, within = outside & ~inside, inside & ~outside
@@ -153,7 +154,8 @@ def error_gallery(
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
     figure, panels = new_page(10, 1.65 * rows + 1, nrows=rows, ncols=columns, squeeze=False)
-    limits = np.min(spectrograms), np.max(spectrograms)
+    spectrograms = np.asarray(spectrograms)
+    limits = spectrograms.min(), spectrograms.max()
     for axes in panels.flat[len(titles) :]:
         axes.set_visible(False)
     for k, (axes, spectrogram, name) in enumerate(
@@ -184,7 +186,7 @@ def _spectrogram(
     limits: tuple[float, float] | None = None,
 ) -> AxesImage:
     """Draw one spectrogram; rows are labeled with their center frequency when it is known."""
-    spectrogram = np.squeeze(spectrogram)
+    spectrogram = np.squeeze(np.asarray(spectrogram))
     low, high = limits or (None, None)
     place = _placement(spectrogram, hop_seconds)
     image = axes.imshow(spectrogram, cmap=SPECTROGRAM_COLORS, vmin=low, vmax=high, **place)

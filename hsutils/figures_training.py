@@ -50,7 +50,7 @@ def loss_by_epoch(
     axes.margins(y=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     first, last = loss.iloc[0], loss.iloc[-1]
-    move = "falls" if last < first else "rises" if last > first else "stays"
+    move = "falls" if last < first else "rises" if last > first else "goes"
     return headline(
         figure,
         f"Loss {move} from {first:.3g} to {last:.3g} in {len(history)} epochs"
@@ -87,10 +87,10 @@ def dev_auroc_by_epoch(histories: Mapping[str, pd.DataFrame], paper: bool = True
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     longest = max((len(h) for h in histories.values()), default=1)
     axes.set_xlim(0.5, longest + 0.5)
-    axes.set_ylim(top=min(1.0, axes.get_ylim()[1] + 0.01))
-    legend_above(axes)
+    axes.margins(y=0.08)
     if not bests:
         return headline(figure, "No dev AUROC was measured")
+    legend_above(axes)
     ranked = sorted(bests, key=bests.get, reverse=True)
     finding = f"Best dev AUROC: {ranked[0]} {bests[ranked[0]]:.3f}"
     return headline(figure, ", ".join([finding, *(f"{m} {bests[m]:.3f}" for m in ranked[1:])]))
@@ -162,7 +162,7 @@ def _scatter(
 ) -> None:
     """Points by kind, one kind after the other."""
     for kind in [k for k in colors if k in kinds] + sorted(set(kinds) - set(colors)):
-        look = {"color": colors.get(kind, OTHER_COLOR), "marker": markers.get(kind, "x")}
+        look = {"color": colors.get(kind, OTHER_COLOR), "marker": markers.get(kind, "*")}
         x, y = points[kinds == kind].T
         axes.scatter(x, y, s=13, alpha=0.6, linewidths=0, label=kind, **look)
 

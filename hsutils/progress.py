@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 from tqdm.auto import tqdm as notebook_or_text
@@ -24,7 +25,7 @@ def progress(items: Iterable | None, total: int, description: str, done: int = 0
     options = {"total": total, "desc": description, "initial": done, "leave": False}
     terminal = os.environ.get(TERMINAL)
     if terminal:
-        return text(items, file=open(terminal, "w"), **options)  # noqa: SIM115 - lives as the bar
+        return text(items, file=Path(terminal).open("w"), **options)
     if sys.stderr.isatty():
         return text(items, **options)
     return notebook_or_text(items, disable=not _in_live_notebook(), **options)

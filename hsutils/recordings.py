@@ -30,6 +30,8 @@ COLUMNS = (
 )
 
 ANNOTATION_FILES = ("Online_Appendix_training_set.csv", "Online Appendix_training set.csv")
+"""Names PhysioNet has given to the table of subjects, newest first."""
+
 _THREADS = 4
 
 
@@ -61,13 +63,15 @@ def read_recordings(root: Path | str, annotations: Path | str | None = None) -> 
         inspected = list(threads.map(_inspect, (row["path"] for row in rows)))
     problems += [result for result in inspected if isinstance(result, str)]
     problems += _recordings_in_two_folders(rows)
+    if not rows and not problems:
+        problems.append(f"{root}: holds no recordings; run `hsutils fetch`")
+    subjects = _read_subjects(annotations or found_annotations, problems)
     if problems:
         raise InputError(problems)
     _notice_conversions(rows, inspected)
     recordings = pd.DataFrame(rows).join(pd.DataFrame(inspected).drop(columns="channels"))
     recordings = recordings.sort_values("record", ignore_index=True)
-    annotations = annotations or found_annotations
-    recordings["subject"] = _subjects(recordings, Path(annotations)) if annotations else ""
+    recordings["subject"] = [subjects.get(record, "") for record in recordings["record"]]
     recordings["group"] = _groups(recordings)
     return recordings[list(COLUMNS)]
 
@@ -199,7 +203,7 @@ def _recordings_in_two_folders(rows: list[dict]) -> list[str]:
 
 def _notice_conversions(rows: list[dict], inspected: list[dict]) -> None:
     odd = [
-        f"{row['record']}: {found['sample_rate']:,} Hz, {found['channels']} channels"
+        f"{row['record']}: {found['sample_rate']:,} Hz, channels: {found['channels']}"
         for row, found in zip(rows, inspected, strict=True)
         if (found["sample_rate"], found["channels"]) != (SAMPLE_RATE, 1)
     ]
@@ -211,21 +215,27 @@ def _notice_conversions(rows: list[dict], inspected: list[dict]) -> None:
         )
 
 
-def _subjects(recordings: pd.DataFrame, annotations: Path) -> pd.Series:
-    """Subject of each recording such as "b-12", prefixed by database; "" where unknown."""
+def _read_subjects(annotations: Path | str | None, problems: list[str]) -> dict[str, str]:
+    """Record -> subject such as "b-12", prefixed by database, for every subject that is known."""
+    if annotations is None:
+        return {}
     names = ["Challenge record name", "Original record name", "Subject ID"]
-    if not annotations.is_file():
-        raise InputError(f"{annotations}: no such file; leave it out or name PhysioNet's CSV")
-    table = pd.read_csv(annotations, encoding="latin-1", dtype=str).rename(columns=str.strip)
+    try:
+        table = pd.read_csv(annotations, encoding="latin-1", dtype=str).rename(columns=str.strip)
+    except (OSError, ValueError) as error:
+        problems.append(
+            f"{annotations}: not a readable CSV ({error}); name PhysioNet's or leave out"
+        )
+        return {}
     if missing := [name for name in names if name not in table]:
-        raise InputError(f"{annotations}: lacks the columns {missing}; fetch it again")
-    table = table.drop_duplicates(names[0]).set_index(names[0])[names[1:]]
-    table = table.reindex(recordings["record"]).reset_index(drop=True)
+        problems.append(f"{annotations}: lacks the columns {missing}; fetch it again")
+        return {}
+    record, original, subject = (table[name].str.strip() for name in names)
     # Database a names its files by subject and site: C45S1 is the first recording of subject C45.
-    from_name = table[names[1]].str.extract(r"^\s*(C\d+)S\d+", expand=False)
-    database = recordings["database"]
-    subject = table[names[2]].str.strip().fillna(from_name.where(database == "a"))
-    return (database + "-" + subject).fillna("")
+    from_name = original.str.extract(r"^(C\d+)S\d+", expand=False)
+    database = record.str[0]
+    subject = database + "-" + subject.fillna(from_name.where(database == "a"))
+    return dict(zip(record[subject.notna()], subject.dropna(), strict=True))
 
 
 def _groups(recordings: pd.DataFrame) -> np.ndarray:

@@ -36,6 +36,7 @@ div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #e4e4e4;
   white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #999; }
 table.facts td, table.facts th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 tbody tr:hover { background: #f3f1ec; }

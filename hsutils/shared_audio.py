@@ -20,11 +20,12 @@ from hsutils.wav import read_samples
 
 _WINDOW = 128  # samples
 _ANCHOR_BITS = 6  # one window in 2**6: half a second at 2 kHz has none once in a million
-_LEAST_CHANGES = _WINDOW // 8  # fewer steps than this in a window: silence, clipping, slow tones
+_LEAST_CHANGES = _WINDOW // 8  # a flatter window is in too many recordings to be a clue
 _MOTIF = 16  # samples; audio hardly ever repeats so many, silence and test tones do
 _NEIGHBORS = 8
 _BLOCK = 1 << 15  # samples hashed at a time, so that memory does not grow with a recording
 _THREADS = 4
+_COLUMNS = {"record_a": str, "record_b": str, "seconds": float, "start_a": float, "start_b": float}
 
 # Any odd numbers with well-mixed bits will do: odd so that they can be inverted modulo 2**64.
 _BASE, _MIXER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
@@ -36,12 +37,12 @@ def shared_audio(recordings: pd.DataFrame, minimum_seconds: float = 0.5) -> pd.D
     Samples are compared as 16-bit mono at each file's own rate, so a copy that was filtered,
     rescaled or resampled is not found. Silence, clipping and short periods are no evidence of
     common origin and do not count. Where more than nine recordings share the same audio the
-    list may leave out some pairs, but those it has still connect all nine and more.
+    list may leave out some pairs, but those it keeps connect all of the recordings.
 
     Args:
         recordings: table with columns `record` and `path`.
-        minimum_seconds: shortest run that counts. Of runs under 600 samples (0.3 s at 2 kHz)
-            one in a thousand may be missed.
+        minimum_seconds: shortest run that counts. A run of 600 samples (0.3 s at 2 kHz) is
+            missed once in a thousand times, a shorter one more often.
 
     Returns:
         One row a pair, `record_a` before `record_b`, with their longest shared run: its length
@@ -61,8 +62,7 @@ def shared_audio(recordings: pd.DataFrame, minimum_seconds: float = 0.5) -> pd.D
             length, start_a, start_b = run
             row = (length / rate_a, start_a / rate_a, start_b / rate_b)
             rows.append((records[a], records[b], *row))
-    columns = {"record_a": str, "record_b": str, "seconds": float, "start_a": float}
-    pairs = pd.DataFrame(rows, columns=[*columns, "start_b"]).astype(columns | {"start_b": float})
+    pairs = pd.DataFrame(rows, columns=[*_COLUMNS]).astype(_COLUMNS)
     return pairs.sort_values(
         ["seconds", "record_a", "record_b"], ascending=[False, True, True], ignore_index=True
     )
@@ -125,7 +125,7 @@ def _window_hashes(levels: np.ndarray, width: int) -> Iterator[tuple[int, np.nda
     is a difference of prefix sums of x[k] * B**k times B**-i. The mixer carries the low bits,
     which know little of the window, into the high ones, which choose the anchors.
     """
-    powers, inverses = _powers()
+    powers, inverses = _powers(_BLOCK + width)
     for start in range(0, max(1, len(levels) - width + 1), _BLOCK):
         block = levels[start : start + _BLOCK + width - 1]
         terms = block.astype(np.int64).view(np.uint64) * powers[: len(block)]
@@ -135,9 +135,8 @@ def _window_hashes(levels: np.ndarray, width: int) -> Iterator[tuple[int, np.nda
 
 
 @cache
-def _powers() -> tuple[np.ndarray, np.ndarray]:
-    """B**k and mixer * B**-k modulo 2**64, enough of them for one block."""
-    size = _BLOCK + _WINDOW
+def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """B**k and mixer * B**-k modulo 2**64 for k below `size`."""
     inverse = pow(_BASE, -1, 1 << 64)
     powers, inverses = (np.full(size, base, dtype=np.uint64) for base in (_BASE, inverse))
     powers[0] = inverses[0] = 1

@@ -5,7 +5,6 @@ The paper gives only the size; the rest follows the lab's public code, which cal
 computed: a frame of pure padding has zero power and so the floor's value, exactly.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -105,7 +105,7 @@ def plan(n_recordings: int, seed: int, seconds_scale: float = 1.0) -> pd.DataFra
         # One draw from each of `count` equal slices keeps the median in a database of three.
         drawn = (rng.permutation(count) + rng.uniform(size=count)) / count
         seconds = seconds_scale * np.interp(drawn, QUANTILES, database.seconds)
-        digits = 5 if database.letter == "e" else 4
+        digits = 5 if database.letter == "e" else 4  # a0001 but e00001, as in the Challenge
         columns = {
             "record": [f"{database.letter}{i:0{digits}d}" for i in range(1, count + 1)],
             "database": database.letter,

@@ -1,7 +1,9 @@
 """WAV files -> samples, refusing what would quietly turn into wrong audio."""
 
 import math
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -54,20 +56,57 @@ def read_samples(path: Path | str) -> tuple[np.ndarray, int]:
     """
     path = Path(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        data = _data_chunk(path)
+        with soundfile.SoundFile(_closed(path, data)) as file:
             sample_rate = file.samplerate
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
             samples = file.read(dtype=dtype, always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise InputError(f"{path}: not a readable WAV file ({error}); fetch it again") from error
-    if problem := _problem(path, samples, sample_rate):
+    if problem := _problem(data, samples, sample_rate):
         raise InputError(f"{path}: {problem}")
     return samples, sample_rate
 
 
-def _problem(path: Path, samples: np.ndarray, sample_rate: int) -> str:
+class _DataChunk(NamedTuple):
+    """Where a WAV file keeps its samples, in bytes."""
+
+    start: int = 0
+    declared: int = 0
+    held: int = 0
+
+
+def _data_chunk(path: Path) -> _DataChunk:
+    """The first `data` chunk; all zero if there is none or the file is no RIFF file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        riff = file.read(12)
+        if riff[:4] not in (b"RIFF", b"RIFX") or riff[8:] != b"WAVE":
+            return _DataChunk()
+        order = "little" if riff[:4] == b"RIFF" else "big"
+        while len(chunk := file.read(8)) == 8:
+            length = int.from_bytes(chunk[4:], order)
+            if chunk[:4] == b"data":
+                empty = length == 0 and int.from_bytes(riff[4:8], order) == size - 8
+                return _DataChunk(file.tell(), length, 0 if empty else size - file.tell())
+            file.seek(length + length % 2, 1)
+    return _DataChunk()
+
+
+def _closed(path: Path, data: _DataChunk) -> Path | BytesIO:
+    """The file, or a copy that declares a length where its writer left 0, which reads as empty."""
+    if data.declared or not data.held:
+        return path
+    content = bytearray(path.read_bytes())
+    content[data.start - 4 : data.start] = b"\xff" * 4
+    return BytesIO(content)
+
+
+def _problem(data: _DataChunk, samples: np.ndarray, sample_rate: int) -> str:
     """What makes these samples unusable and what to do about it, or "" if nothing does."""
-    if missing := _missing_bytes(path):
+    # libsndfile reads what there is of a file cut short and says nothing.
+    if data.held < data.declared < _PIPED_LENGTH:
+        missing = data.declared - data.held
         return f"cut short, {missing:,} bytes of audio are missing; fetch it again"
     if len(samples) == 0:
         return "holds no samples; fetch it again or remove it together with its row"
@@ -83,19 +122,3 @@ def _problem(path: Path, samples: np.ndarray, sample_rate: int) -> str:
             f"({SHORTEST_SECONDS * 1000:.1f} ms); remove it together with its row"
         )
     return ""
-
-
-def _missing_bytes(path: Path) -> int:
-    """Bytes of audio the header promises and the file lacks; libsndfile reads on without a word."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] not in (b"RIFF", b"RIFX") or riff[8:] != b"WAVE":
-            return 0
-        order = "little" if riff[:4] == b"RIFF" else "big"
-        while len(chunk := file.read(8)) == 8:
-            length = int.from_bytes(chunk[4:], order)
-            if chunk[:4] == b"data":
-                return max(0, file.tell() + length - size) if length < _PIPED_LENGTH else 0
-            file.seek(length + length % 2, 1)
-    return 0

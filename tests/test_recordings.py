@@ -13,6 +13,8 @@ from hsutils.errors import InputError
 from hsutils.recordings import COLUMNS, grouping_evidence, read_recordings, read_waveform
 
 RATE = 2_000
+ODD = b"LIST" + struct.pack("<I", 5) + b"odd..\0"
+NOTES = b"LIST" + struct.pack("<I", 92) + b"x" * 92
 
 
 def noise(seed: int, samples: int = 3_000) -> np.ndarray:
@@ -47,7 +49,8 @@ def riff(data: bytes, declared: int | None = None, before: bytes = b"", order: s
     fmt = struct.pack(f"{order}4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
     size = len(data) if declared is None else declared
     body = b"WAVE" + fmt + before + b"data" + struct.pack(f"{order}I", size) + data
-    return (b"RIFF" if order == "<" else b"RIFX") + struct.pack(f"{order}I", len(body)) + body
+    whole = len(body) if declared is None else declared
+    return (b"RIFF" if order == "<" else b"RIFX") + struct.pack(f"{order}I", whole) + body
 
 
 def test_the_table_has_one_sorted_row_a_recording(root):
@@ -91,7 +94,7 @@ def test_the_digest_follows_the_samples_and_not_the_header(root):
 def test_recordings_with_the_same_audio_form_one_group_named_by_the_first(root):
     run = noise(99, samples=1_500)
     for name, seed in {"a/a0003": 1, "b/b0001": 2, "b/b0003": 3}.items():
-        soundfile.write(root / f"training-{name}.wav", np.append(noise(seed), run), RATE)
+        soundfile.write(root / f"training-{name}.wav", np.append(noise(50 + seed), run), RATE)
     group = read_recordings(root).set_index("record")["group"]
     assert group[group != group.index].to_dict() == {"b0001": "a0003", "b0003": "a0003"}
 
@@ -116,7 +119,7 @@ def test_annotated_subjects_join_recordings_and_are_counted(root, name):
 
 
 def test_a_missing_or_foreign_annotation_file_is_refused(root):
-    assert "no such file" in problems(root, annotations=root / "none.csv")[0]
+    assert "none.csv: not a readable CSV" in problems(root, annotations=root / "none.csv")[0]
     (root / "other.csv").write_text("record,subject\n")
     assert "Subject ID" in problems(root, annotations=root / "other.csv")[0]
 
@@ -126,13 +129,18 @@ def test_a_missing_and_an_empty_folder_say_what_to_do(tmp_path):
     assert "run `hsutils fetch`" in problems(tmp_path)[0]
 
 
+def test_folders_without_a_single_recording_are_refused(tmp_path):
+    write_folder(tmp_path / "training-a", {})
+    assert "holds no recordings" in problems(tmp_path)[0]
+
+
 def test_all_problems_are_told_at_once_each_naming_its_file(root):
     folder = root / "training-a"
     (folder / "REFERENCE.csv").write_text("a0001,-1\na0001,1\na0002,0\na0009,1\na0008\n")
     (root / "training-b" / "REFERENCE-SQI.csv").write_text("b0001,-1,2\n")
     (root / "training-b" / "b0002.wav").write_bytes(b"RIFF, but not really")
     (root / "training-c").mkdir()
-    told = "\n".join(problems(root))
+    told = "\n".join(problems(root, annotations=root / "none.csv"))
     for expected in (
         "REFERENCE.csv, line 2: a0001 was listed before",
         "REFERENCE.csv, line 3: a0002 has '0'; write -1 or 1",
@@ -142,6 +150,7 @@ def test_all_problems_are_told_at_once_each_naming_its_file(root):
         "REFERENCE-SQI.csv, line 1: b0001 has '2'; write 0 or 1",
         "b0002.wav: not a readable WAV file",
         "training-c/REFERENCE.csv: missing",
+        "none.csv: not a readable CSV",
     ):
         assert expected in told
 
@@ -156,7 +165,13 @@ def test_a_recording_in_two_folders_is_refused_once_a_folder(root):
     ("content", "complaint"),
     [
         pytest.param(riff(noise(0).tobytes())[:-101], "101 bytes of audio are missing", id="cut"),
+        pytest.param(riff(noise(0).tobytes(), before=ODD)[:-9], "9 bytes of", id="cut, odd chunk"),
         pytest.param(riff(b""), "holds no samples", id="empty"),
+        pytest.param(
+            riff(b"")[:4] + struct.pack("<I", 136) + riff(b"")[8:] + NOTES,
+            "holds no samples",
+            id="empty, notes",
+        ),
         pytest.param(riff(noise(0, samples=46).tobytes()), "less than one spectrogram", id="46"),
         pytest.param(b"", "not a readable WAV file", id="no bytes"),
     ],
@@ -188,7 +203,7 @@ def test_float_samples_without_a_meaning_are_refused(root, value):
         pytest.param(riff(noise(0).byteswap().tobytes(), order=">"), id="big-endian"),
         pytest.param(riff(noise(0).tobytes()) + b"junk", id="junk at the end"),
         pytest.param(
-            riff(noise(0).tobytes(), before=b"LIST" + struct.pack("<I", 5) + b"odd..\0"),
+            riff(noise(0).tobytes(), before=ODD),
             id="odd chunk before the samples",
         ),
     ],
@@ -232,7 +247,7 @@ def test_full_scale_stays_within_one_after_resampling(tmp_path):
 def test_another_rate_or_channel_count_is_noticed_once_not_refused(root):
     soundfile.write(root / "training-a" / "a0002.wav", noise(0, samples=44_100), 44_100)
     soundfile.write(root / "training-b" / "b0001.wav", np.stack([noise(10)] * 2, axis=1), RATE)
-    with pytest.warns(UserWarning, match=r"2 of 6 .*a0002: 44,100 Hz, 1 channels") as caught:
+    with pytest.warns(UserWarning, match=r"2 of 6 .*a0002: 44,100 Hz, channels: 1") as caught:
         recordings = read_recordings(root)
     assert len(caught) == 1
     assert recordings["sample_rate"].tolist() == [RATE, 44_100, RATE, RATE, RATE, RATE]

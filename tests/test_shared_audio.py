@@ -14,7 +14,7 @@ RATE = 2_000
 
 
 def noise(samples: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(-9_000, 9_000, samples).astype(np.int16)
+    return np.random.default_rng(seed).integers(-32_768, 32_768, samples).astype(np.int16)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_many_copies_of_one_recording_stay_connected(table):
 
 
 def test_the_end_of_a_hashing_block_is_no_blind_spot(table, monkeypatch):
-    monkeypatch.setattr("hsutils.shared_audio._BLOCK", 700)
+    monkeypatch.setattr("hsutils.shared_audio._BLOCK", 100)
     run = noise(1_000, seed=0)
     a = np.concatenate([noise(350, seed=1), run])
     b = np.concatenate([noise(13, seed=2), run, noise(900, seed=3)])

@@ -31,7 +31,7 @@ from hsutils.heart import (
     valve_sounds,
 )
 from hsutils.stethoscope import Stethoscope, capture, room_noise
-from hsutils.synthetic import DATABASES, allocate, plan, write_corpus
+from hsutils.synthetic import DATABASES, allocate, plan, render, write_corpus
 
 SMALL = {"n_recordings": 24, "seconds_scale": 0.2}
 
@@ -338,6 +338,20 @@ def test_a_stethoscope_clips_and_stores_in_steps():
 
 
 # Difficulty
+
+
+def test_recordings_of_quality_0_lie_deeper_in_noise(corpus):
+    truth = pd.read_csv(corpus / "synthetic.csv")
+    snr = truth.groupby("quality").snr_db.median()
+    assert snr[0] < snr[1] - 8
+
+
+def test_louder_murmurs_leave_hearts_without_one_untouched():
+    rows = [row for row in plan(60, seed=0, seconds_scale=0.2).itertuples() if row.quality]
+    for row in rows[:20]:
+        soft, truth = render(row, 9.0, -60.0, seed=0)
+        loud, _ = render(row, 9.0, 6.0, seed=0)
+        assert np.array_equal(soft, loud) == (truth["murmur_grade"] == 0)
 
 
 def band_features(path: Path) -> np.ndarray:

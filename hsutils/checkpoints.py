@@ -1,0 +1,99 @@
+"""Weights and unfinished trainings as safetensors: nothing is ever unpickled."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hsutils.errors import InputError
+from hsutils.files import atomic_path
+
+State = dict[str, Tensor]
+
+
+def save_weights(path: Path, state: State) -> None:
+    """Write a state dict whole or not at all, on the CPU and in one fixed layout."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary)
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Load a state dict into a model and return it.
+
+    Raises:
+        InputError: if the file is unreadable or belongs to another architecture.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except Exception as error:
+        raise InputError(
+            f"{path} holds no weights of {type(model).__name__} ({str(error).splitlines()[0]}): "
+            "delete it and run its notebook again"
+        ) from error
+    return model
+
+
+class Checkpoint:
+    """An unfinished training: weights, best weights, optimizer and history after an epoch.
+
+    Args:
+        path: the file, which exists only while the training is unfinished.
+        stamp: fingerprint of everything the training depends on; a file with another stamp
+            is ignored.
+    """
+
+    def __init__(self, path: Path, stamp: str):
+        self.path, self.stamp = path, stamp
+
+    def save(self, model: nn.Module, best: State, optimizer: Optimizer, history: list) -> None:
+        """Replace the checkpoint by the state after the last epoch of `history`."""
+        tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+        for i, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{slot}": value for slot, value in slots.items()}
+        plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        note = {"stamp": self.stamp, "history": json.dumps(history)}
+        with atomic_path(self.path) as temporary:
+            save_file(plain, temporary, metadata=note)
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> tuple[State, list]:
+        """Load the checkpoint if it is ours; best weights and history, empty if there is none."""
+        if not self.path.exists():
+            return {}, []
+        with safe_open(self.path, framework="pt") as file:
+            note = file.metadata()
+            if note["stamp"] != self.stamp:
+                return {}, []
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model.load_state_dict(_under("model.", tensors))
+        state = optimizer.state_dict()
+        for name, tensor in _under("optimizer.", tensors).items():
+            i, slot = name.split(".")
+            state["state"].setdefault(int(i), {})[slot] = tensor
+        optimizer.load_state_dict(state)
+        return _under("best.", tensors), json.loads(note["history"])
+
+    def remove(self) -> None:
+        """Delete the checkpoint: the training is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+def _under(prefix: str, tensors: State) -> State:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def history_table(history: list[dict]) -> pd.DataFrame:
+    """History rows as a table: epoch, loss, dev_auroc, seconds."""
+    return pd.DataFrame(history, columns=["epoch", "loss", "dev_auroc", "seconds"])
+
+
+def copy_state(model: nn.Module) -> State:
+    """A copy of a model's weights that further training leaves alone."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+

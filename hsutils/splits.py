@@ -1,0 +1,170 @@
+"""Which recording serves which purpose: pretrain, finetune, dev or test (paper section 3)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hsutils.errors import InputError
+
+SPLITS = ("pretrain", "finetune", "dev", "test")
+EVALUATED = 400
+"""Recordings in each of finetune, dev and test, half of them abnormal, of ..."""
+ALL = 3240
+
+LISTS_URL = (
+    "https://raw.githubusercontent.com/stanfordmlgroup/selfsupervised-lungandheartsounds/"
+    "c704fc3/heart/splits/"
+)
+PUBLISHED = {
+    "pretrain": (
+        "pretrain-only.txt",
+        "aa0f1a557cced80282dddb848052caafa5656fc20bee400f6e38de53095bc08c",
+    ),
+    "finetune": (
+        "train.txt",
+        "4bcb3cbdb45ec0e1359a128a460088d66d7bbe4aa951713b6db3066514fcea3e",
+    ),
+    "dev": ("val.txt", "00adbfcb186e18541e1b8c90d81b8e4735a49805c2fd69b2dff34c93e96f9953"),
+    "test": ("test.txt", "54bf9811fb8757b3499aae0e78d287244ecf7df0a2b5eb73e8efe99c49a04088"),
+}
+
+
+def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) -> pd.DataFrame:
+    """The split lists behind the paper's numbers.
+
+    Args:
+        recordings: the table of `read_recordings`; every listed record must be in it.
+        lists: folder with `pretrain.txt`, `finetune.txt`, `dev.txt`, `test.txt`, or the files
+            under the lab's own names; None or empty fetches them once from the lab's repository.
+
+    Returns:
+        Table record, split; one row a recording.
+
+    Raises:
+        InputError: naming missing files, changed files, and records listed twice or unknown.
+    """
+    files = _local_lists(Path(lists)) if lists else _fetched_lists()
+    listed = pd.concat(
+        pd.DataFrame({"record": path.read_text().split(), "split": split})
+        for split, path in files.items()
+    )
+    twice = sorted(set(listed.record[listed.record.duplicated()]))
+    unknown = sorted(set(listed.record) - set(recordings.record))
+    problems = []
+    if twice:
+        problems.append(f"{len(twice)} records are listed twice ({', '.join(twice[:5])})")
+    if unknown:
+        problems.append(
+            f"{len(unknown)} listed records are not in the data ({', '.join(unknown[:5])}): "
+            "fetch all six folders, or use splits.method=generated"
+        )
+    if problems:
+        raise InputError([f"split lists: {problem}" for problem in problems])
+    return listed.sort_values("record", ignore_index=True)
+
+
+def _local_lists(folder: Path) -> dict[str, Path]:
+    files, missing = {}, []
+    for split, (lab_name, _) in PUBLISHED.items():
+        candidates = [folder / f"{split}.txt", folder / lab_name]
+        found = [path for path in candidates if path.is_file()]
+        files[split] = found[0] if found else candidates[0]
+        if not found:
+            missing.append(f"{candidates[0]}: missing; name a folder with the four split lists")
+    if missing:
+        raise InputError(missing)
+    return files
+
+
+def _fetched_lists() -> dict[str, Path]:
+    import pooch
+
+    files = {}
+    for split, (name, sha256) in PUBLISHED.items():
+        try:
+            file = pooch.retrieve(LISTS_URL + name, known_hash=f"sha256:{sha256}", fname=name)
+        except Exception as error:
+            raise InputError(
+                f"cannot fetch {LISTS_URL}{name} ({error}): name a folder that holds the lists, "
+                "splits.lists=FOLDER, or use splits.method=generated"
+            ) from error
+        files[split] = Path(file)
+    return files
+
+
+def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Splits of the published lists' shares and balance in which no group straddles.
+
+    Finetune, dev and test hold 400 recordings in 3,240 each, half of them abnormal (scaled for
+    other corpora); the rest, nearly all normal, is for pre-training.
+
+    Args:
+        recordings: with columns record, label, group.
+        seed: the same seed gives the same splits.
+
+    Returns:
+        Table record, split; one row a recording, sorted by record.
+
+    Raises:
+        InputError: if there are too few abnormal or normal recordings.
+    """
+    generator = np.random.default_rng(seed)
+    half = _recordings_a_class(recordings)
+    members = recordings.groupby("group").label.value_counts().unstack(fill_value=0)
+    members = members.reindex(columns=[0, 1], fill_value=0)
+    groups = generator.permutation(members.index.to_numpy())
+    split_of = dict.fromkeys(groups, "pretrain")
+    for split in ("finetune", "dev", "test"):
+        left = np.array([half, half])
+        for group in groups:
+            count = members.loc[group].to_numpy()
+            if split_of[group] == "pretrain" and (count <= left).all():
+                split_of[group] = split
+                left -= count
+    table = recordings[["record"]].assign(split=recordings.group.map(split_of))
+    return table.sort_values("record", ignore_index=True)
+
+
+def _recordings_a_class(recordings: pd.DataFrame) -> int:
+    """Recordings of each class in each evaluated split; some abnormal ones stay for pretrain."""
+    abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
+    half = min(round(len(recordings) * EVALUATED / 2 / ALL), abnormal * 3 // 10, normal // 4)
+    if half < 2:
+        raise InputError(
+            f"{normal} normal and {abnormal} abnormal recordings are too few to split: "
+            "at least 8 normal and 7 abnormal ones are needed"
+        )
+    return half
+
+
+def stratified_subset(recordings: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
+    """About `n` recordings that keep the shares of every database and label.
+
+    Every (database, label) present keeps at least one recording.
+
+    Args:
+        recordings: with columns record, database, label.
+        n: how many; 0 or more than there are keeps all.
+        seed: the same seed gives the same subset.
+    """
+    if not 0 < n < len(recordings):
+        return recordings
+    share = n / len(recordings)
+    picked = [
+        part.sample(max(1, round(len(part) * share)), random_state=seed)
+        for _, part in recordings.groupby(["database", "label"])
+    ]
+    return pd.concat(picked).sort_values("record", ignore_index=True)
+
+
+def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """Every recording of a group that stands in more than one split: what leaks.
+
+    Returns:
+        Table group, record, split, sorted; empty when nothing leaks.
+    """
+    table = recordings[["record", "group"]].merge(splits, on="record")
+    straddles = table.groupby("group").split.transform("nunique") > 1
+    columns = ["group", "record", "split"]
+    return table.loc[straddles, columns].sort_values(columns[:2], ignore_index=True)

@@ -1,0 +1,250 @@
+"""The line of sight in one file: each function is one station, each notebook calls one.
+
+A station reads what earlier stations left in the run folder and leaves its own. It first runs
+whatever is missing before it; what is there and made from the same inputs is loaded, not made
+again. Inputs are compared by fingerprint: data, settings, seed and the stations before.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from lightning_fabric import Fabric
+from torch import nn
+
+from hsutils.augment import Labeled, ViewPairs
+from hsutils.cache import SpectrogramCache, build_cache
+from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
+from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
+from hsutils.experiment import PROJECT, Run, fingerprint
+from hsutils.files import read_json, write_csv
+from hsutils.models import StudentCNN, Teacher
+from hsutils.recordings import read_recordings
+from hsutils.splits import generated_splits, published_splits, stratified_subset
+from hsutils.synthetic import write_corpus
+from hsutils.training import Procedure, Trained, fit, predict, pretrain
+
+EVALUATED = ("dev", "test")
+MODELS = ("teacher", "student", "baseline")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Recordings, their splits and their spectrograms."""
+
+    recordings: pd.DataFrame
+    splits: pd.DataFrame
+    cache: SpectrogramCache
+
+    def of(self, split: str) -> pd.DataFrame:
+        """The recordings of one split, by record."""
+        records = self.splits.record[self.splits.split == split]
+        return self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Rows of the cache that belong to one split."""
+        return self.cache.rows(self.of(split).record)
+
+    def labeled(self, split: str) -> Labeled:
+        """Spectrograms of one split with their true labels."""
+        return Labeled(self.cache, self.rows(split), self.of(split).label.to_numpy())
+
+
+def load_recordings(run: Run) -> pd.DataFrame:
+    """Station 01, first half: the table of recordings, checked and grouped."""
+    data, file = run.experiment.data, run.path("recordings.csv")
+    folder = PROJECT / Path(data.folder).expanduser()
+    if data.source == "synthetic":
+        write_corpus(folder, data.recordings, run.experiment.seed, data.seconds_scale)
+    stamp = fingerprint(data, run.experiment.seed, _listing(folder))
+    if not run.is_done("recordings.csv", stamp):
+        subset = 0 if data.source == "synthetic" else data.recordings
+        table = stratified_subset(read_recordings(folder), subset, run.experiment.seed)
+        write_csv(file, table)
+        run.mark_done("recordings.csv", stamp)
+    text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
+    return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+
+def load_splits(run: Run) -> pd.DataFrame:
+    """Station 01, second half: which recording serves which purpose."""
+    recordings, settings = load_recordings(run), run.experiment.splits
+    identity = recordings[["record", "label", "group"]].to_numpy().tolist()
+    stamp = fingerprint(settings, run.experiment.seed, identity)
+    if not run.is_done("splits.csv", stamp):
+        if settings.method == "published":
+            table = published_splits(recordings, settings.lists)
+        else:
+            table = generated_splits(recordings, run.experiment.seed)
+        write_csv(run.path("splits.csv"), table)
+        run.mark_done("splits.csv", stamp)
+    return pd.read_csv(run.path("splits.csv"), dtype=str)
+
+
+def load_corpus(run: Run) -> Corpus:
+    """Station 02: recordings and splits with their cached spectrograms."""
+    recordings, splits = load_recordings(run), load_splits(run)
+    return Corpus(recordings, splits, build_cache(recordings, run.experiment.front_end))
+
+
+def pretrain_teacher(run: Run) -> tuple[Teacher, Trained]:
+    """Station 03: encoder and projection head, pre-trained with NT-Xent, without any label."""
+    corpus, teacher = load_corpus(run), _new_teacher(run)
+    stamp = _pretrain_stamp(run, corpus)
+
+    def train(procedure: Procedure, fabric: Fabric) -> Trained:
+        settings = run.experiment.augment
+        pairs = ViewPairs(corpus.cache, corpus.rows("pretrain"), settings, run.experiment.seed)
+        return pretrain(teacher.projector, pairs, procedure, fabric)
+
+    return teacher, _trained(run, "encoder", "pretrain", teacher.projector, stamp, train)
+
+
+def fine_tune_teacher(run: Run) -> tuple[Teacher, Trained]:
+    """Station 04: the pre-trained teacher, fine-tuned on the few labels."""
+    corpus = load_corpus(run)
+    teacher, _ = pretrain_teacher(run)
+    stamp = _teacher_stamp(run, corpus)
+
+    def train(procedure: Procedure, fabric: Fabric) -> Trained:
+        examples, dev = corpus.labeled("finetune"), corpus.labeled("dev")
+        return fit(teacher.classifier, examples, dev, procedure, fabric)
+
+    trained = _trained(run, "teacher", "finetune", teacher, stamp, train)
+    _save_predictions(run, corpus, "teacher", teacher, stamp)
+    return teacher, trained
+
+
+def label_softly(run: Run) -> pd.DataFrame:
+    """Station 05, first half: the teacher's probabilities for the pre-train set, made once.
+
+    The teacher is frozen and its input is not augmented, so distillation never needs it again.
+
+    Returns:
+        Table record, logit, soft_label.
+    """
+    corpus = load_corpus(run)
+    stamp = fingerprint(_teacher_stamp(run, corpus), "soft labels")
+    if not run.is_done("soft_labels.csv", stamp):
+        teacher, _ = fine_tune_teacher(run)
+        table = _predict(run, corpus, "pretrain", teacher)[["record", "logit"]]
+        write_csv(run.path("soft_labels.csv"), table.assign(soft_label=_sigmoid(table.logit)))
+        run.mark_done("soft_labels.csv", stamp)
+    return pd.read_csv(run.path("soft_labels.csv"), dtype={"record": str})
+
+
+def distill_student(run: Run) -> tuple[StudentCNN, Trained]:
+    """Station 05: the student, trained on the teacher's soft labels alone."""
+    return _train_cnn(run, "student", label_softly(run).set_index("record").soft_label)
+
+
+def train_baseline(run: Run) -> tuple[StudentCNN, Trained]:
+    """Station 06: the same CNN, trained on the true labels."""
+    return _train_cnn(run, "baseline", load_recordings(run).set_index("record").label)
+
+
+def load_predictions(run: Run, split: str) -> dict[str, pd.DataFrame]:
+    """Station 07: predictions of the three models on one split, by model."""
+    fine_tune_teacher(run)
+    distill_student(run)
+    train_baseline(run)
+    text = {"record": str}
+    return {m: pd.read_csv(run.path(f"predictions/{m}-{split}.csv"), dtype=text) for m in MODELS}
+
+
+def load_histories(run: Run) -> dict[str, pd.DataFrame]:
+    """Histories of the three classifiers, by model."""
+    return {m: history_table(read_json(run.path(f"{m}.json"))["history"]) for m in MODELS}
+
+
+def _train_cnn(run: Run, name: str, targets: pd.Series) -> tuple[StudentCNN, Trained]:
+    """Student and baseline: one network from the same initial weights, told other targets."""
+    corpus = load_corpus(run)
+    seed_everything(seed_for(run.experiment.seed, "student weights"))
+    model = StudentCNN(corpus.cache.shape)
+    wanted = targets.loc[corpus.of("pretrain").record].to_numpy(float)
+    stamp = _stamp(run, corpus, name, ["pretrain"], wanted.tolist(), _labels(corpus, "dev"))
+
+    def train(procedure: Procedure, fabric: Fabric) -> Trained:
+        examples = Labeled(corpus.cache, corpus.rows("pretrain"), wanted)
+        return fit(model, examples, corpus.labeled("dev"), procedure, fabric)
+
+    trained = _trained(run, name, name, model, stamp, train)
+    _save_predictions(run, corpus, name, model, stamp)
+    return model, trained
+
+
+def _new_teacher(run: Run) -> Teacher:
+    seed_everything(seed_for(run.experiment.seed, "teacher weights"))
+    return Teacher()
+
+
+def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, train) -> Trained:
+    """Load what was trained from the same inputs; otherwise train, save and say so."""
+    file, settings = f"{name}.safetensors", getattr(run.experiment, section)
+    if run.is_done(file, stamp):
+        print(f"{name}: loaded from {run.path(file)}")
+        load_weights(model, run.path(file))
+    else:
+        compute = run.experiment.compute
+        checkpoint = Checkpoint(run.path("checkpoints", file), stamp)
+        procedure = Procedure(section, settings, run.experiment.seed, checkpoint, compute.workers)
+        trained = train(procedure, start_fabric(compute))
+        save_weights(run.path(file), model.state_dict())
+        run.mark_done(file, stamp, history=trained.history.to_dict("records"))
+        checkpoint.remove()
+        print(f"{name}: trained, saved in {run.path(file)}")
+    facts = read_json(run.path(file).with_suffix(".json"))
+    return Trained(history_table(facts["history"]))
+
+
+def _predict(run: Run, corpus: Corpus, split: str, model: nn.Module) -> pd.DataFrame:
+    fabric = start_fabric(run.experiment.compute)
+    logits = predict(fabric.setup(model), corpus.cache, corpus.rows(split), fabric)
+    return corpus.of(split)[["record", "label"]].assign(logit=logits)
+
+
+def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, stamp: str) -> None:
+    for split in EVALUATED:
+        file = f"predictions/{name}-{split}.csv"
+        made_from = fingerprint(stamp, split, _identity(corpus, split), _labels(corpus, split))
+        if not run.is_done(file, made_from):
+            write_csv(run.path(file), _predict(run, corpus, split, model))
+            run.mark_done(file, made_from)
+
+
+def _pretrain_stamp(run: Run, corpus: Corpus) -> str:
+    return _stamp(run, corpus, "pretrain", ["pretrain"], dataclasses.asdict(run.experiment.augment))
+
+
+def _teacher_stamp(run: Run, corpus: Corpus) -> str:
+    labels = [_labels(corpus, split) for split in ("finetune", "dev")]
+    before = _pretrain_stamp(run, corpus)
+    return _stamp(run, corpus, "finetune", ["finetune", "dev"], before, *labels)
+
+
+def _stamp(run: Run, corpus: Corpus, section: str, splits: list[str], *parts: object) -> str:
+    experiment = run.experiment
+    numbers = [section, experiment.seed, resolve_precision(experiment.compute)]
+    data = [_identity(corpus, split) for split in splits]
+    return fingerprint(getattr(experiment, section), experiment.front_end, numbers, data, *parts)
+
+
+def _identity(corpus: Corpus, split: str) -> list[list[str]]:
+    return corpus.of(split)[["record", "digest"]].to_numpy().tolist()
+
+
+def _labels(corpus: Corpus, split: str) -> list[int]:
+    return corpus.of(split).label.tolist()
+
+
+def _listing(folder: Path) -> list[list[object]]:
+    """Every data file's name, size and time: cheap to compare, and any change shows."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".csv"))
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+
+
+def _sigmoid(logits: pd.Series) -> pd.Series:
+    return 1 / (1 + np.exp(-logits))

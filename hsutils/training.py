@@ -1,0 +1,218 @@
+"""The two training procedures: contrastive `pretrain`, and `fit`, shared by all the rest.
+
+Fine-tuning, distillation and the baseline are one procedure called with other targets: that
+only the targets differ is the paper's whole point. Each epoch draws its chance from (seed,
+procedure, epoch) alone, so a training resumed after any epoch ends with the same weights.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from hsutils.augment import Labeled, ViewPairs
+from hsutils.cache import SpectrogramCache
+from hsutils.checkpoints import Checkpoint, copy_state, history_table
+from hsutils.compute import seed_everything, seed_for
+from hsutils.experiment import Training
+from hsutils.losses import nt_xent, soft_label_bce
+from hsutils.metrics import auroc
+from hsutils.progress import progress
+
+Loss = Callable[[nn.Module, list[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves behind besides weights: history (epoch, loss, dev_auroc, seconds)."""
+
+    history: pd.DataFrame
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch kept: the first with the best dev AUROC, or the last where none is measured."""
+        scores = self.history.dev_auroc
+        return int(self.history.epoch[scores.argmax() if scores.notna().any() else len(scores) - 1])
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """What two trainings of the same model may differ in besides their loss.
+
+    Args:
+        name: for progress and seeds, such as "finetune".
+        settings: epochs, learning rate, ...
+        seed: seed of the run.
+        checkpoint: where the state after each epoch is kept.
+        workers: data loading processes.
+    """
+
+    name: str
+    settings: Training
+    seed: int
+    checkpoint: Checkpoint
+    workers: int = 0
+
+
+def pretrain(
+    projector: nn.Module, pairs: ViewPairs, procedure: Procedure, fabric: Fabric
+) -> Trained:
+    """Contrastive pre-training of encoder and projection head with NT-Xent, without labels.
+
+    Both views go through the network in one batch; across devices the embeddings of all ranks
+    are gathered with gradients, so that every device sees all negatives (paper section 5.2).
+
+    Args:
+        projector: maps spectrograms to projections (N, D); trained in place, last epoch kept.
+        pairs: the positive pairs.
+        procedure: settings, seed and checkpoint.
+        fabric: where to compute.
+    """
+
+    def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        views = torch.cat(batch).contiguous(memory_format=torch.channels_last)
+        z = _gather(fabric, model(views).unflatten(0, (2, -1)))
+        return nt_xent(z[0], z[1], procedure.settings.temperature)
+
+    return _train(projector, pairs, loss_of, None, procedure, fabric)
+
+
+def fit(
+    model: nn.Module,
+    examples: Labeled,
+    dev: Labeled,
+    procedure: Procedure,
+    fabric: Fabric,
+) -> Trained:
+    """Train a classifier on targets in [0, 1] and keep the epoch with the best dev AUROC.
+
+    Args:
+        model: maps spectrograms to logits (N,); trained in place, best epoch loaded at the end.
+        examples: spectrograms with labels or soft labels.
+        dev: spectrograms with true labels, used to choose the epoch only (paper section 5.2).
+        procedure: settings, seed and checkpoint.
+        fabric: where to compute.
+    """
+
+    def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        spectrograms, targets = batch
+        views = spectrograms.contiguous(memory_format=torch.channels_last)
+        return soft_label_bce(model(views), targets)
+
+    def dev_auroc(model: nn.Module) -> float:
+        return auroc(dev.targets.numpy(), predict(model, dev.cache, dev.rows, fabric))
+
+    return _train(model, examples, loss_of, dev_auroc, procedure, fabric)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    cache: SpectrogramCache,
+    rows: np.ndarray,
+    fabric: Fabric,
+    batch_size: int = 16,
+    description: str = "",
+) -> np.ndarray:
+    """Logits, shape (N,), of some rows of the cache, with the model in evaluation mode."""
+    model.eval()
+    parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
+    logits = []
+    for part in progress(parts, len(parts), description) if description else parts:
+        views = cache.batch(part).contiguous(memory_format=torch.channels_last)
+        logits.append(model(views.to(fabric.device)).float().cpu())
+    return torch.cat(logits).numpy()
+
+
+def _train(
+    model: nn.Module,
+    examples: Dataset,
+    loss_of: Loss,
+    dev_auroc: Callable[[nn.Module], float] | None,
+    procedure: Procedure,
+    fabric: Fabric,
+) -> Trained:
+    settings, checkpoint = procedure.settings, procedure.checkpoint
+    model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    best, history = checkpoint.restore(model, optimizer)
+    wrapped, stepper = fabric.setup(model, optimizer)
+    loader = _loader(examples, procedure, fabric)
+    done = len(history) * len(loader)
+    with progress(None, settings.epochs * len(loader), procedure.name, done) as bar:
+        for epoch in range(len(history) + 1, settings.epochs + 1):
+            started = time.perf_counter()
+            _begin_epoch(loader, procedure, epoch)
+            wrapped.train()
+            loss = _one_epoch(wrapped, stepper, loader, loss_of, fabric, bar)
+            score = dev_auroc(wrapped) if dev_auroc else math.nan
+            earlier = [row["dev_auroc"] for row in history]
+            if dev_auroc is None or not earlier or score > max(earlier):
+                best = copy_state(model)
+            seconds = time.perf_counter() - started
+            history.append({"epoch": epoch, "loss": loss, "dev_auroc": score, "seconds": seconds})
+            bar.set_postfix(loss=f"{loss:.3f}", dev_auroc=f"{score:.3f}")
+            if fabric.is_global_zero:
+                checkpoint.save(model, best, optimizer, history)
+    model.load_state_dict(best)
+    return Trained(history_table(history))
+
+
+def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoader:
+    batch_size = procedure.settings.batch_size
+    sampler = DistributedSampler(
+        examples, fabric.world_size, fabric.global_rank, seed=procedure.seed
+    )
+    loader = DataLoader(
+        examples,
+        batch_size=batch_size,
+        sampler=sampler,
+        # Neither batch normalization nor NT-Xent can use a last batch of one recording.
+        drop_last=len(sampler) % batch_size == 1,
+        num_workers=procedure.workers,
+        pin_memory=fabric.device.type == "cuda",
+    )
+    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def _begin_epoch(loader: DataLoader, procedure: Procedure, epoch: int) -> None:
+    loader.sampler.set_epoch(epoch)
+    if isinstance(loader.dataset, ViewPairs):
+        loader.dataset.epoch = epoch
+    seed_everything(seed_for(procedure.seed, procedure.name, epoch))
+
+
+def _one_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader,
+    loss_of: Loss,
+    fabric: Fabric,
+    bar: progress,
+) -> float:
+    total, seen = 0.0, 0
+    for batch in loader:
+        loss = loss_of(model, batch)
+        fabric.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        total, seen = total + loss.item() * len(batch[0]), seen + len(batch[0])
+        bar.update()
+    return total / seen
+
+
+def _gather(fabric: Fabric, z: Tensor) -> Tensor:
+    """Projections of all ranks as (2, N, D); on one device just `z`, already (2, N, D)."""
+    if fabric.world_size == 1:
+        return z
+    everyone = fabric.all_gather(z, sync_grads=True)
+    return everyone.transpose(0, 1).flatten(1, 2)
