@@ -90,7 +90,7 @@ class Labeled(Dataset):
 
     def __init__(self, cache: SpectrogramCache, rows: np.ndarray, targets: np.ndarray):
         self.cache, self.rows = cache, rows
-        self.targets = torch.as_tensor(np.asarray(targets), dtype=torch.float32)
+        self.targets = torch.tensor(np.asarray(targets, dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -82,7 +82,12 @@ def cache_root() -> Path:
 
 def cache_key(recordings: pd.DataFrame, front_end: FrontEnd) -> str:
     """A hash of the front end and of every recording's name and samples."""
-    return fingerprint(front_end, recordings[["record", "digest"]].to_numpy().tolist())
+    return fingerprint(front_end, identity(recordings))
+
+
+def identity(recordings: pd.DataFrame) -> list[list]:
+    """What makes a recording the one it is: its name, samples and sample rate."""
+    return recordings[["record", "digest", "sample_rate"]].to_numpy().tolist()
 
 
 def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCache:

@@ -95,5 +95,3 @@ def history_table(history: list[dict]) -> pd.DataFrame:
 def copy_state(model: nn.Module) -> State:
     """A copy of a model's weights that further training leaves alone."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-

@@ -1,6 +1,5 @@
 """Lightning Fabric from a profile: the same training steps on a CPU, a GPU or many."""
 
-import ctypes
 import os
 import random
 import warnings
@@ -17,6 +16,7 @@ def start_fabric(compute: Compute) -> Fabric:
     torch.set_num_threads(compute.threads or os.cpu_count() or 1)
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*You are using a CUDA device.*")
         fabric = Fabric(
@@ -52,19 +52,3 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def reuse_memory() -> None:
-    """Let freed blocks be reused instead of returned to the system, in large pages.
-
-    Every training step frees and asks again for gigabytes; faulting them in anew, page by
-    page, costs a fifth of the time on Linux. Elsewhere this does nothing.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    m_trim_threshold, m_mmap_threshold = -1, -3
-    libc.mallopt(m_mmap_threshold, 1 << 30)
-    libc.mallopt(m_trim_threshold, (1 << 31) - 1)

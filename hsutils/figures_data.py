@@ -118,26 +118,31 @@ def leaks(audit: pd.DataFrame, most: int = 20) -> Figure:
         axes.text(0, 0.5, "Nothing to draw: every group stays within one split.", va="center")
         return headline(figure, "No group of related recordings straddles splits")
     figure, axes = new_page(10, 0.34 * len(shown) + 1.7)
-    rows, columns = np.nonzero(shown.to_numpy())
-    members = shown.to_numpy()[rows, columns]
-    for row in range(len(shown)):
+    _dots(axes, shown)
+    plural = "s" * (len(straddling) > 1)
+    hidden = "" if len(straddling) == len(shown) else f" (largest {len(shown)} drawn)"
+    return headline(
+        figure,
+        f"{straddling.to_numpy().sum():,} recordings have kin in another split, "
+        f"in {len(straddling):,} group{plural}{hidden}",
+    )
+
+
+def _dots(axes: Axes, counts: pd.DataFrame) -> None:
+    """A numbered dot for each group (row) and split (column) that holds any of it."""
+    rows, columns = np.nonzero(counts.to_numpy())
+    members = counts.to_numpy()[rows, columns]
+    for row in range(len(counts)):
         inside = columns[rows == row]
         axes.plot([inside.min(), inside.max()], [row, row], color=FAINT, lw=2, zorder=1)
     axes.scatter(columns, rows, s=230, color=MODEL_COLORS["student"], zorder=2)
     for row, column, n in zip(rows, columns, members, strict=True):
         place = {"ha": "center", "va": "center_baseline", "color": "white"}
         axes.text(column, row, n, size=9, weight="bold", **place)
-    axes.set_xticks(range(shown.shape[1]), shown.columns)
-    axes.set_yticks(range(len(shown)), shown.index)
-    axes.set(xlim=(-0.6, shown.shape[1] - 0.4), ylim=(len(shown) - 0.4, -0.6))
-    plural = "s" * (len(straddling) > 1)
-    hidden = "" if len(straddling) == len(shown) else f" (largest {len(shown)} drawn)"
+    axes.set_xticks(range(counts.shape[1]), counts.columns)
+    axes.set_yticks(range(len(counts)), counts.index)
+    axes.set(xlim=(-0.6, counts.shape[1] - 0.4), ylim=(len(counts) - 0.4, -0.6))
     axes.set(ylabel="group", xlabel="split (numbers: recordings of the group)")
-    return headline(
-        figure,
-        f"{straddling.to_numpy().sum():,} recordings have kin in another split, "
-        f"in {len(straddling):,} group{plural}{hidden}",
-    )
 
 
 def _stack(

@@ -48,7 +48,7 @@ def mel_filters(front_end: FrontEnd) -> Tensor:
     lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
     rising = (hz[:, None] - lower) / (center - lower)
     falling = (upper - hz[:, None]) / (upper - center)
-    return torch.from_numpy(np.clip(np.minimum(rising, falling), 0, None)).float()
+    return torch.from_numpy(np.clip(np.minimum(rising, falling), 0, None))
 
 
 def mel_edges(front_end: FrontEnd) -> np.ndarray:
@@ -62,7 +62,7 @@ def resample_waveform(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> T
     """The first `clip_seconds` of a waveform (samples,) at the front end's sample rate."""
     clip = waveform[: round(front_end.clip_seconds * rate)]
     return resample(
-        torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float32)),
+        torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float64)),
         rate,
         front_end.sample_rate,
         **KAISER_BEST,
@@ -120,9 +120,7 @@ def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
     frames = samples.unfold(0, front_end.n_fft, front_end.hop)
     frames = (frames - frames.mean(dim=1, keepdim=True)) * window
     spectrum = torch.fft.rfft(frames)[:, : front_end.bins]
-    density = (spectrum.real**2 + spectrum.imag**2) / (
-        front_end.sample_rate * (window**2).sum()
-    )
+    density = (spectrum.real**2 + spectrum.imag**2) / (front_end.sample_rate * (window**2).sum())
     # One-sided: every bin but 0 Hz (and Nyquist, which is never kept whole) counts twice.
     density[:, 1 : front_end.n_fft // 2] *= 2
     return density
@@ -130,7 +128,7 @@ def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
 
 @lru_cache
 def _window(n_fft: int) -> Tensor:
-    return torch.from_numpy(tukey(n_fft, 0.25, sym=False)).float()
+    return torch.from_numpy(tukey(n_fft, 0.25, sym=False))
 
 
 def _occupied_rows(scaled: Tensor, tolerance: float = 1e-3) -> tuple[int, int]:

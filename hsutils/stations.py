@@ -209,7 +209,7 @@ def _predict(run: Run, corpus: Corpus, split: str, model: nn.Module) -> pd.DataF
 def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, stamp: str) -> None:
     for split in EVALUATED:
         file = f"predictions/{name}-{split}.csv"
-        made_from = fingerprint(stamp, split, _identity(corpus, split), _labels(corpus, split))
+        made_from = fingerprint(stamp, split, identity(corpus.of(split)), _labels(corpus, split))
         if not run.is_done(file, made_from):
             write_csv(run.path(file), _predict(run, corpus, split, model))
             run.mark_done(file, made_from)
@@ -228,12 +228,8 @@ def _teacher_stamp(run: Run, corpus: Corpus) -> str:
 def _stamp(run: Run, corpus: Corpus, section: str, splits: list[str], *parts: object) -> str:
     experiment = run.experiment
     numbers = [section, experiment.seed, resolve_precision(experiment.compute)]
-    data = [_identity(corpus, split) for split in splits]
+    data = [identity(corpus.of(split)) for split in splits]
     return fingerprint(getattr(experiment, section), experiment.front_end, numbers, data, *parts)
-
-
-def _identity(corpus: Corpus, split: str) -> list[list[str]]:
-    return corpus.of(split)[["record", "digest"]].to_numpy().tolist()
 
 
 def _labels(corpus: Corpus, split: str) -> list[int]:
