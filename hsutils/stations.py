@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from hsutils.augment import Labeled, ViewPairs
-from hsutils.cache import SpectrogramCache, build_cache
+from hsutils.cache import SpectrogramCache, build_cache, identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.experiment import PROJECT, Run, fingerprint
