@@ -3,6 +3,7 @@
 import os
 import random
 import warnings
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from lightning_fabric import Fabric
 from hsutils.experiment import Compute, fingerprint
 
 
+@cache
 def start_fabric(compute: Compute) -> Fabric:
     """A launched Fabric with the profile's accelerator, devices, nodes and precision."""
     torch.set_num_threads(compute.threads or os.cpu_count() or 1)

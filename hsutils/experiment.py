@@ -30,6 +30,8 @@ class Data:
     folder: str = ""
     recordings: int = 0
     seconds_scale: float = 1.0
+    snr_db: float = 9.0
+    murmur_db: float = 0.0
 
 
 @dataclass(frozen=True)

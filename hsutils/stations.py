@@ -54,11 +54,11 @@ class Corpus:
 
 def load_recordings(run: Run) -> pd.DataFrame:
     """Station 01, first half: the table of recordings, checked and grouped."""
-    data, file = run.experiment.data, run.path("recordings.csv")
-    folder = PROJECT / Path(data.folder).expanduser()
+    data, file, folder = run.experiment.data, run.path("recordings.csv"), data_folder(run)
     if data.source == "synthetic":
-        write_corpus(folder, data.recordings, run.experiment.seed, data.seconds_scale)
-    stamp = fingerprint(data, run.experiment.seed, _listing(folder))
+        knobs = (data.seconds_scale, data.snr_db, data.murmur_db)
+        write_corpus(folder, data.recordings, run.experiment.seed, *knobs)
+    stamp = data_fingerprint(run)
     if not run.is_done("recordings.csv", stamp):
         subset = 0 if data.source == "synthetic" else data.recordings
         table = stratified_subset(read_recordings(folder), subset, run.experiment.seed)
@@ -66,6 +66,14 @@ def load_recordings(run: Run) -> pd.DataFrame:
         run.mark_done("recordings.csv", stamp)
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
     return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+
+def data_fingerprint(run: Run) -> str:
+    """What the table of recordings depends on: settings, seed, and every file's size and time."""
+    data = run.experiment.data
+    return fingerprint(
+        data, run.experiment.seed, _listing(PROJECT / Path(data.folder).expanduser())
+    )
 
 
 def load_splits(run: Run) -> pd.DataFrame:
@@ -154,6 +162,17 @@ def load_predictions(run: Run, split: str) -> dict[str, pd.DataFrame]:
     return {m: pd.read_csv(run.path(f"predictions/{m}-{split}.csv"), dtype=text) for m in MODELS}
 
 
+def run_all(run: Run) -> None:
+    """Every training, without notebooks: how several devices or nodes work on one run."""
+    for split in EVALUATED:
+        load_predictions(run, split)
+
+
+def is_first_process(run: Run) -> bool:
+    """Whether this process may write; with several devices only the first does."""
+    return start_fabric(run.experiment.compute).is_global_zero
+
+
 def load_histories(run: Run) -> dict[str, pd.DataFrame]:
     """Histories of the three classifiers, by model."""
     return {m: history_table(read_json(run.path(f"{m}.json"))["history"]) for m in MODELS}
@@ -192,9 +211,11 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
         checkpoint = Checkpoint(run.path("checkpoints", file), stamp)
         procedure = Procedure(section, settings, run.experiment.seed, checkpoint, compute.workers)
         trained = train(procedure, start_fabric(compute))
-        save_weights(run.path(file), model.state_dict())
-        run.mark_done(file, stamp, history=trained.history.to_dict("records"))
-        checkpoint.remove()
+        if is_first_process(run):
+            save_weights(run.path(file), model.state_dict())
+            run.mark_done(file, stamp, history=trained.history.to_dict("records"))
+            checkpoint.remove()
+        start_fabric(compute).barrier()
         print(f"{name}: trained, saved in {run.path(file)}")
     facts = read_json(run.path(file).with_suffix(".json"))
     return Trained(history_table(facts["history"]))

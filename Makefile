@@ -1,0 +1,44 @@
+# make run    the whole series, headless, on the embedded corpus
+# make test   lint and tests
+# make lab    the notebooks in JupyterLab
+# make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
+
+PYTHON  ?= python3
+PROFILE ?= demo
+DATA    ?=
+LISTS   ?=
+ARGS    ?=
+
+bin     := .venv/bin
+run     := $(bin)/python -m hsutils run --profile "$(PROFILE)" \
+           $(if $(DATA),--data "$(DATA)") $(if $(LISTS),--lists "$(LISTS)") $(ARGS)
+
+.PHONY: run test lab install clean
+
+run: .venv/installed
+	$(run)
+
+test: .venv/installed-for-tests
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/python -m pytest
+
+lab: .venv/installed
+	$(bin)/jupyter lab notebooks
+
+install: .venv/installed
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-for-tests: tests/requirements.txt .venv/installed
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv runs cache .pytest_cache .ruff_cache

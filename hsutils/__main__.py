@@ -1,0 +1,113 @@
+"""The command line: python -m hsutils run | fetch | predict."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from hsutils.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run one command; 0, or 2 after a line that says what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m hsutils", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_run(commands.add_parser("run", help="run the whole series of notebooks, headless"))
+    _add_fetch(commands.add_parser("fetch", help="fetch the Challenge recordings"))
+    _add_predict(commands.add_parser("predict", help="classify WAV files with a trained model"))
+    options = parser.parse_args(arguments)
+    try:
+        options.command(options)
+    except InputError as error:
+        print(f"hsutils: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nhsutils: stopped; run the same command again to go on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
+    parser.add_argument("--data", help="folder of the recordings")
+    parser.add_argument("--lists", help="folder of the published split lists")
+    parser.add_argument("--run-dir", help="run folder; default runs/PROFILE")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--accelerator", help="auto, cpu, cuda, mps")
+    parser.add_argument("--devices", type=int)
+    parser.add_argument("--nodes", type=int)
+    parser.add_argument("--precision", help="auto, 32-true, bf16-mixed, ...")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a profile's field"
+    )
+    parser.add_argument(
+        "--trainings-only", action="store_true", help="run the stations without the notebooks"
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from hsutils import runner, stations
+    from hsutils.experiment import open_run
+
+    overrides = _overrides(options)
+    run = open_run(options.profile, options.run_dir, overrides)
+    compute = run.experiment.compute
+    if options.trainings_only or compute.devices * compute.nodes > 1:
+        stations.run_all(run)
+        if options.trainings_only or not stations.is_first_process(run):
+            return
+        # The notebooks find every training done, so that one process is enough for them.
+        overrides += ["compute.devices=1", "compute.nodes=1"]
+        run = open_run(options.profile, options.run_dir, overrides)
+    report = runner.run_series(run, options.profile, overrides)
+    _print_results(run.folder, report)
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    fields = {"data.folder": options.data, "splits.lists": options.lists, "seed": options.seed}
+    for name in ("accelerator", "devices", "nodes", "precision"):
+        fields[f"compute.{name}"] = getattr(options, name)
+    for path in ("data.folder", "splits.lists"):
+        fields[path] = str(Path(fields[path]).expanduser().resolve()) if fields[path] else None
+    given = [f"{key}={value}" for key, value in fields.items() if value is not None]
+    return given + options.set
+
+
+def _print_results(folder: Path, report: Path) -> None:
+    import pandas as pd
+
+    for number, title in enumerate(("dev AUROC", "test confusion", "test scores"), start=1):
+        table = folder / f"tables/table_{number}.csv"
+        print(f"\nTable {number}: {title}\n{pd.read_csv(table).to_string(index=False)}")
+    print(f"\nnotebooks  {folder / 'notebooks'}\nfigures    {folder / 'figures'}")
+    print(f"report     {report}")
+
+
+def _add_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--to", default="data/challenge-2016", help="folder to unpack into")
+    parser.add_argument("--mirror", help="local folder with the zip archives, instead of PhysioNet")
+    parser.set_defaults(command=_fetch)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from hsutils.fetch import fetch
+
+    fetch(options.to, options.mirror)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("wav", nargs="+", help="heart sound recordings (WAV)")
+    parser.add_argument("--run-dir", default="runs/demo", help="run folder with the trained model")
+    parser.add_argument("--model", default="student", choices=("teacher", "student", "baseline"))
+    parser.set_defaults(command=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from hsutils.prediction import classify
+
+    table = classify(options.wav, Path(options.run_dir), options.model)
+    print(table.to_csv(index=False), end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Classify single WAV files with a model a run has trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hsutils.checkpoints import load_weights
+from hsutils.errors import InputError
+from hsutils.experiment import PROJECT, load_experiment
+from hsutils.models import StudentCNN, Teacher
+from hsutils.spectrograms import log_mel, standardize
+from hsutils.wav import SAMPLE_RATE, read_waveform
+
+
+@torch.no_grad()
+def classify(files: Sequence[Path | str], run_dir: Path, model: str = "student") -> pd.DataFrame:
+    """Logit, probability and class of each WAV file. For research and teaching, not for care.
+
+    Args:
+        files: WAV files of any sample rate; only the profile's first seconds are heard.
+        run_dir: run folder; relative paths start at the project.
+        model: teacher, student or baseline.
+
+    Returns:
+        Table file, logit, probability (of abnormal), prediction (normal or abnormal).
+
+    Raises:
+        InputError: if the run has no such model or a file cannot be read.
+    """
+    folder = PROJECT / run_dir
+    weights = folder / f"{model}.safetensors"
+    if not weights.exists():
+        raise InputError(f"{weights}: missing; train it first with `make run`, or name --run-dir")
+    front_end = load_experiment(folder / "experiment.toml").front_end
+    network = Teacher() if model == "teacher" else StudentCNN(front_end.shape)
+    load_weights(network, weights).eval()
+    logits = []
+    for file in files:
+        spectrogram, _ = log_mel(read_waveform(file), SAMPLE_RATE, front_end)
+        logits.append(network(standardize(spectrogram, front_end)[None, None]).item())
+    table = pd.DataFrame({"file": [str(file) for file in files], "logit": logits})
+    table["probability"] = 1 / (1 + np.exp(-table.logit))
+    table["prediction"] = np.where(table.logit > 0, "abnormal", "normal")
+    return table.round(4)
