@@ -70,10 +70,14 @@ def load_recordings(run: Run) -> pd.DataFrame:
 
 def data_fingerprint(run: Run) -> str:
     """What the table of recordings depends on: settings, seed, and every file's size and time."""
-    data = run.experiment.data
-    return fingerprint(
-        data, run.experiment.seed, _listing(PROJECT / Path(data.folder).expanduser())
-    )
+    return fingerprint(run.experiment.data, run.experiment.seed, _listing(data_folder(run)))
+
+
+def data_folder(run: Run) -> Path:
+    """The folder of the recordings; every artificial corpus has one of its own."""
+    data, seed = run.experiment.data, run.experiment.seed
+    folder = PROJECT / Path(data.folder).expanduser()
+    return folder / fingerprint(data, seed) if data.source == "synthetic" else folder
 
 
 def load_splits(run: Run) -> pd.DataFrame:
