@@ -6,8 +6,9 @@ a time and batches are read from the map.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,9 @@ def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> Non
     with atomic_path(folder / "spectrograms.npy") as temporary, _one_torch_thread():
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
+            spectrograms = _map_ahead(pool, one, recordings.path)
             for row, (spectrogram, occupied) in enumerate(
-                progress(pool.map(one, recordings.path), len(recordings), "spectrograms")
+                progress(spectrograms, len(recordings), "spectrograms")
             ):
                 array[row] = spectrogram
                 index.append((*occupied.rows, *occupied.frames))
@@ -128,6 +130,17 @@ def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> Non
     table = pd.DataFrame(index, columns=columns)
     table.insert(0, "record", recordings.record.to_numpy())
     write_csv(folder / "index.csv", table)
+
+
+def _map_ahead(pool: Executor, function: Callable, items: Iterable, ahead: int = 16) -> Iterator:
+    """`pool.map` at most a few items ahead of its reader: a slow disk must not fill memory."""
+    waiting: deque[Future] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 class _one_torch_thread:

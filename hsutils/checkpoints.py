@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -62,14 +62,14 @@ class Checkpoint:
             save_file(plain, temporary, metadata=note)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> tuple[State, list]:
-        """Load the checkpoint if it is ours; best weights and history, empty if there is none."""
-        if not self.path.exists():
+        """Load the checkpoint if it is ours; best weights and history, empty if there is none.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        note, tensors = self._read()
+        if not tensors:
             return {}, []
-        with safe_open(self.path, framework="pt") as file:
-            note = file.metadata()
-            if note["stamp"] != self.stamp:
-                return {}, []
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         model.load_state_dict(_under("model.", tensors))
         state = optimizer.state_dict()
         for name, tensor in _under("optimizer.", tensors).items():
@@ -77,6 +77,19 @@ class Checkpoint:
             state["state"].setdefault(int(i), {})[slot] = tensor
         optimizer.load_state_dict(state)
         return _under("best.", tensors), json.loads(note["history"])
+
+    def _read(self) -> tuple[dict[str, str], State]:
+        if not self.path.exists():
+            return {}, {}
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                note = file.metadata() or {}
+                names = file.keys() if note.get("stamp") == self.stamp else []
+                return note, {name: file.get_tensor(name) for name in names}
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{self.path}: a damaged checkpoint ({error}); delete it to train from the start"
+            ) from error
 
     def remove(self) -> None:
         """Delete the checkpoint: the training is finished."""

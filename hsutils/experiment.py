@@ -16,10 +16,13 @@ from typing import Any
 
 from hsutils.environment import describe_environment
 from hsutils.errors import InputError
+from hsutils.fields import build, override, parse_overrides, toml_lines
 from hsutils.files import read_json, write_json, write_text
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROFILES = Path(__file__).resolve().parent / "profiles"
+SMALLEST = 21
+"""Mel bands and frames that the student's convolutions and poolings leave one cell of."""
 
 
 @dataclass(frozen=True)
@@ -122,25 +125,9 @@ class Experiment:
         values = dataclasses.asdict(self)
         plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
         tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-        blocks = [_toml_lines(plain)]
-        blocks += [f"[{name}]\n{_toml_lines(table)}" for name, table in tables.items()]
+        blocks = [toml_lines(plain)]
+        blocks += [f"[{name}]\n{toml_lines(table)}" for name, table in tables.items()]
         return "\n\n".join(blocks) + "\n"
-
-
-CHOICES = {
-    "data.source": ("challenge", "synthetic"),
-    "splits.method": ("published", "generated"),
-    "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
-}
-POSITIVE = {
-    *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
-    *(f"front_end.{name}" for name in ("bins", "floor", "scale")),
-    *(
-        f"{stage}.{name}"
-        for stage in ("pretrain", "finetune", "student", "baseline")
-        for name in ("epochs", "learning_rate", "batch_size", "temperature")
-    ),
-}
 
 
 def load_experiment(
@@ -150,20 +137,17 @@ def load_experiment(
 
     Args:
         profile: name of a file in `hsutils/profiles` (demo, paper, ...) or path of a TOML file.
-        overrides: `key=value` texts (value in TOML syntax; bare words are text) or a mapping.
+        overrides: `key=value` texts (value in TOML syntax; bare words are text) or a mapping,
+            in which a table replaces only the fields it names.
 
     Raises:
         InputError: naming every unknown, mistyped or out-of-range field at once.
     """
-    values = _read_profile(profile)
-    for key, value in _parse_overrides(overrides).items():
-        *table, name = key.split(".")
-        target = values
-        for part in table:
-            target = target.setdefault(part, {})
-        target[name] = value
-    problems: list[str] = []
-    experiment = _build(Experiment, values, "", problems)
+    values, problems = _read_profile(profile), []
+    for key, value in parse_overrides(overrides, problems).items():
+        override(values, key, value, problems)
+    experiment = build(Experiment, values, "", problems)
+    problems = problems or _contradictions(experiment.front_end)
     if problems:
         raise InputError([f"profile {profile}: {problem}" for problem in problems])
     return experiment
@@ -182,52 +166,17 @@ def _read_profile(profile: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid TOML ({error}): mend that line") from error
 
 
-def _parse_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(overrides, Mapping):
-        return dict(overrides)
-    parsed = {}
-    for text in overrides.split() if isinstance(overrides, str) else overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"override '{text}' is not key=value; write e.g. pretrain.epochs=1")
-        try:
-            parsed[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed[key.strip()] = value
-    return parsed
-
-
-def _build(cls: type, values: Any, prefix: str, problems: list[str]) -> Any:
-    if not isinstance(values, Mapping):
-        problems.append(f"'{prefix.rstrip('.')}' must be a table, not {values!r}")
-        return cls()
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    arguments = {}
-    for key, value in values.items():
-        name = prefix + key
-        if key not in fields:
-            problems.append(f"unknown field '{name}'; known here: {', '.join(fields)}")
-        elif dataclasses.is_dataclass(fields[key].type):
-            arguments[key] = _build(fields[key].type, value, f"{name}.", problems)
-        else:
-            arguments[key] = _checked(name, value, fields[key].type, problems)
-    return cls(**arguments)
-
-
-def _checked(name: str, value: Any, kind: type, problems: list[str]) -> Any:
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        problems.append(f"'{name}' must be {kind.__name__}, not {value!r}")
-    elif name in CHOICES and value not in CHOICES[name]:
-        problems.append(f"'{name}' must be one of {', '.join(CHOICES[name])}, not {value!r}")
-    elif name in POSITIVE and not value > 0:
-        problems.append(f"'{name}' must be above 0, not {value!r}")
-    return value
-
-
-def _toml_lines(values: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
+def _contradictions(front_end: FrontEnd) -> list[str]:
+    most, (_, mels, frames) = front_end.n_fft // 2 + 1, front_end.shape
+    problems = []
+    if front_end.bins > most:
+        problems.append(f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}")
+    if min(mels, frames) < SMALLEST:
+        problems.append(
+            f"'front_end' makes spectrograms of {mels} mels x {frames} frames, but the student "
+            f"needs {SMALLEST} of each: raise mels or clip_seconds"
+        )
+    return problems
 
 
 def fingerprint(*parts: Any) -> str:
@@ -253,6 +202,10 @@ class Run:
         note = self.path(file).with_suffix(".json")
         whole = self.path(file).exists() and note.exists()
         return whole and read_json(note)["fingerprint"] == stamp
+
+    def forget(self, file: str) -> None:
+        """Forget what `file` was made from, before it is made anew: a note never outlives it."""
+        self.path(file).with_suffix(".json").unlink(missing_ok=True)
 
     def mark_done(self, file: str, stamp: str, **facts: Any) -> None:
         """Remember what `file` was made from, and any facts about its making."""

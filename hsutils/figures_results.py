@@ -34,11 +34,12 @@ from hsutils.style import (
 
 
 @styled
-def roc_curves(predictions: Mapping[str, pd.DataFrame]) -> Figure:
+def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> Figure:
     """ROC curves with the operating point at logit 0, and each AUROC with its 95% interval.
 
     Args:
         predictions: model -> predictions on one split (paper: test).
+        paper: mark the paper's AUROC.
     """
     predictions = in_model_order(predictions)
     figure, (curve, areas) = new_page(10, 4.9, ncols=2, width_ratios=(1, 1))
@@ -55,14 +56,15 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame]) -> Figure:
         areas.plot([low, high], [row, row], color=color, lw=5, alpha=0.35, solid_capstyle="round")
         areas.plot(values[model], row, "o", ms=9, color=color)
         areas.text(values[model], row - 0.17, f"{values[model]:.3f}", ha="center", color=color)
-        if model in PAPER:
+        if paper and model in PAPER:
             areas.plot(PAPER[model].test_auroc, row, "D", ms=8, mfc="none", mec=INK)
     curve.plot([], [], "o", color=INK, label="logit 0")
     curve.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     curve.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     curve.legend(loc="lower right")
     areas.plot([], [], color=FAINT, lw=5, label="95% interval (recordings)")
-    areas.plot([], [], "D", ms=8, mfc="none", mec=INK, label="paper")
+    if paper:
+        areas.plot([], [], "D", ms=8, mfc="none", mec=INK, label="paper")
     areas.set_yticks(range(len(values)), values)
     areas.set(xlabel="AUROC", ylim=(len(values) - 0.5, -0.6))
     areas.margins(x=0.08)
@@ -70,8 +72,9 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame]) -> Figure:
     legend_above(areas)
     best = max(values, key=values.get)
     others = ", ".join(f"{m} {v:.3f}" for m, v in values.items() if m != best)
-    finding = f"The {best} ranks best, AUROC {values[best]:.3f}"
-    return headline(figure, f"{finding}; {others}" if others else finding)
+    if not others:
+        return headline(figure, f"AUROC of the {best}: {values[best]:.3f}")
+    return headline(figure, f"The {best} ranks best, AUROC {values[best]:.3f}; {others}")
 
 
 @styled

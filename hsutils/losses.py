@@ -28,7 +28,9 @@ def nt_xent(z_i: Tensor, z_j: Tensor, temperature: float = 0.07) -> Tensor:
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, not {temperature}")
     n = len(z_i)
-    z = functional.normalize(torch.cat([z_i, z_j]).float(), dim=1)
+    z = torch.cat([z_i, z_j])
+    # Half precision cannot tell close similarities apart; double precision is left alone.
+    z = functional.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
     similarity = z @ z.T / temperature
     itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
     partner = torch.arange(2 * n, device=z.device).roll(n)

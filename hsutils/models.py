@@ -1,8 +1,8 @@
 """The paper's two networks: the contrastive ResNet-18 teacher and the student CNN.
 
 Both take spectrograms (N, 1, mels, frames) and return one logit a recording, shape (N,);
-a positive logit means abnormal (paper section 4). Their small heads always compute in
-float32: a bfloat16 logit has eight bits of mantissa, which would tie recordings in a ranking.
+a positive logit means abnormal (paper section 4). Their small heads compute in
+float32 under bfloat16, whose eight bits of mantissa would tie recordings in a ranking.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from torchvision.models import resnet18
 
 
 class Float32Head(nn.Sequential):
-    """A stack of layers that computes in float32 whatever the surrounding autocast."""
+    """Layers that compute in their weights' precision, float32, whatever the autocast around."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (N, D) to outputs (N, K), in float32."""
+        """Map features (N, D) to outputs (N, K)."""
         with torch.autocast(features.device.type, enabled=False):
-            return super().forward(features.float())
+            return super().forward(features.to(self[0].weight.dtype))
 
 
 def resnet18_encoder() -> nn.Module:

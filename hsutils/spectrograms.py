@@ -121,8 +121,8 @@ def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
     frames = (frames - frames.mean(dim=1, keepdim=True)) * window
     spectrum = torch.fft.rfft(frames)[:, : front_end.bins]
     density = (spectrum.real**2 + spectrum.imag**2) / (front_end.sample_rate * (window**2).sum())
-    # One-sided: every bin but 0 Hz (and Nyquist, which is never kept whole) counts twice.
-    density[:, 1 : front_end.n_fft // 2] *= 2
+    # One-sided: every bin but 0 Hz and the Nyquist frequency counts twice.
+    density[:, 1 : (front_end.n_fft + 1) // 2] *= 2
     return density
 
 

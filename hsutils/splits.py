@@ -133,7 +133,7 @@ def _recordings_a_class(recordings: pd.DataFrame) -> int:
     if half < 2:
         raise InputError(
             f"{normal} normal and {abnormal} abnormal recordings are too few to split: "
-            "at least 8 normal and 7 abnormal ones are needed"
+            "at least 25 are needed, 8 of them normal and 7 abnormal"
         )
     return half
 

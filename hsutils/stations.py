@@ -62,6 +62,7 @@ def load_recordings(run: Run) -> pd.DataFrame:
     if not run.is_done("recordings.csv", stamp):
         subset = 0 if data.source == "synthetic" else data.recordings
         table = stratified_subset(read_recordings(folder), subset, run.experiment.seed)
+        run.forget("recordings.csv")
         write_csv(file, table)
         run.mark_done("recordings.csv", stamp)
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
@@ -90,6 +91,7 @@ def load_splits(run: Run) -> pd.DataFrame:
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, run.experiment.seed)
+        run.forget("splits.csv")
         write_csv(run.path("splits.csv"), table)
         run.mark_done("splits.csv", stamp)
     return pd.read_csv(run.path("splits.csv"), dtype=str)
@@ -142,6 +144,7 @@ def label_softly(run: Run) -> pd.DataFrame:
     if not run.is_done("soft_labels.csv", stamp):
         teacher, _ = fine_tune_teacher(run)
         table = _predict(run, corpus, "pretrain", teacher)[["record", "logit"]]
+        run.forget("soft_labels.csv")
         write_csv(run.path("soft_labels.csv"), table.assign(soft_label=_sigmoid(table.logit)))
         run.mark_done("soft_labels.csv", stamp)
     return pd.read_csv(run.path("soft_labels.csv"), dtype={"record": str})
@@ -216,6 +219,7 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
         procedure = Procedure(section, settings, run.experiment.seed, checkpoint, compute.workers)
         trained = train(procedure, start_fabric(compute))
         if is_first_process(run):
+            run.forget(file)
             save_weights(run.path(file), model.state_dict())
             run.mark_done(file, stamp, history=trained.history.to_dict("records"))
             checkpoint.remove()
@@ -236,6 +240,7 @@ def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, sta
         file = f"predictions/{name}-{split}.csv"
         made_from = fingerprint(stamp, split, identity(corpus.of(split)), _labels(corpus, split))
         if not run.is_done(file, made_from):
+            run.forget(file)
             write_csv(run.path(file), _predict(run, corpus, split, model))
             run.mark_done(file, made_from)
 

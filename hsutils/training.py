@@ -172,7 +172,8 @@ def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoad
     sampler = DistributedSampler(
         examples, fabric.world_size, fabric.global_rank, seed=procedure.seed
     )
-    loader = DataLoader(
+    # Not through fabric.setup_dataloaders: that counts epochs itself, anew after every restart.
+    return DataLoader(
         examples,
         batch_size=batch_size,
         sampler=sampler,
@@ -181,11 +182,10 @@ def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoad
         num_workers=procedure.workers,
         pin_memory=fabric.device.type == "cuda",
     )
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
 
 def _begin_epoch(loader: DataLoader, procedure: Procedure, epoch: int) -> None:
-    loader.sampler.set_epoch(epoch)
+    loader.sampler.set_epoch(epoch - 1)
     if isinstance(loader.dataset, ViewPairs):
         loader.dataset.epoch = epoch
     seed_everything(seed_for(procedure.seed, procedure.name, epoch))
@@ -201,7 +201,7 @@ def _one_epoch(
 ) -> float:
     total, seen = 0.0, 0
     for batch in loader:
-        loss = loss_of(model, batch)
+        loss = loss_of(model, fabric.to_device(batch))
         fabric.backward(loss)
         optimizer.step()
         optimizer.zero_grad()

@@ -1,0 +1,278 @@
+"""What the notebooks share: keeping figures, listening, looking closer, turning knobs.
+
+Everything degrades where nobody watches: run headless, an explorer shows its first picture.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Audio, Markdown
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional
+
+from hsutils import figures
+from hsutils.augment import spec_augment
+from hsutils.environment import versions
+from hsutils.experiment import PROJECT, FrontEnd, Run
+from hsutils.metrics import CLASSES
+from hsutils.progress import _in_live_notebook as in_live_notebook
+from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
+from hsutils.stations import Corpus
+from hsutils.wav import SAMPLE_RATE, read_waveform
+
+PLAYED_RATE = 8_000
+"""Hz; browsers refuse to play the 2,000 Hz of the recordings."""
+
+
+def show_versions() -> pd.DataFrame:
+    """Versions of Python and the packages that matter, in one row."""
+    return pd.DataFrame([versions()], index=["version"])
+
+
+def announce(run: Run) -> Markdown:
+    """What this run is: its profile and folder, and plainly whether the hearts are real."""
+    experiment = run.experiment
+    lines = [f"Profile **{experiment.name}**, run folder `{shown(run.folder)}`."]
+    if experiment.data.source == "synthetic":
+        lines.append(
+            "**These recordings are artificial.** They were computed by `hsutils.synthetic`; "
+            "whatever is measured below shows how the method works, not how well it serves "
+            "real hearts, and cannot be compared with the paper."
+        )
+    elif experiment.data.recordings or experiment.splits.method != "published":
+        lines.append(
+            "**Real recordings, but not the paper's own split of all of them**: the paper's "
+            "numbers, where shown, were measured on other recordings."
+        )
+    return Markdown("\n>\n".join(f"> {line}" for line in lines))
+
+
+def shown(path: Path) -> str:
+    """A path as a reader wants it: from the project's folder where it lies inside."""
+    return str(path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path)
+
+
+def say_saved(run: Run, *names: str) -> None:
+    """Print where in the run folder these files lie."""
+    for name in names:
+        print(f"saved {shown(run.path(name))}")
+
+
+def keep(run: Run, figure: Figure, name: str) -> Figure:
+    """Save a figure as PNG and SVG in the run's `figures`, say where, and return it."""
+    path = figures.save_figure(figure, run.path("figures"), name)
+    print(f"saved {shown(path)} and .svg")
+    return figure
+
+
+def examples(recordings: pd.DataFrame) -> pd.DataFrame:
+    """A normal and an abnormal recording, both usable, of one database and of usual length.
+
+    The same stethoscope made both, so that what differs is the heart.
+
+    Args:
+        recordings: columns database, label, quality, seconds.
+
+    Returns:
+        Two rows, normal first, from the first database that holds usable ones of both.
+    """
+    usable = recordings[recordings.quality == 1]
+    both = usable[usable.groupby("database").label.transform("nunique") == 2]
+    same = both[both.database == both.database.min()]
+    unusual = (same.seconds - same.seconds.median()).abs()
+    return same.loc[unusual.groupby(same.label).idxmin()].reset_index(drop=True)
+
+
+def caption(recording: pd.Series) -> str:
+    """A recording in a few words: name, label, database, duration."""
+    label, database = CLASSES[recording.label], recording.database
+    return f"{recording.record}: {label}, database {database}, {recording.seconds:.1f} s"
+
+
+def player(path: Path | str, seconds: float = 10.0) -> Audio:
+    """An audio player for the first `seconds` of a recording, scaled to full volume."""
+    waveform = read_waveform(path, PLAYED_RATE)[: round(seconds * PLAYED_RATE)]
+    loudest = max(np.abs(waveform).max(), 1e-9)
+    return Audio(waveform / loudest, rate=PLAYED_RATE, normalize=False)
+
+
+def players(
+    recordings: pd.DataFrame, captions: Sequence[str] | None = None, seconds: float = 10.0
+) -> HTML:
+    """A labeled audio player for each recording, one below the other.
+
+    Args:
+        recordings: the rows to hear.
+        captions: one a row; by default what the recordings' table says of it.
+        seconds: how much of each.
+    """
+    rows = [row for _, row in recordings.iterrows()]
+    parts = [
+        f"<p style='margin:0.6em 0 0'>{escape(text)}</p>{player(row.path, seconds)._repr_html_()}"
+        for row, text in zip(rows, captions or map(caption, rows), strict=True)
+    ]
+    return HTML("\n".join(parts))
+
+
+def axes_of(front_end: FrontEnd) -> dict[str, Any]:
+    """What figures of spectrograms need to label their axes: hop_seconds and mel_hz."""
+    return {
+        "hop_seconds": front_end.hop / front_end.sample_rate,
+        "mel_hz": mel_edges(front_end)[1:-1],
+    }
+
+
+def look(
+    run: Run, recording: pd.Series, start: float = 0.0, seconds: float | None = None
+) -> Figure:
+    """A recording as samples and as the models see it.
+
+    Args:
+        run: gives the front end.
+        recording: a row of the recordings' table.
+        start: where to begin, s from the start of the recording.
+        seconds: how much to show; None shows the whole clip with its padding.
+    """
+    front_end = run.experiment.front_end
+    waveform = read_waveform(recording.path)[: round(front_end.clip_seconds * SAMPLE_RATE)]
+    if seconds is None:
+        spectrogram = standardize(log_mel(waveform, SAMPLE_RATE, front_end)[0], front_end)
+        offset = (front_end.clip_seconds - len(waveform) / SAMPLE_RATE) / 2
+    else:
+        spectrogram, offset = excerpt(recording, front_end, start, seconds), 0.0
+        waveform = waveform[round(start * SAMPLE_RATE) : round((start + seconds) * SAMPLE_RATE)]
+    return figures.waveform_and_spectrogram(
+        waveform,
+        SAMPLE_RATE,
+        spectrogram,
+        **axes_of(front_end),
+        title=caption(recording),
+        offset_seconds=offset,
+    )
+
+
+def excerpt(recording: pd.Series, front_end: FrontEnd, start: float, seconds: float) -> Tensor:
+    """Part of a standardized spectrogram, shape (mels, frames); times from the recording's start.
+
+    What lies beyond the clip is padding.
+    """
+    waveform = read_waveform(recording.path)
+    scaled, occupied = log_mel(waveform, SAMPLE_RATE, front_end)
+    frames = front_end.sample_rate / front_end.hop
+    first, count = occupied.frames[0] + round(start * frames), round(seconds * frames)
+    part = scaled[:, first : min(first + count, occupied.frames[1])]
+    return standardize(functional.pad(part, (0, count - part.shape[1])), front_end)
+
+
+def gallery(
+    run: Run,
+    recordings: pd.DataFrame,
+    captions: Sequence[str],
+    title: str,
+    seconds: float = 3.0,
+) -> Figure:
+    """The start of some recordings, each as the models see it under its own caption."""
+    front_end = run.experiment.front_end
+    parts = [excerpt(row, front_end, 0.0, seconds).numpy() for _, row in recordings.iterrows()]
+    return figures.error_gallery(np.stack(parts), captions, **axes_of(front_end), title=title)
+
+
+def front_end_steps(recording: pd.Series, front_end: FrontEnd) -> pd.DataFrame:
+    """The shapes a recording goes through on its way to the networks, measured on it.
+
+    Returns:
+        One row a step: step, shape, how.
+    """
+    waveform = read_waveform(recording.path)
+    resampled = resample_waveform(waveform, SAMPLE_RATE, front_end)
+    spectrogram, occupied = log_mel(waveform, SAMPLE_RATE, front_end)
+    frames = occupied.frames[1] - occupied.frames[0]
+    rate, n_fft = front_end.sample_rate, front_end.n_fft
+    long, apart = (1000 * samples / rate for samples in (n_fft, front_end.hop))
+    top = (front_end.bins - 1) * rate / n_fft
+    rows = [
+        ("waveform", (len(waveform),), f"{SAMPLE_RATE:,} samples a second"),
+        (
+            "resampled",
+            (len(resampled),),
+            f"{rate:,} a second, at most {front_end.clip_seconds:g} s",
+        ),
+        ("frames", (frames, n_fft), f"{long:.1f} ms each, one every {apart:.1f} ms"),
+        ("power", (frames, front_end.bins), f"of each frequency up to {top:,.0f} Hz"),
+        ("mel", (frames, front_end.mels), "weighted sums of neighboring frequencies"),
+        ("log, scaled", (front_end.mels, frames), "log10, then smallest to 0 and largest to 1"),
+        ("padded", (1, *spectrogram.shape), "silence on both sides, one size for all"),
+    ]
+    return pd.DataFrame(rows, columns=["step", "shape", "how"])
+
+
+def kinds_of_abnormal(run: Run, recordings: pd.DataFrame) -> pd.DataFrame:
+    """One abnormal recording of each kind: of each lesion where it is known, else of each database.
+
+    What was drawn for an artificial recording is on record; the Challenge tells no diagnoses.
+
+    Returns:
+        Rows of `recordings` with a column `kind`; the clearest of its kind where that is known.
+    """
+    abnormal, data = recordings[recordings.label == 1], run.experiment.data
+    if data.source != "synthetic":
+        first = abnormal.sort_values("quality", ascending=False, kind="stable")
+        first = first.drop_duplicates("database").sort_values("database", ignore_index=True)
+        return first.assign(kind="database " + first.database)
+    truth = pd.read_csv(PROJECT / Path(data.folder).expanduser() / "synthetic.csv")
+    known = abnormal.merge(truth[["record", "lesion", "murmur_grade", "snr_db"]], on="record")
+    clearest = known.sort_values(["murmur_grade", "snr_db"], ascending=False)
+    clearest = clearest.drop_duplicates("lesion").sort_values("lesion", ignore_index=True)
+    return clearest.assign(kind=clearest.lesion.str.replace("_", " "))
+
+
+def explore(draw: Callable[..., Any], **controls: ipywidgets.Widget) -> Any:
+    """Redraw whenever a control moves; headless, the picture of the controls' first values.
+
+    Args:
+        draw: called with one keyword argument a control.
+        controls: widgets with a `value`, such as sliders and menus.
+    """
+    if in_live_notebook():
+        return ipywidgets.interactive(draw, **controls)
+    return draw(**{name: control.value for name, control in controls.items()})
+
+
+def explore_augmentation(run: Run, corpus: Corpus, record: str) -> Any:
+    """Turn SpecAugment's knobs on any recording; starts with the run's own settings."""
+    settings, front_end = run.experiment.augment, run.experiment.front_end
+
+    def draw(record: str, seed: int, **knobs: float) -> Figure:
+        row = corpus.cache.rows([record])[0]
+        original = corpus.cache.batch([row])[0]
+        changed = dataclasses.replace(settings, **knobs)
+        generator = np.random.default_rng(seed)
+        augmented = spec_augment(original, corpus.cache.occupied(row), changed, generator)
+        return figures.spectrogram_pair(original, augmented, **axes_of(front_end), record=record)
+
+    return explore(
+        draw,
+        record=ipywidgets.Dropdown(options=list(corpus.recordings.record), value=record),
+        frequency_masks=_slider(settings.frequency_masks, 0, 6),
+        time_masks=_slider(settings.time_masks, 0, 12),
+        masked_share=ipywidgets.FloatSlider(settings.masked_share, min=0, max=0.9, step=0.1),
+        seed=_slider(run.experiment.seed, 0, 20),
+    )
+
+
+def explore_recordings(run: Run, recordings: pd.DataFrame) -> Any:
+    """Look at any of these recordings, in the order given."""
+    table = recordings.set_index("record", drop=False)
+    menu = ipywidgets.Dropdown(options=list(table.index), value=table.index[0])
+    return explore(lambda record: look(run, table.loc[record]), record=menu)
+
+
+def _slider(value: int, low: int, high: int) -> ipywidgets.IntSlider:
+    return ipywidgets.IntSlider(value, min=low, max=max(high, value), continuous_update=False)

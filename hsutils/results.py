@@ -1,0 +1,118 @@
+"""Station 07 and the probes: what the predictions say, and what they should be held against."""
+
+import numpy as np
+import pandas as pd
+
+from hsutils import evaluation
+from hsutils.checkpoints import history_table
+from hsutils.compute import start_fabric
+from hsutils.experiment import Run
+from hsutils.files import read_json, write_csv
+from hsutils.models import Teacher
+from hsutils.stations import EVALUATED, MODELS, Corpus, load_histories, load_predictions
+from hsutils.training import predict
+
+
+def write_results(run: Run) -> dict[str, pd.DataFrame]:
+    """Station 07: every table of the paper, and those behind the figures, saved in `tables`.
+
+    Runs whatever is missing before it. The paper's numbers stand beside ours only where the
+    recordings are real: artificial ones are another task.
+
+    Returns:
+        Name -> table: table_1, table_2, table_3 and errors (test, most confident first) and
+        summary as in `hsutils.evaluation`; history, one row a model and epoch.
+    """
+    dev = load_predictions(run, "dev")
+    test = {model: read_predictions(run, model, "test") for model in MODELS}
+    by_split = dict(zip(EVALUATED, (dev, test), strict=True))
+    tables = {
+        "table_1": evaluation.table_1(dev),
+        "table_2": evaluation.table_2(test),
+        "table_3": evaluation.table_3(test),
+        "summary": evaluation.summary(
+            {(model, split): by_split[split][model] for model in MODELS for split in EVALUATED}
+        ),
+        "errors": evaluation.errors(test),
+        "history": _long_history(run),
+    }
+    if not has_paper_numbers(run):
+        tables = {name: _without_paper(table) for name, table in tables.items()}
+    for name, table in tables.items():
+        write_csv(run.path(f"tables/{name}.csv"), table)
+    return tables
+
+
+def has_paper_numbers(run: Run) -> bool:
+    """Whether the paper's numbers may stand beside this run's: it heard real recordings."""
+    return run.experiment.data.source == "challenge"
+
+
+def read_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
+    """The saved predictions (record, label, logit) of one model on one split, dev or test."""
+    return pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
+
+
+def worst_errors(errors: pd.DataFrame, each: int = 2) -> pd.DataFrame:
+    """For every model the recordings on which it is most confidently wrong.
+
+    Args:
+        errors: table of `hsutils.evaluation.errors`.
+        each: recordings a model.
+
+    Returns:
+        Columns record, label, model, logit; models in their order, the worst error first.
+    """
+    parts = []
+    for model in errors.columns.drop(["record", "label", "n_wrong", "wrong_by"]):
+        logit = errors[model][(errors[model] > 0) != (errors.label == 1)]
+        worst = logit.loc[logit.abs().nlargest(each).index]
+        parts.append(errors.loc[worst.index, ["record", "label"]].assign(model=model, logit=worst))
+    return pd.concat(parts, ignore_index=True)
+
+
+def letter_baseline(
+    recordings: pd.DataFrame, splits: pd.DataFrame, split: str = "test"
+) -> pd.DataFrame:
+    """Predictions from the database letter alone: the abnormal share it has in pretrain.
+
+    A model that hears nothing of the heart and only recognizes the stethoscope can do as well.
+
+    Args:
+        recordings: columns record, database, label.
+        splits: columns record, split.
+        split: the split to predict.
+
+    Returns:
+        Table record, label, logit. Letters that pretrain lacks get its overall share; half a
+        recording is added to each class, so that a letter without abnormal ones has a logit.
+    """
+    table = recordings.merge(splits, on="record", validate="one_to_one")
+    known = table[table.split == "pretrain"].groupby("database").label.agg(["sum", "count"])
+    overall = known.sum()
+    asked = table[table.split == split].reset_index(drop=True)
+    counts = known.reindex(asked.database).reset_index(drop=True).fillna(overall)
+    logit = np.log((counts["sum"] + 0.5) / (counts["count"] - counts["sum"] + 0.5))
+    return asked[["record", "label"]].assign(logit=logit)
+
+
+def embed(run: Run, corpus: Corpus, teacher: Teacher, split: str = "dev") -> np.ndarray:
+    """The encoder's features of one split, shape (recordings, 512), in the order of the split.
+
+    These are what the evaluator classifies; the projection head only serves the NT-Xent loss.
+    """
+    fabric = start_fabric(run.experiment.compute)
+    return predict(fabric.setup(teacher.encoder), corpus.cache, corpus.rows(split), fabric)
+
+
+def _long_history(run: Run) -> pd.DataFrame:
+    """Histories of the pre-training and the three classifiers, one after the other."""
+    encoder = history_table(read_json(run.path("encoder.json"))["history"])
+    histories = {"encoder": encoder} | load_histories(run)
+    parts = [history.assign(model=model) for model, history in histories.items()]
+    columns = ["model", "epoch", "loss", "dev_auroc", "seconds"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _without_paper(table: pd.DataFrame) -> pd.DataFrame:
+    return table.loc[:, ~table.columns.str.startswith("paper")]
