@@ -91,7 +91,8 @@ def confusion_matrices(predictions: Mapping[str, pd.DataFrame], paper: bool = Tr
         10, 2.9 * rows + 0.4, nrows=rows, ncols=len(predictions), squeeze=False
     )
     for column, (model, p) in enumerate(predictions.items()):
-        _matrix(panels[0, column], confusion(p["label"], p["logit"]), f"{model}, ours", model)
+        title = f"{model}, ours" if paper else model
+        _matrix(panels[0, column], confusion(p["label"], p["logit"]), title, model)
         if paper and model in PAPER:
             _matrix(panels[1, column], PAPER[model].confusion, f"{model}, paper", model)
         elif paper:

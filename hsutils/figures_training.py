@@ -28,7 +28,10 @@ DATABASE_MARKERS = dict(zip(DATABASE_COLORS, "os^vDP", strict=True))
 
 @styled
 def loss_by_epoch(
-    history: pd.DataFrame, chance: float | None = None, ylabel: str = "loss"
+    history: pd.DataFrame,
+    chance: float | None = None,
+    ylabel: str = "loss",
+    model: str = "teacher",
 ) -> Figure:
     """Training loss at the end of each epoch.
 
@@ -36,10 +39,11 @@ def loss_by_epoch(
         history: columns epoch, loss.
         chance: loss of a model that knows nothing, drawn as a line.
         ylabel: what the loss is, with its unit.
+        model: whose loss it is; gives the color.
     """
     figure, axes = new_page(10, 3.8)
     epochs, loss = history["epoch"], history["loss"]
-    axes.plot(epochs, loss, marker="o", color=MODEL_COLORS["teacher"])
+    axes.plot(epochs, loss, marker="o", color=color_of(model))
     if chance is not None:
         axes.axhline(chance, color=INK, ls="--", lw=1)
         note = f"chance {chance:.3g}"

@@ -24,7 +24,7 @@ from hsutils.experiment import PROJECT, FrontEnd, Run
 from hsutils.metrics import CLASSES
 from hsutils.progress import _in_live_notebook as in_live_notebook
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
-from hsutils.stations import Corpus
+from hsutils.stations import Corpus, data_folder
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
 PLAYED_RATE = 8_000
@@ -96,6 +96,19 @@ def caption(recording: pd.Series) -> str:
     return f"{recording.record}: {label}, database {database}, {recording.seconds:.1f} s"
 
 
+def verdicts(table: pd.DataFrame) -> list[str]:
+    """A line for each recording: name, label, and every model's logit.
+
+    Args:
+        table: columns record, label, and one column of logits a model.
+    """
+    models = table.columns.drop(["record", "label"])
+    return [
+        f"{row.record}, {CLASSES[row.label]}: " + ", ".join(f"{m} {row[m]:+.1f}" for m in models)
+        for _, row in table.iterrows()
+    ]
+
+
 def player(path: Path | str, seconds: float = 10.0) -> Audio:
     """An audio player for the first `seconds` of a recording, scaled to full volume."""
     waveform = read_waveform(path, PLAYED_RATE)[: round(seconds * PLAYED_RATE)]
@@ -116,7 +129,7 @@ def players(
     rows = [row for _, row in recordings.iterrows()]
     parts = [
         f"<p style='margin:0.6em 0 0'>{escape(text)}</p>{player(row.path, seconds)._repr_html_()}"
-        for row, text in zip(rows, captions or map(caption, rows), strict=True)
+        for row, text in zip(rows, captions or [caption(row) for row in rows], strict=True)
     ]
     return HTML("\n".join(parts))
 
@@ -129,45 +142,42 @@ def axes_of(front_end: FrontEnd) -> dict[str, Any]:
     }
 
 
-def look(
-    run: Run, recording: pd.Series, start: float = 0.0, seconds: float | None = None
-) -> Figure:
+def look(run: Run, recording: pd.Series, seconds: float | None = None) -> Figure:
     """A recording as samples and as the models see it.
 
     Args:
         run: gives the front end.
         recording: a row of the recordings' table.
-        start: where to begin, s from the start of the recording.
-        seconds: how much to show; None shows the whole clip with its padding.
+        seconds: how much to show from its start; None shows the whole clip with its padding.
     """
-    front_end = run.experiment.front_end
+    front_end, title = run.experiment.front_end, caption(recording)
     waveform = read_waveform(recording.path)[: round(front_end.clip_seconds * SAMPLE_RATE)]
     if seconds is None:
         spectrogram = standardize(log_mel(waveform, SAMPLE_RATE, front_end)[0], front_end)
         offset = (front_end.clip_seconds - len(waveform) / SAMPLE_RATE) / 2
     else:
-        spectrogram, offset = excerpt(recording, front_end, start, seconds), 0.0
-        waveform = waveform[round(start * SAMPLE_RATE) : round((start + seconds) * SAMPLE_RATE)]
+        spectrogram, offset = excerpt(recording, front_end, seconds), 0.0
+        waveform = waveform[: round(seconds * SAMPLE_RATE)]
+        title = f"{title}, of which the first {seconds:g}"
     return figures.waveform_and_spectrogram(
         waveform,
         SAMPLE_RATE,
         spectrogram,
         **axes_of(front_end),
-        title=caption(recording),
+        title=title,
         offset_seconds=offset,
     )
 
 
-def excerpt(recording: pd.Series, front_end: FrontEnd, start: float, seconds: float) -> Tensor:
-    """Part of a standardized spectrogram, shape (mels, frames); times from the recording's start.
+def excerpt(recording: pd.Series, front_end: FrontEnd, seconds: float) -> Tensor:
+    """The start of a recording's standardized spectrogram, shape (mels, frames).
 
-    What lies beyond the clip is padding.
+    Where the recording or the clip is shorter, padding follows.
     """
-    waveform = read_waveform(recording.path)
-    scaled, occupied = log_mel(waveform, SAMPLE_RATE, front_end)
-    frames = front_end.sample_rate / front_end.hop
-    first, count = occupied.frames[0] + round(start * frames), round(seconds * frames)
-    part = scaled[:, first : min(first + count, occupied.frames[1])]
+    scaled, occupied = log_mel(read_waveform(recording.path), SAMPLE_RATE, front_end)
+    count = round(seconds * front_end.sample_rate / front_end.hop)
+    first, last = occupied.frames
+    part = scaled[:, first : min(first + count, last)]
     return standardize(functional.pad(part, (0, count - part.shape[1])), front_end)
 
 
@@ -180,7 +190,7 @@ def gallery(
 ) -> Figure:
     """The start of some recordings, each as the models see it under its own caption."""
     front_end = run.experiment.front_end
-    parts = [excerpt(row, front_end, 0.0, seconds).numpy() for _, row in recordings.iterrows()]
+    parts = [excerpt(row, front_end, seconds).numpy() for _, row in recordings.iterrows()]
     return figures.error_gallery(np.stack(parts), captions, **axes_of(front_end), title=title)
 
 
@@ -221,12 +231,12 @@ def kinds_of_abnormal(run: Run, recordings: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Rows of `recordings` with a column `kind`; the clearest of its kind where that is known.
     """
-    abnormal, data = recordings[recordings.label == 1], run.experiment.data
-    if data.source != "synthetic":
+    abnormal = recordings[recordings.label == 1]
+    if run.experiment.data.source != "synthetic":
         first = abnormal.sort_values("quality", ascending=False, kind="stable")
         first = first.drop_duplicates("database").sort_values("database", ignore_index=True)
         return first.assign(kind="database " + first.database)
-    truth = pd.read_csv(PROJECT / Path(data.folder).expanduser() / "synthetic.csv")
+    truth = pd.read_csv(data_folder(run) / "synthetic.csv")
     known = abnormal.merge(truth[["record", "lesion", "murmur_grade", "snr_db"]], on="record")
     clearest = known.sort_values(["murmur_grade", "snr_db"], ascending=False)
     clearest = clearest.drop_duplicates("lesion").sort_values("lesion", ignore_index=True)

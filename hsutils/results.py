@@ -1,5 +1,7 @@
 """Station 07 and the probes: what the predictions say, and what they should be held against."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -53,22 +55,21 @@ def read_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
     return pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
 
 
-def worst_errors(errors: pd.DataFrame, each: int = 2) -> pd.DataFrame:
-    """For every model the recordings on which it is most confidently wrong.
+def hardest(predictions: Mapping[str, pd.DataFrame], each: int = 2) -> pd.DataFrame:
+    """The recordings on which some model is most confidently wrong, or else most nearly so.
 
     Args:
-        errors: table of `hsutils.evaluation.errors`.
-        each: recordings a model.
+        predictions: model -> predictions, all on the same records.
+        each: recordings a model; one that several models name is listed once.
 
     Returns:
-        Columns record, label, model, logit; models in their order, the worst error first.
+        Columns record, label, and one column of logits a model; the hardest for the first model
+        first.
     """
-    parts = []
-    for model in errors.columns.drop(["record", "label", "n_wrong", "wrong_by"]):
-        logit = errors[model][(errors[model] > 0) != (errors.label == 1)]
-        worst = logit.loc[logit.abs().nlargest(each).index]
-        parts.append(errors.loc[worst.index, ["record", "label"]].assign(model=model, logit=worst))
-    return pd.concat(parts, ignore_index=True)
+    table = evaluation.side_by_side(predictions)
+    toward_truth = table.drop(columns=["record", "label"]).mul(2 * table["label"] - 1, axis=0)
+    worst = [row for model in toward_truth for row in toward_truth[model].nsmallest(each).index]
+    return table.loc[list(dict.fromkeys(worst))].reset_index(drop=True)
 
 
 def letter_baseline(

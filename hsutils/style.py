@@ -93,10 +93,13 @@ def new_page(width: float = 10, height: float = 4.5, **subplots: Any) -> tuple[P
 
 
 def headline(figure: Figure, finding: str) -> Figure:
-    """Set the finding as the bold title of the figure, wrapped to its width."""
+    """Set the finding as the bold title of the figure, wrapped to its width in even lines."""
     columns = int(figure.get_figwidth() * 8.6)
-    lines = textwrap.fill(finding, columns, break_on_hyphens=False)
-    figure.suptitle(lines, x=0.012, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+    wrapped = [
+        textwrap.wrap(finding, width, break_on_hyphens=False) for width in range(30, columns + 1)
+    ]
+    even = next(lines for lines in wrapped if len(lines) == len(wrapped[-1]))
+    figure.suptitle("\n".join(even), x=0.012, ha="left", fontsize=12.5, fontweight="bold", color=INK)
     return figure
 
 

@@ -1,9 +1,16 @@
 """Fixtures every test module may use."""
 
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile
+
+RATE = 2_000
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,47 @@ def real_data() -> Path:
     if not Path(folder).is_dir():
         pytest.fail(f"HSUTILS_DATA names {folder}, which is not a folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_recordings(real_data: Path) -> pd.DataFrame:
+    """The table of the real recordings."""
+    from hsutils.recordings import read_recordings
+
+    return read_recordings(real_data)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests never touch the user's spectrograms, nor do the processes they start."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HSUTILS_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def noise_recordings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The table of 40 recordings of noise, 0.8 to 2.4 s long; every third is abnormal."""
+    folder, generator = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        samples = generator.normal(0, 3_000, generator.integers(1_600, 4_800)).astype(np.int16)
+        record = f"{'abcdef'[number % 6]}{number:04d}"
+        path = folder / f"{record}.wav"
+        soundfile.write(path, samples, RATE)
+        digest = hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest()
+        rows.append([record, record[0], str(path), int(number % 3 == 0), 1, RATE])
+        rows[-1] += [len(samples) / RATE, record, digest]
+    columns = ["record", "database", "path", "label", "quality", "sample_rate"]
+    table = pd.DataFrame(rows, columns=[*columns, "seconds", "group", "digest"])
+    return table.sort_values("record", ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
+    """Their spectrograms, 1 x 24 x 73."""
+    from hsutils.cache import build_cache
+    from hsutils.experiment import FrontEnd
+
+    return build_cache(noise_recordings, FrontEnd(clip_seconds=1.5, mels=24))

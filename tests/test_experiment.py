@@ -1,0 +1,228 @@
+"""A profile says everything once, wrong profiles are refused whole, and runs remember."""
+
+import dataclasses
+import json
+import tomllib
+
+import pytest
+
+from hsutils.errors import InputError
+from hsutils.experiment import (
+    PROFILES,
+    PROJECT,
+    Compute,
+    Experiment,
+    FrontEnd,
+    Run,
+    fingerprint,
+    load_experiment,
+    open_run,
+)
+
+PAPER = {
+    "data": {"source": "challenge", "recordings": 0},
+    "splits": {"method": "published"},
+    "front_end": {
+        **{"clip_seconds": 57.0, "sample_rate": 22_050, "n_fft": 512, "hop": 448},
+        **{"bins": 175, "mels": 50, "floor": 1e-11, "offset": 0.0035824, "scale": 0.0735521},
+    },
+    "augment": {
+        **{"frequency_masks": 2, "time_masks": 5, "masked_share": 0.5, "both_views": False},
+    },
+    "pretrain": {
+        **{"epochs": 3, "learning_rate": 1e-5, "weight_decay": 1e-6},
+        **{"batch_size": 16, "temperature": 0.07},
+    },
+    "finetune": {"epochs": 30, "learning_rate": 1e-5, "weight_decay": 1e-2, "batch_size": 16},
+    "student": {"epochs": 15, "learning_rate": 1e-4, "weight_decay": 0.0, "batch_size": 16},
+    "baseline": {"epochs": 15, "learning_rate": 1e-4, "weight_decay": 0.0, "batch_size": 16},
+}
+
+
+def problems(profile="demo", overrides=()) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        load_experiment(profile, overrides)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_profile_loads_and_is_named_as_its_file(path):
+    assert load_experiment(path.stem) == load_experiment(path)
+    assert load_experiment(path).name == path.stem
+
+
+@pytest.mark.parametrize("table", PAPER)
+def test_the_paper_profile_holds_the_papers_values(table):
+    values = dataclasses.asdict(getattr(load_experiment("paper"), table))
+    assert {key: values[key] for key in PAPER[table]} == PAPER[table]
+
+
+def test_student_and_baseline_differ_in_nothing_but_their_targets():
+    paper = load_experiment("paper")
+    assert paper.student == paper.baseline
+
+
+def test_the_papers_spectrogram_is_50_by_2805():
+    assert load_experiment("paper").front_end.shape == (1, 50, 2805)
+    assert FrontEnd().shape == (1, 50, 2805)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"), [(512 / 22_050, 1), (959 / 22_050, 1), (960 / 22_050, 2)]
+)
+def test_only_whole_windows_are_frames(seconds, frames):
+    assert FrontEnd(clip_seconds=seconds).frames == frames
+
+
+def test_overrides_are_toml_or_bare_words():
+    texts = ["pretrain.epochs=7", "student.learning_rate=1e-3", "data.folder=/a b/c=d"]
+    texts += ["augment.both_views=true", 'name="x"', "baseline.weight_decay = 1"]
+    changed = load_experiment("paper", texts)
+    assert changed.pretrain.epochs == 7
+    assert changed.student.learning_rate == 1e-3
+    assert changed.data.folder == "/a b/c=d"
+    assert changed.augment.both_views is True
+    assert changed.name == "x"
+    assert changed.baseline.weight_decay == 1.0
+    assert type(changed.baseline.weight_decay) is float
+
+
+def test_overrides_may_be_one_text_or_a_mapping():
+    expected = load_experiment("paper", ["seed=3", "pretrain.epochs=7"])
+    assert load_experiment("paper", "seed=3 pretrain.epochs=7") == expected
+    assert load_experiment("paper", {"seed": 3, "pretrain.epochs": 7}) == expected
+
+
+def test_a_table_among_overrides_leaves_the_other_fields_alone():
+    expected = load_experiment("paper", ["pretrain.epochs=7"])
+    assert load_experiment("paper", {"pretrain": {"epochs": 7}}) == expected
+    assert load_experiment("paper", ["pretrain={epochs = 7}"]) == expected
+
+
+def test_all_problems_are_named_at_once_with_the_field_and_the_profile():
+    wrong = ["pretrain.epoch=1", "data.source=tape", "student.epochs=0", "seed=text", "gibberish"]
+    wrong += ["baseline=5", "front_end.scale=nan", "augment.masked_share=1.5", "compute.threads=-1"]
+    found = problems("demo", wrong)
+    assert len(found) == len(wrong)
+    assert all(line.startswith("profile demo: ") for line in found)
+    for text in wrong:
+        assert sum(f"'{text.partition('=')[0]}'" in line for line in found) == 1
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("seed=-1", "seed=1.0", "seed=true", "pretrain.epochs=1.0", "compute.devices=0"),
+        *("finetune.batch_size=1", "finetune.weight_decay=-1e-9", "finetune.learning_rate=0"),
+        *("pretrain.temperature=0.0", "pretrain.temperature=inf", "augment.time_masks=-1"),
+        *("compute.precision=8-bit", "augment.both_views=1", "name=1", "data.seconds_scale=0"),
+    ],
+)
+def test_one_wrong_value_is_one_problem(override):
+    key = override.partition("=")[0]
+    assert [f"'{key}'" in line for line in problems("demo", [override])] == [True]
+
+
+def test_a_field_below_a_field_is_refused():
+    assert "'seed' is a single field" in problems("demo", ["seed.of.chance=1"])[0]
+
+
+def test_an_unknown_field_is_answered_with_the_known_ones():
+    assert "learning_rate" in problems("demo", ["pretrain.lr=1"])[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("front_end.bins=258", "'front_end.bins'"),
+        ("front_end.mels=20", "20 mels"),
+        ("front_end.clip_seconds=0.01", "clip_seconds"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_any_work(override, field):
+    assert field in problems("demo", [override])[0]
+
+
+def test_an_unknown_profile_is_answered_with_the_known_ones():
+    assert "demo" in problems("papers")[0]
+    assert "paper" in problems("papers")[0]
+
+
+@pytest.mark.parametrize("content", [b"seed = = 1", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "mine.toml"
+    file.write_bytes(content)
+    assert str(file) in problems(file)[0]
+
+
+@pytest.mark.parametrize("profile", ["demo", "paper"])
+def test_an_experiment_survives_being_written_and_read(tmp_path, profile):
+    experiment = load_experiment(profile, {"data.folder": 'C:\\a "b"\t\x7f\n😀', "seed": 12})
+    file = tmp_path / "experiment.toml"
+    file.write_text(experiment.to_toml(), encoding="utf-8")
+    assert load_experiment(file) == experiment
+
+
+def test_fingerprints_depend_on_values_only():
+    assert fingerprint(FrontEnd(), [1, "a"]) == fingerprint(FrontEnd(mels=50), (1, "a"))
+    others = [
+        fingerprint(FrontEnd(mels=51), [1, "a"]),
+        fingerprint(FrontEnd(), [1, "b"]),
+        fingerprint(FrontEnd(), ["a", 1]),
+    ]
+    assert len({fingerprint(FrontEnd(), [1, "a"]), *others}) == 4
+
+
+def test_what_was_made_with_the_paper_profile_is_still_recognized():
+    paper = load_experiment("paper")
+    assert fingerprint(paper.front_end) == "69b9c3dda20c5e71"
+    assert fingerprint(paper.pretrain, paper.augment) == "1a8165e705e0f5ca"
+
+
+def test_an_open_run_holds_its_resolved_profile_and_environment(tmp_path):
+    run = open_run("demo", tmp_path / "run", ["seed=5"])
+    assert load_experiment(run.path("experiment.toml")) == run.experiment
+    assert tomllib.loads(run.path("experiment.toml").read_text())["seed"] == 5
+    assert json.loads(run.path("environment.json").read_text())["seed"] == 5
+    assert {path.name for path in run.folder.iterdir()} == {"experiment.toml", "environment.json"}
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError):
+        open_run("demo", tmp_path / "run", ["seed=-1"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("run_dir", "folder"), [(None, "runs/demo"), ("runs/mine", "runs/mine"), ("/else", "/else")]
+)
+def test_relative_run_folders_start_at_the_project(monkeypatch, run_dir, folder):
+    monkeypatch.setattr("hsutils.experiment.write_text", lambda *_: None)
+    monkeypatch.setattr("hsutils.experiment.write_json", lambda *_: None)
+    assert open_run("demo", run_dir).folder == PROJECT / folder
+
+
+def test_a_file_is_done_only_while_it_exists_and_its_inputs_are_the_same(tmp_path):
+    run, file = Run(tmp_path, Experiment()), "tables/table.csv"
+    assert not run.is_done(file, "stamp")
+    run.mark_done(file, "stamp")
+    assert not run.is_done(file, "stamp"), "a note without a file"
+    run.path(file).write_text("")
+    assert run.is_done(file, "stamp")
+    assert not run.is_done(file, "another stamp")
+    run.forget(file)
+    assert not run.is_done(file, "stamp")
+    assert run.path(file).exists()
+
+
+def test_facts_stand_beside_the_fingerprint(tmp_path):
+    run = Run(tmp_path, Experiment())
+    run.mark_done("teacher.safetensors", "stamp", best_epoch=2)
+    note = json.loads(run.path("teacher.json").read_text())
+    assert note == {"fingerprint": "stamp", "best_epoch": 2}
+
+
+def test_experiments_are_values():
+    assert Experiment() == Experiment()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Compute().devices = 2

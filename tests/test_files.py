@@ -1,0 +1,52 @@
+"""A file is whole or absent, whatever happens while it is written."""
+
+import os
+
+import pandas as pd
+import pytest
+
+from hsutils.errors import InputError
+from hsutils.files import atomic_path, read_json, write_csv, write_json, write_text
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = write_text(tmp_path / "note.txt", "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half of the ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_seen_under_the_name_before_the_file_is_whole(tmp_path):
+    path = tmp_path / "deep" / "er" / "weights.safetensors"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"whole")
+        assert not path.exists()
+        assert temporary.parent == path.parent, "a rename across disks is no rename"
+        assert temporary.suffix == path.suffix
+    assert path.read_bytes() == b"whole"
+
+
+def test_written_files_have_the_permissions_of_any_other_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        mode = write_text(tmp_path / "shared.txt", "").stat().st_mode
+        assert os.umask(0o027) == 0o027, "the process keeps its mask"
+    finally:
+        os.umask(before)
+    assert mode & 0o777 == 0o640
+
+
+def test_json_and_csv_come_back_as_they_went(tmp_path):
+    value = {"ä": [1, 2.5, None, True], "z": {"y": "text"}}
+    assert read_json(write_json(tmp_path / "value.json", value)) == value
+    table = pd.DataFrame({"record": ["a0001", "b0002"], "logit": [0.1 + 0.2, -1e-300]})
+    pd.testing.assert_frame_equal(pd.read_csv(write_csv(tmp_path / "table.csv", table)), table)
+
+
+def test_one_problem_is_one_line_and_several_are_a_list():
+    assert str(InputError("a.csv: empty; write it")) == "a.csv: empty; write it"
+    several = InputError(["first", "second"])
+    assert several.problems == ["first", "second"]
+    assert str(several).splitlines() == ["2 problems with the input:", "  - first", "  - second"]
