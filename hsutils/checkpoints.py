@@ -102,7 +102,8 @@ def _under(prefix: str, tensors: State) -> State:
 
 def history_table(history: list[dict]) -> pd.DataFrame:
     """History rows as a table: epoch, loss, dev_auroc, seconds."""
-    return pd.DataFrame(history, columns=["epoch", "loss", "dev_auroc", "seconds"])
+    kinds = {"epoch": int, "loss": float, "dev_auroc": float, "seconds": float}
+    return pd.DataFrame(history, columns=list(kinds)).astype(kinds)
 
 
 def copy_state(model: nn.Module) -> State:

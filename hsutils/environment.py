@@ -43,6 +43,7 @@ def describe_environment(seed: int) -> dict[str, object]:
     """Versions, machine, devices, seed, commit and time, as JSON values."""
     import torch
 
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "versions": versions(),
@@ -53,7 +54,8 @@ def describe_environment(seed: int) -> dict[str, object]:
         "gpus": gpus,
         "seed": seed,
         "git_commit": git_commit(),
-        "opened": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": now,
+        "last_opened": now,
     }
 
 

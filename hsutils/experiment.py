@@ -232,5 +232,8 @@ def open_run(
     folder = PROJECT / (run_dir or f"runs/{experiment.name}")
     run = Run(folder, experiment)
     write_text(run.path("experiment.toml"), experiment.to_toml())
-    write_json(run.path("environment.json"), describe_environment(experiment.seed))
+    note = describe_environment(experiment.seed)
+    if run.path("environment.json").exists():
+        note["started"] = read_json(run.path("environment.json"))["started"]
+    write_json(run.path("environment.json"), note)
     return run

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 
 import papermill
@@ -12,7 +13,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, Run, fingerprint
-from hsutils.files import read_json
+from hsutils.files import read_json, write_json
 from hsutils.progress import TERMINAL
 from hsutils.report import write_report
 
@@ -49,6 +50,9 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
         seconds = round(time.perf_counter() - started, 1)
         run.mark_done(f"notebooks/{notebook.name}", before, files=_files(run), seconds=seconds)
         print(f"{title}: {seconds:.0f} s", flush=True)
+    environment = read_json(run.path("environment.json"))
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(run.path("environment.json"), environment | {"ended": ended})
     return write_report(run.folder)
 
 

@@ -18,6 +18,7 @@ from hsutils.augment import Labeled, ViewPairs
 from hsutils.cache import SpectrogramCache, build_cache, identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
+from hsutils.environment import describe_environment
 from hsutils.experiment import PROJECT, Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
@@ -221,12 +222,23 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
         if is_first_process(run):
             run.forget(file)
             save_weights(run.path(file), model.state_dict())
-            run.mark_done(file, stamp, history=trained.history.to_dict("records"))
+            run.mark_done(file, stamp, **_provenance(run), history=_rows(trained.history))
             checkpoint.remove()
         start_fabric(compute).barrier()
         print(f"{name}: trained, saved in {run.path(file)}")
     facts = read_json(run.path(file).with_suffix(".json"))
     return Trained(history_table(facts["history"]))
+
+
+def _provenance(run: Run) -> dict[str, object]:
+    fabric, seed = start_fabric(run.experiment.compute), run.experiment.seed
+    precision = resolve_precision(run.experiment.compute)
+    device = {"device": str(fabric.device), "processes": fabric.world_size, "precision": precision}
+    return {"environment": describe_environment(seed) | device}
+
+
+def _rows(table: pd.DataFrame) -> list[dict]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _predict(run: Run, corpus: Corpus, split: str, model: nn.Module) -> pd.DataFrame:

@@ -99,7 +99,9 @@ def headline(figure: Figure, finding: str) -> Figure:
         textwrap.wrap(finding, width, break_on_hyphens=False) for width in range(30, columns + 1)
     ]
     even = next(lines for lines in wrapped if len(lines) == len(wrapped[-1]))
-    figure.suptitle("\n".join(even), x=0.012, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+    figure.suptitle(
+        "\n".join(even), x=0.012, ha="left", fontsize=12.5, fontweight="bold", color=INK
+    )
     return figure
 
 

@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from tqdm.std import tqdm
 
 from hsutils.augment import Labeled, ViewPairs
 from hsutils.cache import SpectrogramCache
@@ -197,7 +198,7 @@ def _one_epoch(
     loader: DataLoader,
     loss_of: Loss,
     fabric: Fabric,
-    bar: progress,
+    bar: tqdm,
 ) -> float:
     total, seen = 0.0, 0
     for batch in loader:

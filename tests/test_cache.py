@@ -16,8 +16,8 @@ from hsutils import cache as module
 from hsutils.cache import SpectrogramCache, build_cache, cache_key, cache_root
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, FrontEnd
-from hsutils.splits import stratified_subset
 from hsutils.spectrograms import log_mel, standardize
+from hsutils.splits import stratified_subset
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
 SHORT = FrontEnd(clip_seconds=1.5, mels=24)

@@ -48,4 +48,4 @@ def test_uncommitted_changes_show_in_the_commit(monkeypatch, status, commit):
 def test_the_description_is_json_and_names_the_seed():
     description = json.loads(json.dumps(describe_environment(seed=7)))
     assert description["seed"] == 7
-    assert {"versions", "cores", "gpus", "git_commit", "opened"} <= description.keys()
+    assert {"versions", "cores", "gpus", "git_commit", "started"} <= description.keys()

@@ -158,10 +158,14 @@ def test_most_of_the_papers_image_lies_above_what_2000_hz_recordings_hold():
     assert (edges[1:-1] < nyquist).sum() == 18
 
 
-def test_above_the_recordings_nyquist_frequency_nothing_rises_from_the_floor():
-    waveform = 0.5 * np.sin(2 * np.pi * 400 * np.arange(6_000) / SAMPLE_RATE).astype("f4")
-    inside = log_mel(waveform * np.hanning(6_000).astype("f4"), SAMPLE_RATE, SHORT)[0]
-    assert inside[21:].max() < 0.01 < inside[:18].max(1).values.min()
+@pytest.mark.parametrize("hz", [100, 400, 900])
+def test_resampling_leaves_no_image_above_the_recordings_nyquist_frequency(hz):
+    tone = np.sin(2 * np.pi * hz * np.arange(6_000) / SAMPLE_RATE) * np.hanning(6_000)
+    resampled = resample_waveform(tone, SAMPLE_RATE, SHORT).numpy()
+    power = np.abs(np.fft.rfft(resampled)) ** 2
+    frequency = np.fft.rfftfreq(len(resampled), 1 / SHORT.sample_rate)
+    assert frequency[power.argmax()] == pytest.approx(hz, abs=1)
+    assert power[frequency > 1_000].sum() < 1e-10 * power.sum()
 
 
 # Clip and padding
@@ -208,12 +212,13 @@ def test_occupied_frames_are_exactly_those_that_hear_the_recording(seconds):
 
 
 def test_occupied_rows_are_the_bands_that_rise_from_the_floor():
-    spectrogram, occupied = log_mel(beating(1.0), SAMPLE_RATE, SHORT)
+    soft = beating(2.0) * np.hanning(4_000).astype("f4") / 100
+    spectrogram, occupied = log_mel(soft, SAMPLE_RATE, SHORT)
     first, last = occupied.rows
     peaks = spectrogram.amax(1)
     assert peaks[first] > 1e-3 and peaks[last - 1] > 1e-3
     assert (peaks[last:] <= 1e-3).all() and (peaks[:first] <= 1e-3).all()
-    assert last < 30, "the bands above 1 kHz stay empty"
+    assert 10 < last < 50
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.5, 3.0, 3.5])

@@ -27,6 +27,7 @@ LISTS = {
     "dev": ["c0001"],
     "test": ["d0001"],
 }
+LISTED = sorted(record for records in LISTS.values() for record in records)
 
 
 def table(n: int, abnormal: int, largest_group: int = 1, seed: int = 0) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def table(n: int, abnormal: int, largest_group: int = 1, seed: int = 0) -> pd.Da
 
 
 def listed_recordings() -> pd.DataFrame:
-    return pd.DataFrame({"record": sorted(sum(LISTS.values(), [])) + ["e00001"]})
+    return pd.DataFrame({"record": [*LISTED, "e00001"]})
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def complaints(recordings: pd.DataFrame, folder) -> list[str]:
 def test_published_lists_become_one_row_a_recording(lists):
     made = published_splits(listed_recordings(), lists)
     assert list(made) == ["record", "split"]
-    assert made.record.tolist() == sorted(sum(LISTS.values(), []))
+    assert made.record.tolist() == LISTED
     assert made.set_index("record").split["b0001"] == "finetune"
 
 

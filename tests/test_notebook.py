@@ -1,0 +1,271 @@
+"""Helpers of the notebooks, and the form every committed notebook keeps."""
+
+import ast
+
+import ipywidgets
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+from hsutils import notebook
+from hsutils.experiment import PROJECT, Run, load_experiment
+from hsutils.stations import Corpus
+from hsutils.style import new_page
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+NAMES = [
+    "01_data_exploration",
+    "02_spectrograms",
+    "03_teacher_contrastive",
+    "04_teacher_fine_tune",
+    "05_student_distillation",
+    "06_student_baseline",
+    "07_results",
+]
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(tmp_path, load_experiment("demo"))
+
+
+@pytest.fixture
+def recordings(tmp_path) -> pd.DataFrame:
+    """Four short recordings of two databases, beats of a low tone."""
+    rows = []
+    for i, (record, label) in enumerate((("a0001", 0), ("b0001", 0), ("b0002", 1), ("b0003", 1))):
+        seconds = 1.0 + i
+        time = np.arange(round(2000 * seconds)) / 2000
+        soundfile.write(
+            tmp_path / f"{record}.wav", 0.1 * np.sin(300 * time) * (time % 1 < 0.1), 2000
+        )
+        rows.append((record, record[0], str(tmp_path / f"{record}.wav"), label, 1, seconds))
+    columns = ["record", "database", "path", "label", "quality", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_kept_figure_lies_in_the_run_as_png_and_svg_and_comes_back(run, capsys):
+    figure, _ = new_page()
+    assert notebook.keep(run, figure, "99-test") is figure
+    assert sorted(p.name for p in run.path("figures").iterdir()) == ["99-test.png", "99-test.svg"]
+    assert "99-test.png" in capsys.readouterr().out
+
+
+def test_paths_inside_the_project_are_shown_relative_to_it(tmp_path):
+    assert notebook.shown(PROJECT / "runs" / "demo") == "runs/demo"
+    assert notebook.shown(tmp_path) == str(tmp_path)
+
+
+def test_artificial_recordings_are_called_artificial_and_real_ones_are_not(run, tmp_path):
+    assert "recordings are artificial" in notebook.announce(run).data
+    paper = Run(tmp_path, load_experiment("paper"))
+    assert "recordings are artificial" not in notebook.announce(paper).data
+
+
+def test_a_subset_of_the_real_recordings_is_said_to_be_one(tmp_path):
+    whole = Run(tmp_path, load_experiment("paper"))
+    part = Run(tmp_path, load_experiment("paper", {"data.recordings": 80}))
+    assert "other recordings" in notebook.announce(part).data
+    assert "other recordings" not in notebook.announce(whole).data
+
+
+def test_examples_are_a_normal_and_an_abnormal_of_one_database(recordings):
+    pair = notebook.examples(recordings)
+    assert pair.label.tolist() == [0, 1]
+    assert pair.database.tolist() == ["b", "b"]
+
+
+def test_noisy_recordings_are_no_examples(recordings):
+    noisy = recordings.assign(quality=[1, 1, 0, 1])
+    assert notebook.examples(noisy).record.tolist() == ["b0001", "b0003"]
+
+
+def test_player_uses_the_whole_range_and_no_more_than_asked(recordings, monkeypatch):
+    played = {}
+    monkeypatch.setattr(notebook, "Audio", lambda data, **options: played.update(data=data))
+    notebook.player(recordings.path[3], seconds=2)
+    assert np.abs(played["data"]).max() == 1
+    assert len(played["data"]) == 2 * notebook.PLAYED_RATE
+
+
+def test_silence_can_be_played(tmp_path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(2000), 2000)
+    assert "<audio" in notebook.player(tmp_path / "silence.wav")._repr_html_()
+
+
+def test_every_recording_gets_a_player_under_its_own_escaped_caption(recordings):
+    page = notebook.players(recordings.head(2), ["x < y", "second"], seconds=1).data
+    assert page.count("<audio") == 2
+    assert page.index("x &lt; y") < page.index("second")
+
+
+def test_verdicts_name_label_and_every_model():
+    table = pd.DataFrame({"record": ["a1"], "label": [1], "teacher": [2.04], "student": [-0.3]})
+    assert notebook.verdicts(table) == ["a1, abnormal: teacher +2.0, student -0.3"]
+
+
+def test_steps_end_in_the_shape_the_models_take(recordings, run):
+    front_end = run.experiment.front_end
+    steps = notebook.front_end_steps(recordings.iloc[1], front_end).set_index("step")["shape"]
+    assert steps["waveform"] == (4000,)
+    assert steps["padded"] == front_end.shape
+
+
+def test_excerpt_is_the_start_of_the_recording_with_padding_behind(recordings, run):
+    front_end = run.experiment.front_end
+    short, long = (notebook.excerpt(recordings.iloc[1], front_end, s).numpy() for s in (1, 9))
+    assert np.array_equal(long[:, : short.shape[1]], short)
+    assert long.shape == (front_end.mels, round(9 * front_end.sample_rate / front_end.hop))
+    assert np.ptp(long[:, -10:]) == 0
+
+
+@pytest.mark.parametrize("seconds", [None, 1.0])
+def test_waveform_and_spectrogram_share_their_time_axis(recordings, run, seconds):
+    above, below, *_ = notebook.look(run, recordings.iloc[2], seconds).axes
+    start, stop = above.lines[0].get_xdata()[[0, -1]]
+    middle = (start + stop) / 2
+    assert middle == pytest.approx(sum(below.images[0].get_extent()[:2]) / 2, abs=0.05)
+
+
+def test_without_diagnoses_one_abnormal_of_each_database_is_shown(recordings, tmp_path):
+    real = Run(tmp_path, load_experiment("paper"))
+    kinds = notebook.kinds_of_abnormal(real, recordings)
+    assert kinds[["record", "kind"]].to_numpy().tolist() == [["b0002", "database b"]]
+
+
+def test_artificial_lesions_are_shown_at_their_clearest(recordings, run, tmp_path, monkeypatch):
+    truth = pd.DataFrame(
+        {
+            "record": recordings.record,
+            "lesion": ["none", "none", "gallop", "gallop"],
+            "murmur_grade": [0, 0, 1, 3],
+            "snr_db": 9.0,
+        }
+    )
+    truth.to_csv(tmp_path / "synthetic.csv", index=False)
+    monkeypatch.setattr(notebook, "data_folder", lambda run: tmp_path)
+    kinds = notebook.kinds_of_abnormal(run, recordings)
+    assert kinds[["record", "kind"]].to_numpy().tolist() == [["b0003", "gallop"]]
+
+
+def test_headless_explorer_is_the_picture_of_its_first_values():
+    seen = notebook.explore(lambda x, y: (x, y), x=ipywidgets.IntSlider(3), y=ipywidgets.Text("a"))
+    assert seen == (3, "a")
+
+
+def test_live_explorer_draws_anew_when_a_control_moves(monkeypatch):
+    monkeypatch.setattr(notebook, "in_live_notebook", lambda: True)
+    drawn = []
+    widget = notebook.explore(lambda x: drawn.append(x), x=ipywidgets.IntSlider(3))
+    widget.update()
+    widget.children[0].value = 5
+    assert drawn[-1] == 5
+
+
+def test_headless_look_at_any_recording_is_a_figure(recordings, run):
+    assert isinstance(notebook.explore_recordings(run, recordings), Figure)
+
+
+def test_every_knob_of_the_augmentation_can_be_turned(
+    noise_recordings, noise_cache, tmp_path, monkeypatch
+):
+    front_end = noise_cache.front_end
+    overrides = {"front_end.clip_seconds": front_end.clip_seconds, "front_end.mels": front_end.mels}
+    run = Run(tmp_path, load_experiment("demo", overrides))
+    corpus = Corpus(noise_recordings, noise_recordings[["record"]].assign(split="dev"), noise_cache)
+    drawn = []
+    monkeypatch.setattr(
+        notebook.figures, "spectrogram_pair", lambda *views, **_: drawn.append(views)
+    )
+    monkeypatch.setattr(notebook, "in_live_notebook", lambda: True)
+    widget = notebook.explore_augmentation(run, corpus, noise_recordings.record[3])
+    widget.update()
+    *controls, _ = widget.children
+    for control in controls:
+        control.value = control.options[0] if hasattr(control, "options") else control.max
+    assert len(drawn) > len(controls)
+    assert len({augmented.numpy().tobytes() for _, augmented in drawn}) > 1
+
+
+def cells(path, kind: str) -> list:
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+
+
+def code_of(path) -> ast.Module:
+    return ast.parse("\n".join(cell.source for cell in cells(path, "code")))
+
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_the_series_is_complete_and_in_order():
+    assert [path.stem for path in NOTEBOOKS] == NAMES
+
+
+@every_notebook
+def test_notebook_is_valid_and_committed_without_outputs(path):
+    content = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(content)
+    assert (content.nbformat, content.nbformat_minor) == (4, 5)
+    assert set(content.metadata) == {"kernelspec", "language_info"}
+    assert content.metadata.kernelspec.name == "python3"
+    for cell in cells(path, "code"):
+        assert (cell.outputs, cell.execution_count) == ([], None)
+
+
+@every_notebook
+def test_parameters_are_exactly_profile_run_dir_and_overrides(path):
+    (tagged,) = [c for c in cells(path, "code") if "parameters" in c.metadata.get("tags", [])]
+    assignments = ast.parse(tagged.source).body
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+    assert values == {"profile": "demo", "run_dir": "", "overrides": []}
+
+
+@every_notebook
+def test_first_code_cell_prints_versions(path):
+    assert cells(path, "code")[0].source.endswith("show_versions()")
+
+
+@every_notebook
+def test_title_and_every_heading_but_it_ask_or_name(path):
+    first, *others = (cell.source for cell in cells(path, "markdown"))
+    assert first.startswith(f"# {path.stem[:2]} · ")
+    headings = [s.splitlines()[0] for s in others if s.startswith("#")]
+    assert headings
+    assert all(h.startswith("## ") and h.endswith("?") for h in headings)
+
+
+@every_notebook
+def test_links_point_to_notebooks_that_exist(path):
+    first, *_, last = (cell.source for cell in cells(path, "markdown"))
+    others = [name for name in NAMES if name != path.stem]
+    assert all(f"({name}.ipynb)" in first for name in others)
+    following = NAMES[NAMES.index(path.stem) + 1 :][:1]
+    assert all(f"({name}.ipynb)" in last for name in following)
+
+
+@every_notebook
+def test_no_notebook_defines_functions_or_classes(path):
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    assert not [node for node in ast.walk(code_of(path)) if isinstance(node, defined)]
+
+
+@every_notebook
+def test_no_notebook_runs_or_imports_another(path):
+    source = "\n".join(cell.source for cell in cells(path, "code"))
+    assert "%" not in {line[:1] for line in source.splitlines()}
+    assert not [name for name in NAMES if name in source]
+
+
+def test_no_two_figures_of_the_series_have_the_same_name():
+    calls = [node for path in NOTEBOOKS for node in ast.walk(code_of(path))]
+    kept = [
+        node.args[2].value
+        for node in calls
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "keep"
+    ]
+    assert len(kept) == len(set(kept))
+    assert {f"paper-figure-{n}" for n in (1, 3, 4, 5)} <= set(kept)

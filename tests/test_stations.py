@@ -1,0 +1,342 @@
+"""The seven stations, end to end: what they leave, what they skip, and what they must not know."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from hsutils import stations, training
+from hsutils.checkpoints import copy_state
+from hsutils.experiment import Run, open_run
+from hsutils.files import read_json
+from hsutils.recordings import read_recordings
+from hsutils.splits import SPLITS, generated_splits
+from hsutils.stations import MODELS
+from hsutils.synthetic import write_corpus
+from hsutils.training import Trained
+
+TINY = {
+    **{"data.source": "challenge", "splits.method": "published"},
+    **{"front_end.clip_seconds": 2.2, "front_end.mels": 24},
+    **{f"{stage}.epochs": 2 for stage in ("pretrain", "finetune", "student", "baseline")},
+    **{f"{stage}.learning_rate": 1e-3 for stage in ("finetune", "student", "baseline")},
+    **{"compute.accelerator": "cpu", "compute.precision": "32-true", "compute.threads": 1},
+}
+WEIGHTS = [f"{name}.safetensors" for name in ("encoder", *MODELS)]
+PREDICTIONS = [f"predictions/{model}-{split}.csv" for model in MODELS for split in ("dev", "test")]
+NUMBERS = [*WEIGHTS, *PREDICTIONS, "soft_labels.csv"]
+
+
+class Killed(Exception):
+    """Stands for whatever may stop a process."""
+
+
+def finish(run: Run) -> None:
+    """All stations, and so all that the run folder holds."""
+    for split in ("dev", "test"):
+        stations.load_predictions(run, split)
+
+
+def digests(run: Run, files: list[str]) -> dict[str, str]:
+    return {file: hashlib.sha256(run.path(file).read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """36 artificial recordings of 2 s, and lists that split them."""
+    root = tmp_path_factory.mktemp("data")
+    write_corpus(root / "recordings", 36, seconds_scale=0.01)
+    recordings = read_recordings(root / "recordings")
+    for split, part in generated_splits(recordings).groupby("split"):
+        (root / f"{split}.txt").write_text("\n".join(part.record))
+    return root
+
+
+def start(folder: Path, data: Path, **changes) -> Run:
+    """A tiny run on the recordings in a folder."""
+    where = {"data.folder": str(data / "recordings"), "splits.lists": str(data)}
+    return open_run("demo", folder, TINY | where | changes)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Run:
+    """An undisturbed run."""
+    run = start(tmp_path_factory.mktemp("finished"), data)
+    finish(run)
+    return run
+
+
+@pytest.fixture
+def copied(finished, data, tmp_path) -> Callable[..., Run]:
+    """Opens a copy of the undisturbed run with changed settings."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    return lambda **changes: start(tmp_path / "run", data, **changes)
+
+
+def untrained(monkeypatch, seen: dict | None = None) -> None:
+    """Let trainings end at once, and note the weights and targets they were given."""
+    history = pd.DataFrame({"epoch": [1], "loss": [0.0], "dev_auroc": [0.5], "seconds": [0.0]})
+
+    def train(model, examples, *rest):
+        if seen is not None:
+            name = rest[-2].name
+            seen[name] = copy_state(model), getattr(examples, "targets", None)
+        return Trained(history)
+
+    monkeypatch.setattr(stations, "pretrain", train)
+    monkeypatch.setattr(stations, "fit", train)
+
+
+def said(capsys, what: str) -> list[str]:
+    """The models of which the stations said so."""
+    return [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if what in line]
+
+
+def relabeled(data: Path, target: Path, split: str) -> Path:
+    """A copy of the data with every label of one split turned round."""
+    shutil.copytree(data, target)
+    records = (target / f"{split}.txt").read_text().split()
+    for reference in target.glob("recordings/training-?/REFERENCE*.csv"):
+        table = pd.read_csv(reference, header=None)
+        table.loc[table[0].isin(records), 1] *= -1
+        table.to_csv(reference, header=False, index=False)
+    return target
+
+
+# What a run leaves
+
+
+def test_a_finished_run_holds_the_files_of_every_station(finished):
+    expected = ["experiment.toml", "environment.json", "recordings.csv", "splits.csv", *NUMBERS]
+    assert [file for file in expected if not finished.path(file).is_file()] == []
+    assert not list(finished.path("checkpoints").iterdir())
+
+
+def test_nothing_but_the_cache_is_written_outside_the_run_folder(finished, data):
+    assert {path.name for path in data.iterdir()} == {"recordings", *(f"{s}.txt" for s in SPLITS)}
+
+
+def test_predictions_are_of_their_split_in_order_with_its_labels(finished):
+    corpus = stations.load_corpus(finished)
+    for model in MODELS:
+        for split in ("dev", "test"):
+            table = pd.read_csv(finished.path(f"predictions/{model}-{split}.csv"))
+            expected = corpus.of(split)[["record", "label"]]
+            pd.testing.assert_frame_equal(table[["record", "label"]], expected)
+            assert list(table) == ["record", "label", "logit"]
+            assert np.isfinite(table.logit).all()
+
+
+def test_soft_labels_are_the_sigmoid_of_the_teachers_logits_for_every_pretrain_recording(finished):
+    table = stations.label_softly(finished)
+    assert list(table) == ["record", "logit", "soft_label"]
+    corpus = stations.load_corpus(finished)
+    assert table.record.tolist() == corpus.of("pretrain").record.tolist()
+    np.testing.assert_allclose(table.soft_label, torch.sigmoid(torch.tensor(table.logit)), 1e-6)
+    teacher, _ = stations.fine_tune_teacher(finished)
+    with torch.no_grad():
+        logits = teacher.eval()(corpus.cache.batch(corpus.rows("pretrain")))
+    np.testing.assert_allclose(table.logit, logits, rtol=1e-3, atol=1e-5)
+
+
+def test_saved_predictions_are_those_of_the_saved_weights(finished):
+    corpus = stations.load_corpus(finished)
+    loaders = (stations.fine_tune_teacher, stations.distill_student, stations.train_baseline)
+    for model, load in zip(MODELS, loaders, strict=True):
+        network, _ = load(finished)
+        with torch.no_grad():
+            logits = network.eval()(corpus.cache.batch(corpus.rows("test")))
+        saved = pd.read_csv(finished.path(f"predictions/{model}-test.csv")).logit
+        np.testing.assert_allclose(saved, logits, rtol=1e-3, atol=1e-5)
+
+
+def test_histories_stand_beside_the_weights(finished):
+    for model, history in stations.load_histories(finished).items():
+        assert history.epoch.tolist() == [1, 2]
+        assert history[["loss", "dev_auroc", "seconds"]].notna().all(axis=None), model
+    assert len(read_json(finished.path("encoder.json"))["history"]) == 2
+
+
+def test_splits_share_the_recordings_out(finished):
+    corpus = stations.load_corpus(finished)
+    rows = np.concatenate([corpus.rows(split) for split in SPLITS])
+    assert sorted(rows) == list(range(36))
+    examples = corpus.labeled("test")
+    assert examples.targets.tolist() == corpus.of("test").label.tolist()
+
+
+# What a rerun skips
+
+
+def test_a_rerun_trains_nothing_predicts_nothing_and_says_so(copied, monkeypatch, capsys):
+    run = copied()
+    before = digests(run, NUMBERS)
+    for name in ("pretrain", "fit", "predict"):
+        monkeypatch.setattr(stations, name, None)
+    finish(run)
+    assert digests(run, NUMBERS) == before
+    assert set(said(capsys, ": loaded from ")) == {"encoder", *MODELS}
+
+
+@pytest.mark.parametrize(
+    ("change", "trained"),
+    [
+        ({"augment.time_masks": 4}, ["encoder", "teacher", "student"]),
+        ({"pretrain.temperature": 0.08}, ["encoder", "teacher", "student"]),
+        ({"finetune.weight_decay": 0.02}, ["teacher", "student"]),
+        ({"student.learning_rate": 1e-2}, ["student"]),
+        ({"baseline.weight_decay": 0.1}, ["baseline"]),
+        ({"front_end.floor": 1e-10}, ["encoder", *MODELS]),
+        ({"seed": 1}, ["encoder", *MODELS]),
+        ({"compute.workers": 1, "name": "renamed"}, []),
+    ],
+)
+def test_a_changed_setting_retrains_exactly_what_depends_on_it(
+    copied, monkeypatch, capsys, change, trained
+):
+    untrained(monkeypatch)
+    finish(copied(**change))
+    assert said(capsys, ": trained, ") == trained
+
+
+@pytest.mark.parametrize(
+    ("missing", "trained"),
+    [("student.safetensors", ["student"]), ("teacher.json", ["teacher"])],
+)
+def test_what_is_deleted_is_made_again(copied, monkeypatch, capsys, missing, trained):
+    run = copied()
+    run.path(missing).unlink()
+    untrained(monkeypatch)
+    finish(run)
+    assert said(capsys, ": trained, ") == trained
+
+
+def test_a_deleted_prediction_is_made_again_without_training(copied, capsys):
+    run = copied()
+    before = digests(run, NUMBERS)
+    run.path("predictions/student-test.csv").unlink()
+    finish(run)
+    assert digests(run, NUMBERS) == before
+    assert said(capsys, ": trained, ") == []
+
+
+def test_the_teacher_labels_the_pretrain_set_once(copied, monkeypatch):
+    run = copied()
+    for file in ("soft_labels.csv", "student.safetensors", "baseline.safetensors"):
+        run.path(file).unlink()
+    asked, predict = [], stations.predict
+    monkeypatch.setattr(stations, "predict", lambda *a: asked.append(len(a[2])) or predict(*a))
+    finish(run)
+    size = len(stations.load_corpus(run).rows("pretrain"))
+    assert asked.count(size) == 1
+
+
+# What distillation is
+
+
+def test_student_and_baseline_differ_in_their_targets_only(copied, monkeypatch):
+    seen = {}
+    untrained(monkeypatch, seen)
+    run = copied(**{"student.weight_decay": 0.1, "baseline.weight_decay": 0.1})
+    finish(run)
+    (student, soft), (baseline, labels) = seen["student"], seen["baseline"]
+    assert all(torch.equal(student[name], baseline[name]) for name in student)
+    pretrain = stations.load_corpus(run).of("pretrain")
+    assert labels.tolist() == pretrain.label.tolist()
+    expected = stations.label_softly(run).soft_label.to_numpy(np.float32)
+    np.testing.assert_array_equal(soft, expected)
+
+
+def test_teacher_and_student_never_learn_a_pretrain_label(finished, data, tmp_path):
+    poisoned = start(tmp_path / "run", relabeled(data, tmp_path / "data", "pretrain"))
+    finish(poisoned)
+    unchanged = ["encoder.safetensors", "teacher.safetensors", "student.safetensors"]
+    unchanged.append("soft_labels.csv")
+    assert digests(poisoned, unchanged) == digests(finished, unchanged)
+    learned = ["baseline.safetensors"]
+    assert digests(poisoned, learned) != digests(finished, learned)
+
+
+def test_nothing_is_chosen_by_the_test_split(finished, data, tmp_path):
+    other = relabeled(data, tmp_path / "data", "test")
+    for record in (other / "test.txt").read_text().split():
+        (wav,) = other.glob(f"recordings/*/{record}.wav")
+        seed = int(record[1:])
+        noise = np.random.default_rng(seed).normal(0, 5_000, 4_000).astype(np.int16)
+        soundfile.write(wav, noise, 2_000)
+    poisoned = start(tmp_path / "run", other)
+    finish(poisoned)
+    known = [file for file in NUMBERS if "test" not in file]
+    assert digests(poisoned, known) == digests(finished, known)
+    for model in MODELS:
+        file = f"predictions/{model}-test.csv"
+        assert digests(poisoned, [file]) != digests(finished, [file])
+
+
+# What survives a kill
+
+
+def killing(monkeypatch, owner: object, name: str, call: int) -> None:
+    function, calls = getattr(owner, name), []
+
+    def failing(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return function(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+INTERRUPTIONS = (
+    ("in the middle of the second epoch of pre-training", training, "nt_xent", 4),
+    ("between the encoder's weights and their note", Run, "mark_done", 1),
+    ("in fine-tuning", training, "soft_label_bce", 2),
+    ("while the teacher predicts", stations, "_predict", 2),
+    ("while the teacher labels", stations, "_predict", 2),
+    ("in the student's second epoch", training, "soft_label_bce", 4),
+    ("before the student's weights are saved", stations, "save_weights", 1),
+    ("in the baseline's first epoch", training, "soft_label_bce", 2),
+    ("in the baseline's second epoch", training, "soft_label_bce", 4),
+    ("before the last prediction is noted", stations, "_predict", 2),
+)
+
+
+def test_a_run_killed_again_and_again_ends_with_the_numbers_of_an_undisturbed_one(
+    finished, data, tmp_path, monkeypatch
+):
+    for when, owner, name, call in INTERRUPTIONS:
+        with monkeypatch.context() as patch:
+            killing(patch, owner, name, call)
+            with pytest.raises(Killed):
+                finish(start(tmp_path / "run", data))
+                pytest.fail(f"the run was not killed {when}")
+    run = start(tmp_path / "run", data)
+    finish(run)
+    assert digests(run, NUMBERS) == digests(finished, NUMBERS)
+
+
+def test_a_file_without_its_note_is_made_again(copied, monkeypatch):
+    """A kill between file and note must not let an older note vouch for the newer file."""
+    run = copied(**{"student.learning_rate": 1e-2})
+    original = digests(run, ["student.safetensors"])
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killing(patch, Run, "mark_done", 1)
+        stations.distill_student(run)
+    assert digests(run, ["student.safetensors"]) != original
+    stations.distill_student(copied())
+    assert digests(run, ["student.safetensors"]) == original

@@ -1,0 +1,361 @@
+"""One procedure for all classifiers: what it converges to, keeps, repeats and survives."""
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hsutils import training
+from hsutils.augment import Labeled, ViewPairs
+from hsutils.cache import SpectrogramCache
+from hsutils.checkpoints import Checkpoint, copy_state
+from hsutils.compute import seed_everything
+from hsutils.experiment import Augment, FrontEnd, Training
+from hsutils.losses import nt_xent
+from hsutils.models import StudentCNN
+from hsutils.training import Procedure, Trained, fit, predict, pretrain
+
+SETTINGS = Training(epochs=4, learning_rate=1e-2, weight_decay=1e-3, batch_size=8, temperature=0.5)
+
+
+class Killed(Exception):
+    """Stands for whatever may stop a process."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1, precision="32-true")
+
+
+def network(outputs: int = 1, seed: int = 0) -> nn.Sequential:
+    """Convolution, batch normalization and dropout: whatever a training may get wrong."""
+    seed_everything(seed)
+    layers = [nn.Conv2d(1, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(3)]
+    layers += [nn.Flatten(), nn.Dropout(0.3), nn.Linear(72, outputs)]
+    return nn.Sequential(*layers, *([nn.Flatten(0)] if outputs == 1 else []))
+
+
+def procedure(folder: Path, settings: Training = SETTINGS, name: str = "x", **facts) -> Procedure:
+    checkpoint = Checkpoint(folder / "checkpoint.safetensors", "stamp")
+    return Procedure(name, settings, facts.pop("seed", 0), checkpoint, **facts)
+
+
+@dataclass
+class Setting:
+    """A small training of one of the two kinds; `run` gives weights and history."""
+
+    kind: str
+    cache: SpectrogramCache
+    fabric: Fabric
+    folder: Path
+    model: nn.Module = field(init=False)
+
+    def run(self, settings: Training = SETTINGS, **facts) -> tuple[dict, list]:
+        rows, proc = np.arange(20), procedure(self.folder, settings, **facts)
+        if self.kind == "pretrain":
+            self.model = network(8)
+            pairs = ViewPairs(self.cache, rows, Augment(), proc.seed)
+            trained = pretrain(self.model, pairs, proc, self.fabric)
+        else:
+            self.model = network()
+            trained = fit(self.model, labeled(self.cache, rows), dev(self.cache), proc, self.fabric)
+        return self.model.state_dict(), trained.history.drop(columns="seconds").values.tolist()
+
+
+def labeled(cache: SpectrogramCache, rows: np.ndarray) -> Labeled:
+    return Labeled(cache, rows, np.linspace(0, 1, len(rows)))
+
+
+def dev(cache: SpectrogramCache) -> Labeled:
+    return Labeled(cache, np.arange(30, 40), np.arange(10) % 2)
+
+
+def same(a: tuple[dict, list], b: tuple[dict, list]) -> bool:
+    weights = all(torch.equal(a[0][name], b[0][name]) for name in a[0])
+    return weights and str(a[1]) == str(b[1])
+
+
+def killing(monkeypatch, name: str, call: int) -> pytest.MonkeyPatch:
+    """Let a function of the module raise at one of its calls."""
+    function, calls = getattr(training, name), []
+
+    def failing(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return function(*arguments, **keywords)
+
+    monkeypatch.setattr(training, name, failing)
+
+
+@pytest.fixture(params=["pretrain", "fit"])
+def setting(request, noise_cache, fabric, tmp_path) -> Setting:
+    return Setting(request.param, noise_cache, fabric, tmp_path)
+
+
+@pytest.fixture
+def fitting(noise_cache, fabric, tmp_path) -> Setting:
+    return Setting("fit", noise_cache, fabric, tmp_path)
+
+
+def another(setting: Setting) -> Setting:
+    return replace(setting, folder=setting.folder / "another")
+
+
+# What is learned
+
+
+def test_a_student_of_a_constant_teacher_learns_that_constant(
+    noise_cache, fabric, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "auroc", lambda labels, logits: 1 - 1 / (1 + next(epochs)))
+    epochs = iter(range(1, 100))
+    seed_everything(0)
+    student, rows = StudentCNN(noise_cache.shape), np.arange(32)
+    soft = Labeled(noise_cache, rows, np.full(32, 0.2))
+    settings = Training(epochs=12, learning_rate=1e-3)
+    trained = fit(student, soft, dev(noise_cache), procedure(tmp_path, settings), fabric)
+    probability = torch.sigmoid(torch.from_numpy(predict(student, noise_cache, rows, fabric)))
+    assert (probability - 0.2).abs().max() < 0.02
+    entropy = -0.2 * math.log(0.2) - 0.8 * math.log(0.8)
+    assert trained.history.loss.iloc[-1] == pytest.approx(entropy, abs=0.02)
+
+
+def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabric, tmp_path):
+    pairs = ViewPairs(noise_cache, np.arange(32), Augment(masked_share=0.1), seed=0)
+    settings = Training(epochs=12, learning_rate=1e-2, batch_size=16, temperature=0.1)
+    trained = pretrain(linear(8), pairs, procedure(tmp_path, settings), fabric)
+    assert trained.history.loss.iloc[-1] < 0.6 * trained.history.loss.iloc[0]
+    assert trained.history.dev_auroc.isna().all()
+    assert trained.best_epoch == 12
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([0.6, 0.8, 0.8, 0.7], 2), ([0.9, 0.5, 0.5, 0.5], 1), ([0.1] * 4, 1)]
+)
+def test_the_first_epoch_with_the_best_dev_auroc_is_kept(fitting, monkeypatch, scores, best):
+    seen, left = [], iter(scores)
+    monkeypatch.setattr(training, "auroc", lambda _, logits: seen.append(logits) or next(left))
+    _, history = fitting.run()
+    assert [row[2] for row in history] == scores
+    kept = predict(fitting.model, fitting.cache, np.arange(30, 40), fitting.fabric)
+    np.testing.assert_array_equal(kept, seen[best - 1])
+    assert len({logits.tobytes() for logits in seen}) == 4, "epochs differ"
+
+
+def test_the_best_epoch_is_read_from_the_history():
+    columns = ["epoch", "loss", "dev_auroc", "seconds"]
+    rows = [[1, 0.5, 0.7, 1], [2, 0.4, 0.9, 1], [3, 0.3, 0.9, 1]]
+    table = training.history_table([dict(zip(columns, row, strict=True)) for row in rows])
+    assert Trained(table).best_epoch == 2
+    assert Trained(table.assign(dev_auroc=math.nan)).best_epoch == 3
+
+
+def test_dev_labels_choose_the_epoch_and_nothing_else(noise_cache, fabric, tmp_path, monkeypatch):
+    scores, found = iter([0.0, 1.0, 0.0, 0.0] * 2), []
+    monkeypatch.setattr(training, "auroc", lambda *_: next(scores))
+    truth = dev(noise_cache)
+    for labels in (truth.targets, 1 - truth.targets):
+        poisoned = Labeled(noise_cache, truth.rows, labels)
+        model, proc = network(), procedure(tmp_path / str(labels[0].item()))
+        fit(model, labeled(noise_cache, np.arange(20)), poisoned, proc, fabric)
+        found.append((model.state_dict(), []))
+    assert same(*found)
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_recordings_not_batches(fitting, monkeypatch):
+    losses, bce = [], training.soft_label_bce
+
+    def noting(logits, targets):
+        loss = bce(logits, targets)
+        losses.append((loss.item(), len(targets)))
+        return loss
+
+    monkeypatch.setattr(training, "soft_label_bce", noting)
+    _, history = fitting.run(replace(SETTINGS, epochs=1))
+    values, sizes = np.array(losses).T
+    assert sizes.tolist() == [8, 8, 4]
+    assert history[0][1] == pytest.approx((values * sizes).sum() / 20)
+
+
+# What is repeated
+
+
+def test_equal_seeds_give_equal_weights_to_the_last_bit(setting):
+    assert same(setting.run(), another(setting).run())
+
+
+def test_other_seeds_give_other_weights(setting):
+    assert not same(setting.run(), another(setting).run(seed=1))
+
+
+def test_workers_do_not_change_the_weights(setting):
+    settings = replace(SETTINGS, epochs=2)
+    assert same(setting.run(settings), another(setting).run(settings, workers=2))
+
+
+@pytest.mark.parametrize("call", [1, 4, 6, 8, 12])
+def test_a_training_killed_at_any_step_and_started_again_ends_with_the_same_weights(
+    setting, monkeypatch, call
+):
+    undisturbed = another(setting).run()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killing(patch, "nt_xent" if setting.kind == "pretrain" else "soft_label_bce", call)
+        setting.run()
+    assert same(setting.run(), undisturbed)
+
+
+def test_a_training_killed_twice_or_after_its_last_epoch_still_ends_the_same(setting, monkeypatch):
+    undisturbed = another(setting).run()
+    for call in (5, 5):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            killing(patch, "nt_xent" if setting.kind == "pretrain" else "soft_label_bce", call)
+            setting.run()
+    assert same(setting.run(), undisturbed)
+    with monkeypatch.context() as patch:
+        killing(patch, "_one_epoch", 1)
+        assert same(setting.run(), undisturbed), "a finished training trains no more"
+
+
+# The order of recordings
+
+
+def batches(setting: Setting, monkeypatch, **facts) -> list[list[float]]:
+    """The targets of every batch, in order; they tell the recordings apart."""
+    seen, bce = [], training.soft_label_bce
+
+    def noting(logits: Tensor, targets: Tensor) -> Tensor:
+        seen.append(targets.tolist())
+        return bce(logits, targets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "soft_label_bce", noting)
+        setting.run(**facts)
+    return seen
+
+
+def test_every_epoch_hears_every_recording_once_in_an_order_of_its_own(fitting, monkeypatch):
+    seen = batches(fitting, monkeypatch)
+    epochs = [sum(seen[i : i + 3], []) for i in range(0, 12, 3)]  # noqa: RUF017
+    everything = labeled(fitting.cache, np.arange(20)).targets.tolist()
+    assert all(sorted(epoch) == everything for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert everything not in epochs
+
+
+def test_the_order_follows_the_seed_and_not_the_procedure(fitting, monkeypatch):
+    student = batches(fitting, monkeypatch, name="student")
+    assert batches(another(fitting), monkeypatch, name="baseline") == student
+    other = replace(fitting, folder=fitting.folder / "other")
+    assert batches(other, monkeypatch, name="student", seed=7) != student
+
+
+@pytest.mark.parametrize(("recordings", "sizes"), [(17, [8, 8]), (18, [8, 8, 2]), (16, [8, 8])])
+def test_a_last_batch_of_one_recording_is_dropped(
+    noise_cache, fabric, tmp_path, monkeypatch, recordings, sizes
+):
+    seen, bce = [], training.soft_label_bce
+    noting = lambda logits, targets: seen.append(len(targets)) or bce(logits, targets)  # noqa: E731
+    monkeypatch.setattr(training, "soft_label_bce", noting)
+    examples = labeled(noise_cache, np.arange(recordings))
+    once = procedure(tmp_path, replace(SETTINGS, epochs=1))
+    fit(network(), examples, dev(noise_cache), once, fabric)
+    assert seen == sizes
+
+
+# Predictions
+
+
+def test_predictions_keep_the_order_of_the_rows_whatever_the_batches(noise_cache, fabric):
+    model, rows = network(), np.array([9, 3, 31, 3, 0])
+    expected = [model.eval()(noise_cache.batch([row])).item() for row in rows]
+    for batch_size in (1, 2, 16):
+        logits = predict(model, noise_cache, rows, fabric, batch_size)
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, expected, rtol=1e-5)
+
+
+def test_predicting_is_without_chance_and_leaves_the_model_as_it_was(noise_cache, fabric):
+    model, rows = network(), np.arange(20)
+    before = copy_state(model)
+    first, second = (predict(model, noise_cache, rows, fabric) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+# Two devices
+
+
+def linear(outputs: int) -> nn.Sequential:
+    """A network without batch normalization, whose batches may be divided between devices."""
+    seed_everything(0)
+    head = [nn.Flatten(0)] if outputs == 1 else []
+    return nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(36, outputs), *head)
+
+
+def learn(fabric: Fabric, cache_folder: Path, out: Path) -> None:
+    """Gradient and loss of one NT-Xent batch, and both trainings, saved by the first rank."""
+    cache = SpectrogramCache(cache_folder, FrontEnd(clip_seconds=1.5, mels=24))
+    settings = replace(SETTINGS, batch_size=16 // fabric.world_size, epochs=2)
+    results = gradient(fabric, cache)
+    for name in ("pretrain", "fit"):
+        model = linear(8 if name == "pretrain" else 1)
+        proc = procedure(out / f"{fabric.world_size}-{name}", settings)
+        if name == "pretrain":
+            trained = pretrain(model, ViewPairs(cache, np.arange(32), Augment(), 0), proc, fabric)
+        else:
+            trained = fit(model, labeled(cache, np.arange(32)), dev(cache), proc, fabric)
+        results |= {f"{name}.{key}": value for key, value in model.state_dict().items()}
+        results[f"{name}.loss"] = torch.tensor(trained.history.loss.to_numpy())
+    torch.save(results, out / f"{fabric.world_size}-{fabric.global_rank}.pt")
+
+
+def gradient(fabric: Fabric, cache: SpectrogramCache) -> dict[str, Tensor]:
+    share = slice(fabric.global_rank, None, fabric.world_size)
+    first, second = cache.batch(np.arange(16)[share]), cache.batch(np.arange(16, 32)[share])
+    model = linear(8)
+    wrapped = fabric.setup(model)
+    z = training._gather(fabric, wrapped(torch.cat([first, second])).unflatten(0, (2, -1)))
+    loss = nt_xent(z[0], z[1], 0.5)
+    fabric.backward(loss)
+    return {"loss": loss.detach(), "gradient": model[2].weight.grad}
+
+
+@pytest.fixture(scope="module")
+def by_rank(noise_cache, fabric, tmp_path_factory) -> dict[str, dict[str, Tensor]]:
+    """What `learn` finds on one device, and on each of two."""
+    out = tmp_path_factory.mktemp("ranks")
+    learn(fabric, noise_cache.folder, out)
+    two = Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn", precision="32-true")
+    two.launch(learn, noise_cache.folder, out)
+    return {path.stem: torch.load(path) for path in out.glob("*.pt")}
+
+
+def test_two_devices_see_the_loss_and_gradient_of_one_with_the_whole_batch(by_rank):
+    for rank in ("2-0", "2-1"):
+        for quantity in ("loss", "gradient"):
+            expected = by_rank["1-0"][quantity]
+            torch.testing.assert_close(by_rank[rank][quantity], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pretrain", "fit"])
+def test_two_devices_learn_what_one_learns_with_the_whole_batch(by_rank, name):
+    found = [key for key in by_rank["1-0"] if key.startswith(f"{name}.")]
+    for key in found:
+        first, second = by_rank["2-0"][key], by_rank["2-1"][key]
+        if not (name == "fit" and key.endswith("loss")):
+            assert torch.equal(first, second), "ranks agree to the last bit"
+            torch.testing.assert_close(first, by_rank["1-0"][key].to(first), rtol=1e-3, atol=1e-4)
