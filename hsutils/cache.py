@@ -59,7 +59,7 @@ class SpectrogramCache:
                 f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])}): "
                 "run notebook 02 on the same data"
             )
-        return np.array([self._row[record] for record in records])
+        return np.array([self._row[record] for record in records], dtype=int)
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Tensor:
         """Standardized float32 spectrograms of some rows, shape (N, 1, mels, frames)."""

@@ -234,6 +234,6 @@ def open_run(
     write_text(run.path("experiment.toml"), experiment.to_toml())
     note = describe_environment(experiment.seed)
     if run.path("environment.json").exists():
-        note["started"] = read_json(run.path("environment.json"))["started"]
+        note["started"] = read_json(run.path("environment.json")).get("started", note["started"])
     write_json(run.path("environment.json"), note)
     return run

@@ -22,7 +22,7 @@ from hsutils.augment import spec_augment
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, FrontEnd, Run
 from hsutils.metrics import CLASSES
-from hsutils.progress import _in_live_notebook as in_live_notebook
+from hsutils.progress import in_live_notebook
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
 from hsutils.stations import Corpus, data_folder
 from hsutils.wav import SAMPLE_RATE, read_waveform
@@ -104,7 +104,7 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     """
     models = table.columns.drop(["record", "label"])
     return [
-        f"{row.record}, {CLASSES[row.label]}: " + ", ".join(f"{m} {row[m]:+.1f}" for m in models)
+        f"{row.record}, {CLASSES[row.label]}: " + ", ".join(f"{m} {row[m]:+.2f}" for m in models)
         for _, row in table.iterrows()
     ]
 

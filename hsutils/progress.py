@@ -28,12 +28,13 @@ def progress(items: Iterable | None, total: int, description: str, done: int = 0
         return text(items, file=Path(terminal).open("w"), **options)
     if sys.stderr.isatty():
         return text(items, **options)
-    return notebook_or_text(items, disable=not _in_live_notebook(), **options)
+    return notebook_or_text(items, disable=not in_live_notebook(), **options)
 
 
-def _in_live_notebook() -> bool:
+def in_live_notebook() -> bool:
+    """Whether a person looks on in JupyterLab, and no papermill, nbconvert or test drives."""
     if "ipykernel" not in sys.modules:
         return False
     parent = psutil.Process().parent()
     command = " ".join(parent.cmdline()) if parent else ""
-    return not any(word in command for word in ("papermill", "nbconvert", "hsutils", "pytest"))
+    return not any(word in command for word in ("papermill", "nbconvert", "-m hsutils", "pytest"))

@@ -165,6 +165,8 @@ def _train(
             if fabric.is_global_zero:
                 checkpoint.save(model, best, optimizer, history)
     model.load_state_dict(best)
+    # The layout of weights loaded from a file; the other one rounds predictions differently.
+    model.to(memory_format=torch.contiguous_format)
     return Trained(history_table(history))
 
 

@@ -41,6 +41,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small arithmetic is fastest on one thread, above all where others use the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def noise_recordings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The table of 40 recordings of noise, 0.8 to 2.4 s long; every third is abnormal."""

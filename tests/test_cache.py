@@ -20,6 +20,8 @@ from hsutils.spectrograms import log_mel, standardize
 from hsutils.splits import stratified_subset
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORT = FrontEnd(clip_seconds=1.5, mels=24)
 
 

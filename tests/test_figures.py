@@ -314,3 +314,17 @@ def test_training_regime_shows_the_counts_it_was_given():
     figure = diagrams.training_regime({"pretrain": 1, "finetune": 22, "dev": 333, "test": 4444})
     for count in ("1", "22", "333", "4,444"):
         assert f"{count} recordings" in texts(figure)
+
+
+@pytest.mark.parametrize("paper", [True, False])
+def test_the_papers_auroc_is_marked_only_when_asked(paper):
+    _, areas = figures.roc_curves(some_predictions(), paper=paper).axes
+    assert ("paper" in {line.get_label() for line in areas.lines}) == paper
+    assert any(line.get_marker() == "D" for line in areas.lines) == paper
+
+
+def test_no_line_of_a_headline_is_left_nearly_empty():
+    figure, _ = style.new_page()
+    style.headline(figure, "seven letter words " * 5 + "end")
+    first, second = figure.get_suptitle().split("\n")
+    assert len(second) > len(first) / 2

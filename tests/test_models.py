@@ -7,6 +7,8 @@ from lightning_fabric import Fabric
 from hsutils.experiment import SMALLEST
 from hsutils.models import StudentCNN, Teacher, count_parameters
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = (1, 24, 73)
 
 

@@ -104,7 +104,7 @@ def test_every_recording_gets_a_player_under_its_own_escaped_caption(recordings)
 
 def test_verdicts_name_label_and_every_model():
     table = pd.DataFrame({"record": ["a1"], "label": [1], "teacher": [2.04], "student": [-0.3]})
-    assert notebook.verdicts(table) == ["a1, abnormal: teacher +2.0, student -0.3"]
+    assert notebook.verdicts(table) == ["a1, abnormal: teacher +2.04, student -0.30"]
 
 
 def test_steps_end_in_the_shape_the_models_take(recordings, run):

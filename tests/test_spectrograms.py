@@ -22,6 +22,8 @@ from hsutils.spectrograms import (
 )
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PAPER = FrontEnd()
 SHORT = FrontEnd(clip_seconds=3.0)
 

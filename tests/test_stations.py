@@ -21,6 +21,8 @@ from hsutils.stations import MODELS
 from hsutils.synthetic import write_corpus
 from hsutils.training import Trained
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {
     **{"data.source": "challenge", "splits.method": "published"},
     **{"front_end.clip_seconds": 2.2, "front_end.mels": 24},
@@ -45,14 +47,6 @@ def finish(run: Run) -> None:
 
 def digests(run: Run, files: list[str]) -> dict[str, str]:
     return {file: hashlib.sha256(run.path(file).read_bytes()).hexdigest() for file in files}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

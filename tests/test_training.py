@@ -13,26 +13,20 @@ from torch import Tensor, nn
 from hsutils import training
 from hsutils.augment import Labeled, ViewPairs
 from hsutils.cache import SpectrogramCache
-from hsutils.checkpoints import Checkpoint, copy_state
+from hsutils.checkpoints import Checkpoint, copy_state, load_weights, save_weights
 from hsutils.compute import seed_everything
 from hsutils.experiment import Augment, FrontEnd, Training
 from hsutils.losses import nt_xent
 from hsutils.models import StudentCNN
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = Training(epochs=4, learning_rate=1e-2, weight_decay=1e-3, batch_size=8, temperature=0.5)
 
 
 class Killed(Exception):
     """Stands for whatever may stop a process."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +130,9 @@ def test_a_student_of_a_constant_teacher_learns_that_constant(
 
 def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabric, tmp_path):
     pairs = ViewPairs(noise_cache, np.arange(32), Augment(masked_share=0.1), seed=0)
-    settings = Training(epochs=12, learning_rate=1e-2, batch_size=16, temperature=0.1)
+    settings = Training(epochs=12, learning_rate=0.1, batch_size=16, temperature=0.1)
     trained = pretrain(linear(8), pairs, procedure(tmp_path, settings), fabric)
-    assert trained.history.loss.iloc[-1] < 0.6 * trained.history.loss.iloc[0]
+    assert trained.history.loss.iloc[-1] < trained.history.loss.iloc[0] - 0.4
     assert trained.history.dev_auroc.isna().all()
     assert trained.best_epoch == 12
 
@@ -152,8 +146,8 @@ def test_the_first_epoch_with_the_best_dev_auroc_is_kept(fitting, monkeypatch, s
     _, history = fitting.run()
     assert [row[2] for row in history] == scores
     kept = predict(fitting.model, fitting.cache, np.arange(30, 40), fitting.fabric)
-    np.testing.assert_array_equal(kept, seen[best - 1])
-    assert len({logits.tobytes() for logits in seen}) == 4, "epochs differ"
+    distances = [np.abs(kept - logits).max() for logits in seen]
+    assert [epoch for epoch, distance in enumerate(distances, 1) if distance < 1e-5] == [best]
 
 
 def test_the_best_epoch_is_read_from_the_history():
@@ -228,6 +222,15 @@ def test_a_training_killed_twice_or_after_its_last_epoch_still_ends_the_same(set
     with monkeypatch.context() as patch:
         killing(patch, "_one_epoch", 1)
         assert same(setting.run(), undisturbed), "a finished training trains no more"
+
+
+def test_a_trained_model_predicts_to_the_last_bit_as_when_loaded_from_its_file(fitting):
+    fitting.run()
+    save_weights(fitting.folder / "model.safetensors", fitting.model.state_dict())
+    loaded = load_weights(network(seed=1), fitting.folder / "model.safetensors")
+    rows = np.arange(40)
+    logits = [predict(m, fitting.cache, rows, fitting.fabric) for m in (fitting.model, loaded)]
+    np.testing.assert_array_equal(*logits)
 
 
 # The order of recordings
