@@ -21,8 +21,8 @@ from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, FrontEnd, fingerprint
 from hsutils.files import atomic_path, write_csv
 from hsutils.progress import progress
-from hsutils.recordings import read_waveform
 from hsutils.spectrograms import Occupied, log_mel, standardize
+from hsutils.wav import SAMPLE_RATE, read_waveform
 
 
 class SpectrogramCache:
@@ -40,6 +40,10 @@ class SpectrogramCache:
         self.index = pd.read_csv(folder / "index.csv", dtype={"record": str}).set_index("record")
         self.array = np.load(folder / "spectrograms.npy", mmap_mode="r")
         self._row = {record: row for row, record in enumerate(self.index.index)}
+
+    def __reduce__(self) -> tuple:
+        """Another process opens the map anew: pickled as it is, it would travel as a whole copy."""
+        return SpectrogramCache, (self.folder, self.front_end)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,8 +114,7 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
 
 def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:
     def one(path: str) -> tuple[np.ndarray, Occupied]:
-        waveform, rate = read_waveform(Path(path)), 2000
-        spectrogram, occupied = log_mel(waveform, rate, front_end)
+        spectrogram, occupied = log_mel(read_waveform(path), SAMPLE_RATE, front_end)
         return spectrogram.half().numpy(), occupied
 
     shape = (len(recordings), *front_end.shape[1:])

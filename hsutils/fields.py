@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 CHOICES = {
+    "compute.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
     "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),

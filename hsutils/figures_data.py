@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsutils.metrics import CLASSES
+from hsutils.splits import SPLITS
 from hsutils.style import (
     CLASS_COLORS,
     DATABASE_COLORS,
@@ -21,8 +22,6 @@ from hsutils.style import (
     quiet,
     styled,
 )
-
-SPLITS = ("pretrain", "finetune", "dev", "test")
 
 
 @styled

@@ -37,10 +37,16 @@ def classify(files: Sequence[Path | str], run_dir: Path, model: str = "student")
     front_end = load_experiment(folder / "experiment.toml").front_end
     network = Teacher() if model == "teacher" else StudentCNN(front_end.shape)
     load_weights(network, weights).eval()
-    logits = []
+    logits, problems = [], []
     for file in files:
-        spectrogram, _ = log_mel(read_waveform(file), SAMPLE_RATE, front_end)
+        try:
+            spectrogram, _ = log_mel(read_waveform(file), SAMPLE_RATE, front_end)
+        except InputError as error:
+            problems += error.problems
+            continue
         logits.append(network(standardize(spectrogram, front_end)[None, None]).item())
+    if problems:
+        raise InputError(problems)
     table = pd.DataFrame({"file": [str(file) for file in files], "logit": logits})
     table["probability"] = 1 / (1 + np.exp(-table.logit))
     table["prediction"] = np.where(table.logit > 0, "abnormal", "normal")

@@ -156,7 +156,12 @@ def _read_rows(
 ) -> dict[str, str]:
     """Record -> last field of each row of a headerless CSV; rows that break the rules complain."""
     rows: dict[str, str] = {}
-    for number, line in enumerate(file.read_text("utf-8-sig", "replace").splitlines(), start=1):
+    try:
+        text = file.read_text("utf-8-sig", "replace")
+    except OSError as error:
+        problems.append(f"{file}: cannot be read ({error.strerror}); fetch the folder again")
+        return rows
+    for number, line in enumerate(text.splitlines(), start=1):
         fields = [field.strip() for field in line.split(",")]
         if not any(fields):
             continue

@@ -88,7 +88,8 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tenso
     padded = occupied.shape[1] < front_end.frames
     lowest = np.log10(front_end.floor) if padded else occupied.min().item()
     span = occupied.max().item() - lowest
-    scaled = (occupied - lowest) / span if span > 0 else torch.zeros_like(occupied)
+    # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
+    scaled = (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
     spectrogram = torch.zeros(front_end.mels, front_end.frames)
     spectrogram[:, first:last] = scaled
     return spectrogram, Occupied(_occupied_rows(scaled), (first, last))

@@ -55,10 +55,7 @@ class Corpus:
 
 def load_recordings(run: Run) -> pd.DataFrame:
     """Station 01, first half: the table of recordings, checked and grouped."""
-    data, file, folder = run.experiment.data, run.path("recordings.csv"), data_folder(run)
-    if data.source == "synthetic":
-        knobs = (data.seconds_scale, data.snr_db, data.murmur_db)
-        write_corpus(folder, data.recordings, run.experiment.seed, *knobs)
+    data, file, folder = run.experiment.data, run.path("recordings.csv"), prepare_data(run)
     stamp = data_fingerprint(run)
     if not run.is_done("recordings.csv", stamp):
         subset = 0 if data.source == "synthetic" else data.recordings
@@ -68,6 +65,15 @@ def load_recordings(run: Run) -> pd.DataFrame:
         run.mark_done("recordings.csv", stamp)
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
     return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+
+def prepare_data(run: Run) -> Path:
+    """The folder of the recordings; artificial ones are written unless they are there."""
+    data, folder = run.experiment.data, data_folder(run)
+    if data.source == "synthetic":
+        knobs = (data.seconds_scale, data.snr_db, data.murmur_db)
+        write_corpus(folder, data.recordings, run.experiment.seed, *knobs)
+    return folder
 
 
 def data_fingerprint(run: Run) -> str:

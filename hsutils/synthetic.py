@@ -193,9 +193,7 @@ def write_corpus(
         folder = Path(temporary) / "corpus"
         _write_recordings(folder, plan(n_recordings, seed, seconds_scale), snr_db, murmur_db, seed)
         write_json(folder / "synthetic.json", parameters)
-        if root.exists():
-            root.rmdir()
-        folder.rename(root)
+        _move(folder, root, parameters)
     return root
 
 
@@ -216,14 +214,31 @@ def _check(parameters: dict) -> None:
 
 
 def _holds(root: Path, parameters: dict) -> bool:
-    """Whether `root` is this very corpus; InputError if it is anything but that or empty."""
+    """Whether `root` is this very corpus; InputError if it, or what is beside it, forbids one."""
     note = root / "synthetic.json"
     if note.is_file() and read_json(note) == parameters:
         return True
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         what = "a synthetic corpus of other parameters" if note.is_file() else "other files"
         raise InputError(f"{root} holds {what}: name a new folder, or delete this one first")
+    beside = (*root.parent.glob("training-[a-f]"), *root.parent.glob("*/training-[a-f]"))
+    if any(not (folder.parent / "synthetic.json").exists() for folder in beside):
+        raise InputError(
+            f"{root.parent} holds real recordings, and artificial ones do not belong there: "
+            "name another folder, or a profile whose data.source is challenge, such as paper"
+        )
     return False
+
+
+def _move(folder: Path, root: Path, parameters: dict) -> None:
+    """Give a finished corpus its name, unless another run finished the same one meanwhile."""
+    try:
+        if root.exists():
+            root.rmdir()
+        folder.rename(root)
+    except OSError:
+        if not _holds(root, parameters):
+            raise
 
 
 def _write_recordings(

@@ -141,7 +141,8 @@ def _train(
     fabric: Fabric,
 ) -> Trained:
     settings, checkpoint = procedure.settings, procedure.checkpoint
-    model.to(memory_format=torch.channels_last)
+    # On its device before the checkpoint is read: Adam's restored moments go where the weights are.
+    model.to(device=fabric.device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -161,7 +162,8 @@ def _train(
                 best = copy_state(model)
             seconds = time.perf_counter() - started
             history.append({"epoch": epoch, "loss": loss, "dev_auroc": score, "seconds": seconds})
-            bar.set_postfix(loss=f"{loss:.3f}", dev_auroc=f"{score:.3f}")
+            measured = {"loss": loss} | ({"dev_auroc": score} if dev_auroc else {})
+            bar.set_postfix({name: f"{value:.3f}" for name, value in measured.items()})
             if fabric.is_global_zero:
                 checkpoint.save(model, best, optimizer, history)
     model.load_state_dict(best)

@@ -279,6 +279,13 @@ def test_a_last_batch_of_one_recording_is_dropped(
     assert seen == sizes
 
 
+def test_every_epoch_draws_masks_of_its_own(noise_cache, fabric, tmp_path, monkeypatch):
+    pairs, seen = ViewPairs(noise_cache, np.arange(8), Augment(), seed=0), []
+    monkeypatch.setattr(training, "nt_xent", lambda *a: seen.append(pairs.epoch) or nt_xent(*a))
+    pretrain(linear(8), pairs, procedure(tmp_path), fabric)
+    assert seen == [1, 2, 3, 4]
+
+
 # Predictions
 
 
