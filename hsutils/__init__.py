@@ -1,6 +1,10 @@
 """Heart sound classification by teacher-student distillation: the helper package."""
 
+import os
+
 from hsutils.memory import reuse_memory
 
+# CUDA's matrix library is deterministic only with a workspace of fixed size.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # PyTorch reads its allocator's settings once, at the first tensor.
 reuse_memory()

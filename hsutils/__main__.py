@@ -30,7 +30,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
     parser.add_argument("--data", help="folder of the recordings")
     parser.add_argument("--lists", help="folder of the published split lists")
-    parser.add_argument("--run-dir", help="run folder; default runs/PROFILE")
+    parser.add_argument("--run-dir", help="run folder; default runs/PROFILE in the project")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--accelerator", help="auto, cpu, cuda, mps")
     parser.add_argument("--devices", type=int)

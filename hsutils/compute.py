@@ -44,6 +44,12 @@ def resolve_precision(compute: Compute) -> str:
     return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
 
 
+def layout(fabric: Fabric) -> torch.memory_format:
+    """The order of images in memory: channels last, faster everywhere but on Apple's GPUs."""
+    on_apple = fabric.device.type == "mps"
+    return torch.contiguous_format if on_apple else torch.channels_last
+
+
 def seed_for(seed: int, *what: str | int) -> int:
     """An independent seed for one purpose, such as one epoch of one training."""
     return int(fingerprint(seed, *what)[:8], 16)

@@ -147,6 +147,8 @@ def load_experiment(
     for key, value in parse_overrides(overrides, problems).items():
         override(values, key, value, problems)
     experiment = build(Experiment, values, "", problems)
+    if not experiment.data.folder:
+        problems.append("'data.folder' is empty: name the folder of the recordings")
     problems = problems or _contradictions(experiment.front_end)
     if problems:
         raise InputError([f"profile {profile}: {problem}" for problem in problems])

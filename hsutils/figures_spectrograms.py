@@ -114,7 +114,8 @@ def mel_filters(filters: np.ndarray, hz: np.ndarray, nyquist_hz: float = 1000.0)
     outside = (filters[:, hz > nyquist_hz] > 0).any(axis=1)
     above, within = outside & ~inside, inside & ~outside
     figure, axes = new_page(10, 3.8)
-    axes.axvspan(nyquist_hz / 1000, hz[-1] / 1000, color="#F2F2F2", zorder=0)
+    if above.any():
+        axes.axvspan(nyquist_hz / 1000, hz[-1] / 1000, color="#F2F2F2", zorder=0)
     edge = f"{nyquist_hz / 1000:g} kHz"
     kinds = (
         (within, MODEL_COLORS["teacher"], "wholly below"),
@@ -127,11 +128,10 @@ def mel_filters(filters: np.ndarray, hz: np.ndarray, nyquist_hz: float = 1000.0)
             axes.plot([], [], color=color, label=f"{chosen.sum()} {place} {edge}")
     axes.set(xlabel="frequency (kHz)", ylabel="weight", ylim=(0, None), xlim=(0, hz[-1] / 1000))
     legend_above(axes)
-    return headline(
-        figure,
-        f"{above.sum()} of {len(filters)} mel filters lie wholly above {edge}, "
-        "where the recordings hold nothing",
-    )
+    finding = f"{above.sum()} of {len(filters)} mel filters lie wholly above {edge}, "
+    if not above.any():
+        finding = f"None of the {len(filters)} mel filters lies above {edge}, "
+    return headline(figure, finding + "where the recordings hold nothing")
 
 
 @styled

@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 from tqdm.auto import tqdm as notebook_or_text
@@ -13,7 +15,9 @@ TERMINAL = "HSUTILS_TERMINAL"
 """Names the terminal of the runner, whose notebooks run in another process."""
 
 
-def progress(items: Iterable | None, total: int, description: str, done: int = 0) -> text:
+def progress(
+    items: Iterable | None, total: int, description: str, done: int = 0, quiet: bool = False
+) -> text:
     """A progress bar over `items` (or to be advanced by `update`), with seconds left.
 
     Args:
@@ -21,14 +25,25 @@ def progress(items: Iterable | None, total: int, description: str, done: int = 0
         total: number of items.
         description: what is being done, a few words.
         done: items finished in an earlier, interrupted run.
+        quiet: show nothing, as every process but the first does.
     """
     options = {"total": total, "desc": description, "initial": done, "leave": False}
-    terminal = os.environ.get(TERMINAL)
-    if terminal:
-        return text(items, file=Path(terminal).open("w"), **options)
+    if quiet:
+        return text(items, disable=True, **options)
+    if terminal := _terminal(os.environ.get(TERMINAL)):
+        return text(items, file=terminal, **options)
     if sys.stderr.isatty():
         return text(items, **options)
     return notebook_or_text(items, disable=not in_live_notebook(), **options)
+
+
+@cache
+def _terminal(name: str | None) -> TextIO | None:
+    """The runner's terminal, or None when there is none any more."""
+    try:
+        return Path(name).open("w") if name else None
+    except OSError:
+        return None
 
 
 def in_live_notebook() -> bool:

@@ -1,5 +1,7 @@
 """Which recording serves which purpose: pretrain, finetune, dev or test (paper section 3)."""
 
+import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +44,14 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
         Table record, split; one row a recording.
 
     Raises:
-        InputError: naming missing files, changed files, and records listed twice or unknown.
+        InputError: naming missing files, fetched files that were changed, and records listed
+            twice or unknown.
+
+    Warns:
+        UserWarning: if lists from a folder are not the published ones, byte for byte.
     """
     files = _local_lists(Path(lists)) if lists else _fetched_lists()
+    _notice_changed_lists(files)
     listed = pd.concat(
         pd.DataFrame({"record": path.read_text().split(), "split": split})
         for split, path in files.items()
@@ -75,6 +82,25 @@ def _local_lists(folder: Path) -> dict[str, Path]:
     if missing:
         raise InputError(missing)
     return files
+
+
+def digest_lists(lists: Path | str) -> list[str]:
+    """SHA-256 of each of the four lists in a folder, by which an edited list is noticed."""
+    return [_sha256(path) for path in _local_lists(Path(lists)).values()]
+
+
+def _notice_changed_lists(files: dict[str, Path]) -> None:
+    changed = [path.name for split, path in files.items() if _sha256(path) != PUBLISHED[split][1]]
+    if changed:
+        warnings.warn(
+            f"split lists {', '.join(changed)} are not the published ones: results on them "
+            "cannot be compared with the paper's",
+            stacklevel=3,
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _fetched_lists() -> dict[str, Path]:

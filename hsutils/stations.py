@@ -23,7 +23,7 @@ from hsutils.experiment import PROJECT, Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
 from hsutils.recordings import read_recordings
-from hsutils.splits import generated_splits, published_splits, stratified_subset
+from hsutils.splits import digest_lists, generated_splits, published_splits, stratified_subset
 from hsutils.synthetic import write_corpus
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
@@ -92,9 +92,11 @@ def load_splits(run: Run) -> pd.DataFrame:
     """Station 01, second half: which recording serves which purpose."""
     recordings, settings = load_recordings(run), run.experiment.splits
     identity = recordings[["record", "label", "group"]].to_numpy().tolist()
-    stamp = fingerprint(settings, run.experiment.seed, identity)
+    published = settings.method == "published"
+    lists = digest_lists(settings.lists) if published and settings.lists else []
+    stamp = fingerprint(settings, run.experiment.seed, identity, lists)
     if not run.is_done("splits.csv", stamp):
-        if settings.method == "published":
+        if published:
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, run.experiment.seed)
@@ -230,8 +232,8 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
             save_weights(run.path(file), model.state_dict())
             run.mark_done(file, stamp, **_provenance(run), history=_rows(trained.history))
             checkpoint.remove()
+            print(f"{name}: trained, saved in {run.path(file)}")
         start_fabric(compute).barrier()
-        print(f"{name}: trained, saved in {run.path(file)}")
     facts = read_json(run.path(file).with_suffix(".json"))
     return Trained(history_table(facts["history"]))
 
@@ -286,7 +288,7 @@ def _labels(corpus: Corpus, split: str) -> list[int]:
 
 def _listing(folder: Path) -> list[list[object]]:
     """Every data file's name, size and time: cheap to compare, and any change shows."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".csv"))
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".csv") and p.is_file())
     return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 

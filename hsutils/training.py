@@ -21,7 +21,7 @@ from tqdm.std import tqdm
 from hsutils.augment import Labeled, ViewPairs
 from hsutils.cache import SpectrogramCache
 from hsutils.checkpoints import Checkpoint, copy_state, history_table
-from hsutils.compute import seed_everything, seed_for
+from hsutils.compute import layout, seed_everything, seed_for
 from hsutils.experiment import Training
 from hsutils.losses import nt_xent, soft_label_bce
 from hsutils.metrics import auroc
@@ -78,7 +78,7 @@ def pretrain(
     """
 
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
-        views = torch.cat(batch).contiguous(memory_format=torch.channels_last)
+        views = torch.cat(batch).contiguous(memory_format=layout(fabric))
         z = _gather(fabric, model(views).unflatten(0, (2, -1)))
         return nt_xent(z[0], z[1], procedure.settings.temperature)
 
@@ -104,7 +104,7 @@ def fit(
 
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
         spectrograms, targets = batch
-        views = spectrograms.contiguous(memory_format=torch.channels_last)
+        views = spectrograms.contiguous(memory_format=layout(fabric))
         return soft_label_bce(model(views), targets)
 
     def dev_auroc(model: nn.Module) -> float:
@@ -127,7 +127,7 @@ def predict(
     parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
     logits = []
     for part in progress(parts, len(parts), description) if description else parts:
-        views = cache.batch(part).contiguous(memory_format=torch.channels_last)
+        views = cache.batch(part).contiguous(memory_format=layout(fabric))
         logits.append(model(views.to(fabric.device)).float().cpu())
     return torch.cat(logits).numpy()
 
@@ -142,7 +142,7 @@ def _train(
 ) -> Trained:
     settings, checkpoint = procedure.settings, procedure.checkpoint
     # On its device before the checkpoint is read: Adam's restored moments go where the weights are.
-    model.to(device=fabric.device, memory_format=torch.channels_last)
+    model.to(device=fabric.device, memory_format=layout(fabric))
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -150,7 +150,7 @@ def _train(
     wrapped, stepper = fabric.setup(model, optimizer)
     loader = _loader(examples, procedure, fabric)
     done = len(history) * len(loader)
-    with progress(None, settings.epochs * len(loader), procedure.name, done) as bar:
+    with _bar(procedure, loader, done, fabric) as bar:
         for epoch in range(len(history) + 1, settings.epochs + 1):
             started = time.perf_counter()
             _begin_epoch(loader, procedure, epoch)
@@ -170,6 +170,11 @@ def _train(
     # The layout of weights loaded from a file; the other one rounds predictions differently.
     model.to(memory_format=torch.contiguous_format)
     return Trained(history_table(history))
+
+
+def _bar(procedure: Procedure, loader: DataLoader, done: int, fabric: Fabric) -> tqdm:
+    steps, quiet = procedure.settings.epochs * len(loader), not fabric.is_global_zero
+    return progress(None, steps, procedure.name, done, quiet)
 
 
 def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoader:
@@ -211,6 +216,7 @@ def _one_epoch(
         optimizer.step()
         optimizer.zero_grad()
         total, seen = total + loss.item() * len(batch[0]), seen + len(batch[0])
+        bar.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
         bar.update()
     return total / seen
 
