@@ -1,6 +1,7 @@
 """The cache holds what the front end computes, once, whole, and without filling memory."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -80,6 +81,12 @@ def test_changing_a_batch_does_not_change_the_cache(noise_cache):
     before = noise_cache.batch([3])
     noise_cache.batch([3]).zero_()
     assert torch.equal(noise_cache.batch([3]), before)
+
+
+def test_a_cache_travels_to_another_process_as_its_address(noise_cache):
+    parcel = pickle.dumps(noise_cache)
+    assert len(parcel) < 1_000
+    np.testing.assert_array_equal(pickle.loads(parcel).array, noise_cache.array)
 
 
 def test_unknown_records_are_named(noise_cache):

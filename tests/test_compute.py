@@ -1,12 +1,13 @@
 """Chance is seeded by purpose, and `auto` means what the hardware is fast at."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
+from hsutils.compute import layout, resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.experiment import Compute
 
 CPU = Compute(accelerator="cpu", precision="32-true", threads=1)
@@ -78,6 +79,18 @@ def test_a_fabric_has_the_profiles_device_precision_and_threads():
 
 def test_one_process_starts_one_fabric_a_setting():
     assert start_fabric(CPU) is start_fabric(Compute(**vars(CPU)))
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", torch.channels_last),
+        ("cuda", torch.channels_last),
+        ("mps", torch.contiguous_format),
+    ],
+)
+def test_images_lie_channels_last_but_on_apples_gpus(device, expected):
+    assert layout(SimpleNamespace(device=torch.device(device))) == expected
 
 
 def test_zero_threads_means_all_cores(monkeypatch):

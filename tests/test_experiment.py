@@ -115,7 +115,13 @@ def test_all_problems_are_named_at_once_with_the_field_and_the_profile():
         *("seed=-1", "seed=1.0", "seed=true", "pretrain.epochs=1.0", "compute.devices=0"),
         *("finetune.batch_size=1", "finetune.weight_decay=-1e-9", "finetune.learning_rate=0"),
         *("pretrain.temperature=0.0", "pretrain.temperature=inf", "augment.time_masks=-1"),
-        *("compute.precision=8-bit", "augment.both_views=1", "name=1", "data.seconds_scale=0"),
+        *(
+            "compute.precision=8-bit",
+            "compute.accelerator=abacus",
+            "augment.both_views=1",
+            "name=1",
+            "data.seconds_scale=0",
+        ),
     ],
 )
 def test_one_wrong_value_is_one_problem(override):
@@ -141,6 +147,10 @@ def test_an_unknown_field_is_answered_with_the_known_ones():
 )
 def test_settings_that_contradict_each_other_are_refused_before_any_work(override, field):
     assert field in problems("demo", [override])[0]
+
+
+def test_a_run_without_a_data_folder_is_refused():
+    assert "'data.folder' is empty" in problems("demo", ["data.folder="])[0]
 
 
 def test_an_unknown_profile_is_answered_with_the_known_ones():

@@ -5,6 +5,7 @@ import functools
 import http.server
 import os
 import threading
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from hsutils.splits import (
     published_splits,
     stratified_subset,
 )
+
+pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
 
 LISTS = {
     "pretrain": ["a0001", "a0002", "a0003"],
@@ -97,6 +100,27 @@ def test_records_listed_twice_and_unknown_ones_are_named_together(lists):
     assert len(found) == 2
     assert "twice" in found[0] and "a0001" in found[0]
     assert "not in the data" in found[1] and "f9999" in found[1]
+
+
+def test_lists_that_are_not_the_published_ones_are_noticed_by_name(lists, monkeypatch):
+    published = {
+        split: (name, splits.digest_lists(lists)[number])
+        for number, (split, (name, _)) in enumerate(PUBLISHED.items())
+    }
+    monkeypatch.setattr(splits, "PUBLISHED", published)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        published_splits(listed_recordings(), lists)
+    (lists / "dev.txt").write_text("c0001")
+    with pytest.warns(UserWarning, match=r"split lists dev\.txt are not the published ones"):
+        published_splits(listed_recordings(), lists)
+
+
+def test_the_digest_of_lists_changes_with_the_one_that_is_edited(lists):
+    before = splits.digest_lists(lists)
+    (lists / "dev.txt").write_text("c0001")
+    after = splits.digest_lists(lists)
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True]
 
 
 @contextlib.contextmanager

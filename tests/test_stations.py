@@ -21,7 +21,10 @@ from hsutils.stations import MODELS
 from hsutils.synthetic import write_corpus
 from hsutils.training import Trained
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
+]
 
 TINY = {
     **{"data.source": "challenge", "splits.method": "published"},
@@ -217,6 +220,20 @@ def test_what_is_deleted_is_made_again(copied, monkeypatch, capsys, missing, tra
     untrained(monkeypatch)
     finish(run)
     assert said(capsys, ": trained, ") == trained
+
+
+def test_an_edited_list_changes_the_splits_and_retrains_what_depends_on_them(
+    finished, data, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(data, tmp_path / "data")
+    run = start(tmp_path / "run", data, **{"splits.lists": str(tmp_path / "data")})
+    shutil.copytree(finished.folder, run.folder, dirs_exist_ok=True)
+    lists = tmp_path / "data" / "pretrain.txt"
+    lists.write_text("\n".join(lists.read_text().split()[1:]))
+    untrained(monkeypatch)
+    finish(run)
+    assert len(stations.load_corpus(run).of("pretrain")) == 23
+    assert said(capsys, ": trained, ") == ["encoder", *MODELS]
 
 
 def test_a_deleted_prediction_is_made_again_without_training(copied, capsys):
