@@ -155,7 +155,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def _recordings_a_class(recordings: pd.DataFrame) -> int:
     """Recordings of each class in each evaluated split; some abnormal ones stay for pretrain."""
     abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
-    half = min(round(len(recordings) * EVALUATED / 2 / ALL), abnormal * 3 // 10, normal // 4)
+    half = min(round(len(recordings) * EVALUATED / 2 / ALL), abnormal * 4 // 13, normal // 4)
     if half < 2:
         raise InputError(
             f"{normal} normal and {abnormal} abnormal recordings are too few to split: "

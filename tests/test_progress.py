@@ -45,6 +45,7 @@ def test_a_script_is_no_notebook(monkeypatch):
 
 def test_without_a_terminal_nothing_is_shown(monkeypatch, capsys):
     monkeypatch.delenv(module.TERMINAL, raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert list(progress(range(3), 3, "work")) == [0, 1, 2]
     assert sys.stderr.getvalue() == ""

@@ -66,7 +66,7 @@ def reference_filters(front_end: FrontEnd) -> np.ndarray:
 
 
 def reference_log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-    """As DESIGN of the lab's front end: whole padded clip through scipy, in float64."""
+    """The front end of the lab, literally: the whole padded clip through scipy, in float64."""
     clip = waveform[: round(front_end.clip_seconds * SAMPLE_RATE)]
     samples = reference_resampled(clip, 441, 40)
     total = round(front_end.clip_seconds * front_end.sample_rate)
