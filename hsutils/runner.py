@@ -65,7 +65,13 @@ def _execute(run: Run, notebook: Path, parameters: dict) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             papermill.execute_notebook(
-                notebook, unfinished, parameters, kernel_name="python3", progress_bar=False
+                notebook,
+                unfinished,
+                parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                # Kernels on this machine alone need no word about encryption.
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],
             )
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
