@@ -179,8 +179,9 @@ def _bar(procedure: Procedure, loader: DataLoader, done: int, fabric: Fabric) ->
 
 def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoader:
     batch_size = procedure.settings.batch_size
+    # It shuffles by seed + epoch: neighboring seeds would share most of their orders.
     sampler = DistributedSampler(
-        examples, fabric.world_size, fabric.global_rank, seed=procedure.seed
+        examples, fabric.world_size, fabric.global_rank, seed=1000 * procedure.seed
     )
     # Not through fabric.setup_dataloaders: that counts epochs itself, anew after every restart.
     return DataLoader(
