@@ -1,4 +1,4 @@
-"""The command line: python -m hsutils run | fetch | predict."""
+"""The command line: python -m hsutils run | variants | gather | redraw | fetch | predict."""
 
 import argparse
 import sys
@@ -12,6 +12,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hsutils", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_run(commands.add_parser("run", help="run the whole series of notebooks, headless"))
+    _add_variants(commands.add_parser("variants", help="train what the paper's recipe is held to"))
+    _add_gather(commands.add_parser("gather", help="tables and figures over seeds and variants"))
+    _add_redraw(commands.add_parser("redraw", help="draw gathered evidence again"))
     _add_fetch(commands.add_parser("fetch", help="fetch the Challenge recordings"))
     _add_predict(commands.add_parser("predict", help="classify WAV files with a trained model"))
     options = parser.parse_args(arguments)
@@ -27,11 +30,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_experiment(parser)
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int)
+    seeds.add_argument("--seeds", type=_seeds, help="such as 0,1,2: one run each, then tables")
+    parser.add_argument(
+        "--trainings-only", action="store_true", help="run the stations without the notebooks"
+    )
+    parser.set_defaults(command=_run)
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    """What every command that trains or opens runs understands."""
     parser.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
     parser.add_argument("--data", help="folder of the recordings")
     parser.add_argument("--lists", help="folder of the published split lists")
     parser.add_argument("--run-dir", help="run folder; default runs/PROFILE in the project")
-    parser.add_argument("--seed", type=int)
     parser.add_argument("--accelerator", help="auto, cpu, cuda, mps")
     parser.add_argument("--devices", type=int)
     parser.add_argument("--nodes", type=int)
@@ -39,18 +53,35 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a profile's field"
     )
-    parser.add_argument(
-        "--trainings-only", action="store_true", help="run the stations without the notebooks"
-    )
-    parser.set_defaults(command=_run)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(seed) for seed in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 0,1,2") from None
 
 
 def _run(options: argparse.Namespace) -> None:
+    overrides = _overrides(options)
+    if options.seeds is None:
+        _run_one(options, options.run_dir, overrides)
+        return
+    from hsutils.stations import is_first_process
+
+    study = _study(options)
+    for seed in study.seeds:
+        print(f"seed {seed}: {study.folder(seed)}", flush=True)
+        _run_one(options, study.folder(seed), study.settings(seed))
+    if is_first_process(study.open(study.seeds[0])):
+        _write_study(study, study.folder_of_all)
+
+
+def _run_one(options: argparse.Namespace, run_dir: str | Path | None, overrides: list[str]) -> None:
     from hsutils import runner, stations
     from hsutils.experiment import open_run
 
-    overrides = _overrides(options)
-    run = open_run(options.profile, options.run_dir, overrides)
+    run = open_run(options.profile, run_dir, overrides)
     compute = run.experiment.compute
     if options.trainings_only or compute.devices * compute.nodes > 1:
         stations.run_all(run)
@@ -58,13 +89,14 @@ def _run(options: argparse.Namespace) -> None:
             return
         # The notebooks find every training done, so that one process is enough for them.
         overrides += ["compute.devices=1", "compute.nodes=1"]
-        run = open_run(options.profile, options.run_dir, overrides)
+        run = open_run(options.profile, run_dir, overrides)
     report = runner.run_series(run, options.profile, overrides)
     _print_results(run.folder, report)
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:
-    fields = {"data.folder": options.data, "splits.lists": options.lists, "seed": options.seed}
+    fields = {"data.folder": options.data, "splits.lists": options.lists}
+    fields["seed"] = getattr(options, "seed", None)
     for name in ("accelerator", "devices", "nodes", "precision"):
         fields[f"compute.{name}"] = getattr(options, name)
     for path in ("data.folder", "splits.lists"):
@@ -81,6 +113,60 @@ def _print_results(folder: Path, report: Path) -> None:
         print(f"\nTable {number}: {title}\n{pd.read_csv(table).to_string(index=False)}")
     print(f"\nnotebooks  {folder / 'notebooks'}\nfigures    {folder / 'figures'}")
     print(f"report     {report}")
+
+
+def _study(options: argparse.Namespace):
+    from hsutils.study import Study
+
+    overrides = tuple(_overrides(options))
+    return Study(options.profile, options.seeds, overrides, options.run_dir or "")
+
+
+def _write_study(study, folder: Path) -> None:
+    from hsutils import evidence, reproduction
+
+    gathered = evidence.gather(study)
+    evidence.save_evidence(gathered, folder)
+    reproduction.draw(gathered, folder)
+    print(f"\n{reproduction.markdown(gathered)}\ntables and figures  {folder}")
+
+
+def _add_variants(parser: argparse.ArgumentParser) -> None:
+    _add_experiment(parser)
+    parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
+    parser.add_argument("--only", help="names of variants, with commas between; default all")
+    parser.set_defaults(command=_variants)
+
+
+def _variants(options: argparse.Namespace) -> None:
+    from hsutils.study import VARIANTS, train_variants
+
+    train_variants(_study(options), options.only.split(",") if options.only else VARIANTS)
+
+
+def _add_gather(parser: argparse.ArgumentParser) -> None:
+    _add_experiment(parser)
+    parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
+    parser.add_argument("--to", help="folder to write into; default RUN_DIR-seeds")
+    parser.set_defaults(command=_gather)
+
+
+def _gather(options: argparse.Namespace) -> None:
+    study = _study(options)
+    _write_study(study, Path(options.to) if options.to else study.folder_of_all)
+
+
+def _add_redraw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="folder with gathered evidence")
+    parser.set_defaults(command=_redraw)
+
+
+def _redraw(options: argparse.Namespace) -> None:
+    from hsutils import evidence, reproduction
+
+    gathered = evidence.read_evidence(options.folder)
+    for path in reproduction.draw(gathered, Path(options.folder)):
+        print(path)
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:

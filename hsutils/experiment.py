@@ -93,6 +93,13 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """What the student is told, which is all that the paper's comparison turns on (section 4)."""
+
+    targets: str = "soft labels"
+
+
+@dataclass(frozen=True)
 class Compute:
     """Where and how the arithmetic runs; handed to Lightning Fabric."""
 
@@ -117,6 +124,7 @@ class Experiment:
     pretrain: Training = field(default_factory=Training)
     finetune: Training = field(default_factory=Training)
     student: Training = field(default_factory=Training)
+    distillation: Distillation = field(default_factory=Distillation)
     baseline: Training = field(default_factory=Training)
     compute: Compute = field(default_factory=Compute)
 

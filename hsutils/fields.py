@@ -14,6 +14,7 @@ CHOICES = {
     "compute.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
+    "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),
     "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
 }
 STAGES = ("pretrain", "finetune", "student", "baseline")
@@ -22,9 +23,10 @@ POSITIVE = {
     *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
     *(f"front_end.{name}" for name in ("bins", "floor", "scale")),
     *(f"{stage}.{name}" for stage in STAGES for name in ("epochs", "learning_rate", "temperature")),
-}
+} - {"pretrain.epochs"}
 AT_LEAST = {
     **dict.fromkeys(("seed", "data.recordings", "compute.threads", "compute.workers"), 0),
+    "pretrain.epochs": 0,
     **dict.fromkeys((f"augment.{name}_masks" for name in ("frequency", "time")), 0),
     **dict.fromkeys((f"{stage}.weight_decay" for stage in STAGES), 0),
     # Neither batch normalization nor NT-Xent can use a batch of one recording.

@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from hsutils import figures
 from hsutils.augment import spec_augment
+from hsutils.corpus import Corpus, data_folder
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, FrontEnd, Run
 from hsutils.metrics import CLASSES
 from hsutils.progress import in_live_notebook
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
-from hsutils.stations import Corpus, data_folder
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
 PLAYED_RATE = 8_000

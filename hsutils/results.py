@@ -8,10 +8,11 @@ import pandas as pd
 from hsutils import evaluation
 from hsutils.checkpoints import history_table
 from hsutils.compute import start_fabric
+from hsutils.corpus import Corpus
 from hsutils.experiment import Run
 from hsutils.files import read_json, write_csv
 from hsutils.models import Teacher
-from hsutils.stations import EVALUATED, MODELS, Corpus, load_histories, load_predictions
+from hsutils.stations import EVALUATED, MODELS, load_histories, load_predictions
 from hsutils.training import predict
 
 

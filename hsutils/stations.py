@@ -6,8 +6,6 @@ again. Inputs are compared by fingerprint: data, settings, seed and the stations
 """
 
 import dataclasses
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,101 +13,18 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from hsutils.augment import Labeled, ViewPairs
-from hsutils.cache import SpectrogramCache, build_cache, identity
+from hsutils.cache import identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
+from hsutils.corpus import Corpus, load_corpus, load_recordings
 from hsutils.environment import describe_environment
-from hsutils.experiment import PROJECT, Run, fingerprint
+from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
-from hsutils.recordings import read_recordings
-from hsutils.splits import digest_lists, generated_splits, published_splits, stratified_subset
-from hsutils.synthetic import write_corpus
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
 EVALUATED = ("dev", "test")
 MODELS = ("teacher", "student", "baseline")
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Recordings, their splits and their spectrograms."""
-
-    recordings: pd.DataFrame
-    splits: pd.DataFrame
-    cache: SpectrogramCache
-
-    def of(self, split: str) -> pd.DataFrame:
-        """The recordings of one split, by record."""
-        records = self.splits.record[self.splits.split == split]
-        return self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
-
-    def rows(self, split: str) -> np.ndarray:
-        """Rows of the cache that belong to one split."""
-        return self.cache.rows(self.of(split).record)
-
-    def labeled(self, split: str) -> Labeled:
-        """Spectrograms of one split with their true labels."""
-        return Labeled(self.cache, self.rows(split), self.of(split).label.to_numpy())
-
-
-def load_recordings(run: Run) -> pd.DataFrame:
-    """Station 01, first half: the table of recordings, checked and grouped."""
-    data, file, folder = run.experiment.data, run.path("recordings.csv"), prepare_data(run)
-    stamp = data_fingerprint(run)
-    if not run.is_done("recordings.csv", stamp):
-        subset = 0 if data.source == "synthetic" else data.recordings
-        table = stratified_subset(read_recordings(folder), subset, run.experiment.seed)
-        run.forget("recordings.csv")
-        write_csv(file, table)
-        run.mark_done("recordings.csv", stamp)
-    text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
-    return pd.read_csv(file, dtype=text, keep_default_na=False)
-
-
-def prepare_data(run: Run) -> Path:
-    """The folder of the recordings; artificial ones are written unless they are there."""
-    data, folder = run.experiment.data, data_folder(run)
-    if data.source == "synthetic":
-        knobs = (data.seconds_scale, data.snr_db, data.murmur_db)
-        write_corpus(folder, data.recordings, run.experiment.seed, *knobs)
-    return folder
-
-
-def data_fingerprint(run: Run) -> str:
-    """What the table of recordings depends on: settings, seed, and every file's size and time."""
-    return fingerprint(run.experiment.data, run.experiment.seed, _listing(data_folder(run)))
-
-
-def data_folder(run: Run) -> Path:
-    """The folder of the recordings; every artificial corpus has one of its own."""
-    data, seed = run.experiment.data, run.experiment.seed
-    folder = PROJECT / Path(data.folder).expanduser()
-    return folder / fingerprint(data, seed) if data.source == "synthetic" else folder
-
-
-def load_splits(run: Run) -> pd.DataFrame:
-    """Station 01, second half: which recording serves which purpose."""
-    recordings, settings = load_recordings(run), run.experiment.splits
-    identity = recordings[["record", "label", "group"]].to_numpy().tolist()
-    published = settings.method == "published"
-    lists = digest_lists(settings.lists) if published and settings.lists else []
-    stamp = fingerprint(settings, run.experiment.seed, identity, lists)
-    if not run.is_done("splits.csv", stamp):
-        if published:
-            table = published_splits(recordings, settings.lists)
-        else:
-            table = generated_splits(recordings, run.experiment.seed)
-        run.forget("splits.csv")
-        write_csv(run.path("splits.csv"), table)
-        run.mark_done("splits.csv", stamp)
-    return pd.read_csv(run.path("splits.csv"), dtype=str)
-
-
-def load_corpus(run: Run) -> Corpus:
-    """Station 02: recordings and splits with their cached spectrograms."""
-    recordings, splits = load_recordings(run), load_splits(run)
-    return Corpus(recordings, splits, build_cache(recordings, run.experiment.front_end))
 
 
 def pretrain_teacher(run: Run) -> tuple[Teacher, Trained]:
@@ -160,13 +75,22 @@ def label_softly(run: Run) -> pd.DataFrame:
 
 
 def distill_student(run: Run) -> tuple[StudentCNN, Trained]:
-    """Station 05: the student, trained on the teacher's soft labels alone."""
-    return _train_cnn(run, "student", label_softly(run).set_index("record").soft_label)
+    """Station 05: the student, trained on the teacher's soft labels alone.
+
+    With `distillation.targets` it is told something else instead: the teacher's decisions, or the
+    true labels of the fine-tune set, without any teacher.
+    """
+    targets = run.experiment.distillation.targets
+    if targets == "fine-tune labels":
+        return _train_cnn(run, "student", "finetune", _true_labels(run))
+    soft_labels = label_softly(run).set_index("record").soft_label
+    hard = targets == "hard decisions"
+    return _train_cnn(run, "student", "pretrain", soft_labels > 0.5 if hard else soft_labels)
 
 
 def train_baseline(run: Run) -> tuple[StudentCNN, Trained]:
     """Station 06: the same CNN, trained on the true labels."""
-    return _train_cnn(run, "baseline", load_recordings(run).set_index("record").label)
+    return _train_cnn(run, "baseline", "pretrain", _true_labels(run))
 
 
 def load_predictions(run: Run, split: str) -> dict[str, pd.DataFrame]:
@@ -194,21 +118,25 @@ def load_histories(run: Run) -> dict[str, pd.DataFrame]:
     return {m: history_table(read_json(run.path(f"{m}.json"))["history"]) for m in MODELS}
 
 
-def _train_cnn(run: Run, name: str, targets: pd.Series) -> tuple[StudentCNN, Trained]:
+def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[StudentCNN, Trained]:
     """Student and baseline: one network from the same initial weights, told other targets."""
     corpus = load_corpus(run)
     seed_everything(seed_for(run.experiment.seed, "student weights"))
     model = StudentCNN(corpus.cache.shape)
-    wanted = targets.loc[corpus.of("pretrain").record].to_numpy(float)
-    stamp = _stamp(run, corpus, name, ["pretrain"], wanted.tolist(), _labels(corpus, "dev"))
+    wanted = targets.loc[corpus.of(split).record].to_numpy(float)
+    stamp = _stamp(run, corpus, name, [split], wanted.tolist(), _labels(corpus, "dev"))
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = Labeled(corpus.cache, corpus.rows("pretrain"), wanted)
+        examples = Labeled(corpus.cache, corpus.rows(split), wanted)
         return fit(model, examples, corpus.labeled("dev"), procedure, fabric)
 
     trained = _trained(run, name, name, model, stamp, train)
     _save_predictions(run, corpus, name, model, stamp)
     return model, trained
+
+
+def _true_labels(run: Run) -> pd.Series:
+    return load_recordings(run).set_index("record").label
 
 
 def _new_teacher(run: Run) -> Teacher:
@@ -284,12 +212,6 @@ def _stamp(run: Run, corpus: Corpus, section: str, splits: list[str], *parts: ob
 
 def _labels(corpus: Corpus, split: str) -> list[int]:
     return corpus.of(split).label.tolist()
-
-
-def _listing(folder: Path) -> list[list[object]]:
-    """Every data file's name, size and time: cheap to compare, and any change shows."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".csv") and p.is_file())
-    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
 def _sigmoid(logits: pd.Series) -> pd.Series:

@@ -38,8 +38,13 @@ class Trained:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch kept: the first with the best dev AUROC, or the last where none is measured."""
+        """The epoch kept: the first with the best dev AUROC, or the last where none is measured.
+
+        0 where nothing was trained.
+        """
         scores = self.history.dev_auroc
+        if scores.empty:
+            return 0
         return int(self.history.epoch[scores.argmax() if scores.notna().any() else len(scores) - 1])
 
 
@@ -147,6 +152,7 @@ def _train(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     best, history = checkpoint.restore(model, optimizer)
+    best = best or copy_state(model)
     wrapped, stepper = fabric.setup(model, optimizer)
     loader = _loader(examples, procedure, fabric)
     done = len(history) * len(loader)

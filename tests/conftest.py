@@ -11,6 +11,14 @@ import pytest
 import soundfile
 
 RATE = 2_000
+TINY_SETTINGS = {
+    **{"data.source": "challenge", "splits.method": "published"},
+    **{"front_end.clip_seconds": 2.2, "front_end.mels": 24},
+    **{f"{stage}.epochs": 2 for stage in ("pretrain", "finetune", "student", "baseline")},
+    **{f"{stage}.learning_rate": 1e-3 for stage in ("finetune", "student", "baseline")},
+    **{"compute.accelerator": "cpu", "compute.precision": "32-true", "compute.threads": 1},
+}
+"""The stations in seconds, on the recordings of `tiny_data`."""
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +85,18 @@ def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
     from hsutils.experiment import FrontEnd
 
     return build_cache(noise_recordings, FrontEnd(clip_seconds=1.5, mels=24))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 artificial recordings of 2 s (in `recordings`), and the lists that split them."""
+    from hsutils.recordings import read_recordings
+    from hsutils.splits import generated_splits
+    from hsutils.synthetic import write_corpus
+
+    root = tmp_path_factory.mktemp("data")
+    write_corpus(root / "recordings", 36, seconds_scale=0.01)
+    recordings = read_recordings(root / "recordings")
+    for split, part in generated_splits(recordings).groupby("split"):
+        (root / f"{split}.txt").write_text("\n".join(part.record))
+    return root

@@ -14,10 +14,10 @@ def test_bad_input_is_one_clear_line_without_a_traceback(tmp_path, capsys):
 
 
 def test_every_wrong_field_is_named_at_once(tmp_path, capsys):
-    wrong = ["--set", "pretrain.epochs=0", "--set", "student.colour=red", "--seed", "3"]
+    wrong = ["--set", "finetune.epochs=0", "--set", "student.colour=red", "--seed", "3"]
     assert main(["run", "--run-dir", str(tmp_path), *wrong]) == 2
     error = capsys.readouterr().err
-    assert "pretrain.epochs" in error and "student.colour" in error
+    assert "finetune.epochs" in error and "student.colour" in error
 
 
 def test_a_missing_data_folder_is_named_by_the_notebook_that_needs_it(tmp_path):

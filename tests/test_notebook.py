@@ -11,8 +11,8 @@ import soundfile
 from matplotlib.figure import Figure
 
 from hsutils import notebook
+from hsutils.corpus import Corpus
 from hsutils.experiment import PROJECT, Run, load_experiment
-from hsutils.stations import Corpus
 from hsutils.style import new_page
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))

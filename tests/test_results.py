@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from hsutils import evaluation, results
+from hsutils.corpus import Corpus
 from hsutils.experiment import Experiment, Run, load_experiment
 from hsutils.files import write_csv, write_json
 from hsutils.metrics import auroc
 from hsutils.models import Teacher
 from hsutils.splits import generated_splits
-from hsutils.stations import Corpus
 
 MODELS = ("teacher", "student", "baseline")
 

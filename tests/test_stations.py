@@ -10,15 +10,14 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import TINY_SETTINGS
 
 from hsutils import stations, training
 from hsutils.checkpoints import copy_state
 from hsutils.experiment import Run, open_run
 from hsutils.files import read_json
-from hsutils.recordings import read_recordings
-from hsutils.splits import SPLITS, generated_splits
+from hsutils.splits import SPLITS
 from hsutils.stations import MODELS
-from hsutils.synthetic import write_corpus
 from hsutils.training import Trained
 
 pytestmark = [
@@ -26,13 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
 ]
 
-TINY = {
-    **{"data.source": "challenge", "splits.method": "published"},
-    **{"front_end.clip_seconds": 2.2, "front_end.mels": 24},
-    **{f"{stage}.epochs": 2 for stage in ("pretrain", "finetune", "student", "baseline")},
-    **{f"{stage}.learning_rate": 1e-3 for stage in ("finetune", "student", "baseline")},
-    **{"compute.accelerator": "cpu", "compute.precision": "32-true", "compute.threads": 1},
-}
 WEIGHTS = [f"{name}.safetensors" for name in ("encoder", *MODELS)]
 PREDICTIONS = [f"predictions/{model}-{split}.csv" for model in MODELS for split in ("dev", "test")]
 NUMBERS = [*WEIGHTS, *PREDICTIONS, "soft_labels.csv"]
@@ -53,20 +45,14 @@ def digests(run: Run, files: list[str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """36 artificial recordings of 2 s, and lists that split them."""
-    root = tmp_path_factory.mktemp("data")
-    write_corpus(root / "recordings", 36, seconds_scale=0.01)
-    recordings = read_recordings(root / "recordings")
-    for split, part in generated_splits(recordings).groupby("split"):
-        (root / f"{split}.txt").write_text("\n".join(part.record))
-    return root
+def data(tiny_data) -> Path:
+    return tiny_data
 
 
 def start(folder: Path, data: Path, **changes) -> Run:
     """A tiny run on the recordings in a folder."""
     where = {"data.folder": str(data / "recordings"), "splits.lists": str(data)}
-    return open_run("demo", folder, TINY | where | changes)
+    return open_run("demo", folder, TINY_SETTINGS | where | changes)
 
 
 @pytest.fixture(scope="module")

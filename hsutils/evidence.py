@@ -1,0 +1,152 @@
+"""What is kept of a study: logits, histories and where each model was trained.
+
+It is small enough to be committed. Every table and figure is drawn from it alone, so that numbers
+and pictures cannot part. Predictions carry no record names, only their place in the split's
+order: the split lists are not ours to copy.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hsutils.checkpoints import history_table
+from hsutils.errors import InputError
+from hsutils.experiment import Run
+from hsutils.files import read_json, write_csv
+from hsutils.stations import EVALUATED, MODELS
+from hsutils.study import VARIANTS, Study
+from hsutils.training import Trained
+
+PARTS = ("predictions", "histories", "trainings")
+KEY = ["profile", "model", "seed"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is kept of a study.
+
+    Args:
+        predictions: one row a recording of dev and test: split, label, then a column of logits
+            named `profile/model/seed` for each model trained; variants are read on dev only.
+        histories: profile, model, seed, epoch, loss, dev_auroc, seconds.
+        trainings: profile, model, seed, source, best_epoch, seconds, and where it was trained.
+    """
+
+    predictions: pd.DataFrame
+    histories: pd.DataFrame
+    trainings: pd.DataFrame
+
+    @property
+    def profile(self) -> str:
+        """Name of the profile that was run with several seeds."""
+        return self.trainings.profile.iloc[0]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the paper's numbers may stand beside these: the recordings are real."""
+        return bool((self.trainings.source == "challenge").all())
+
+    def logits(self, split: str) -> pd.DataFrame:
+        """Long table of one split: profile, model, seed, label, logit."""
+        rows = self.predictions[self.predictions.split == split]
+        long = rows.drop(columns="split").melt("label", value_name="logit").dropna()
+        names = long.pop("variable").str.split("/", expand=True).set_axis(KEY, axis=1)
+        return names.assign(seed=names.seed.astype(int), label=long.label, logit=long.logit)
+
+
+def save_evidence(evidence: Evidence, folder: Path) -> None:
+    """Write the three tables as CSV files into a folder."""
+    for part in PARTS:
+        write_csv(folder / f"{part}.csv", getattr(evidence, part))
+
+
+def read_evidence(folder: Path | str) -> Evidence:
+    """Read what `save_evidence` wrote.
+
+    Raises:
+        InputError: if a file is missing.
+    """
+    missing = [part for part in PARTS if not (Path(folder) / f"{part}.csv").is_file()]
+    if missing:
+        raise InputError(f"{folder} lacks {', '.join(missing)} (.csv): gather a study into it")
+    return Evidence(*(pd.read_csv(Path(folder) / f"{part}.csv") for part in PARTS))
+
+
+def gather(study: Study) -> Evidence:
+    """Collect predictions and histories of every seed, and of those variants that are trained.
+
+    Raises:
+        InputError: if a seed is not finished, or two seeds were evaluated on different recordings.
+    """
+    name = study.experiment.name
+    unfinished = [s for s in study.seeds if not _finished(study.folder(s), MODELS)]
+    if unfinished:
+        raise InputError(
+            f"seeds {unfinished} of {name} are not finished: run them first, with --seeds"
+        )
+    trained = [(name, study.open(seed), MODELS) for seed in study.seeds]
+    trained += [
+        (f"{name}-{variant}", study.open(seed, variant), (VARIANTS[variant].model,))
+        for variant in VARIANTS
+        for seed in study.seeds
+        if _finished(study.folder(seed, variant), (VARIANTS[variant].model,))
+    ]
+    return Evidence(
+        _predictions(name, trained),
+        pd.concat([_histories(*item) for item in trained], ignore_index=True),
+        pd.DataFrame([row for item in trained for row in _trainings(*item)]),
+    )
+
+
+def _finished(folder: Path, models: tuple[str, ...]) -> bool:
+    files = [f"predictions/{model}-{split}.json" for model in models for split in EVALUATED]
+    return all((folder / file).is_file() for file in files)
+
+
+def _predictions(name: str, trained: list[tuple[str, Run, tuple[str, ...]]]) -> pd.DataFrame:
+    parts = []
+    for split in EVALUATED:
+        columns, reference = {}, None
+        for profile, run, models in trained:
+            for model in models if split == "dev" or profile == name else ():
+                table = pd.read_csv(run.path(f"predictions/{model}-{split}.csv"))
+                facts = table[["record", "label"]]
+                reference = facts if reference is None else reference
+                if not facts.equals(reference):
+                    raise InputError(
+                        f"{run.folder} was evaluated on other {split} recordings than the first "
+                        "run: give both the same data and split lists"
+                    )
+                columns[f"{profile}/{model}/{run.experiment.seed}"] = table.logit.round(5)
+        parts.append(pd.DataFrame({"split": split, "label": reference.label, **columns}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _histories(profile: str, run: Run, models: tuple[str, ...]) -> pd.DataFrame:
+    parts = []
+    for stage in _stages(models):
+        history = history_table(read_json(run.path(f"{stage}.json"))["history"])
+        keys = {"profile": profile, "model": stage, "seed": run.experiment.seed}
+        parts.append(history.round({"loss": 5, "dev_auroc": 6, "seconds": 1}).assign(**keys))
+    table = pd.concat(parts, ignore_index=True)
+    return table[[*KEY, *table.columns.drop(KEY)]]
+
+
+def _trainings(profile: str, run: Run, models: tuple[str, ...]) -> list[dict[str, object]]:
+    rows = []
+    for stage in _stages(models):
+        facts = read_json(run.path(f"{stage}.json"))
+        history, where = history_table(facts["history"]), facts.get("environment", {})
+        row = dict(zip(KEY, (profile, stage, run.experiment.seed), strict=True))
+        row |= {"source": run.experiment.data.source, "epochs": len(history)}
+        row["best_epoch"] = Trained(history).best_epoch
+        row["seconds"] = round(history.seconds.sum())
+        row |= {key: where.get(key, "") for key in ("device", "precision", "processor")}
+        row["torch"] = where.get("versions", {}).get("torch", "")
+        rows.append(row | {"commit": where.get("git_commit", "")})
+    return rows
+
+
+def _stages(models: tuple[str, ...]) -> tuple[str, ...]:
+    return ("encoder", *models) if "teacher" in models else models

@@ -1,0 +1,214 @@
+"""The reproduction: tables and figures of a study, drawn from its evidence alone."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hsutils import evaluation, figures_seeds
+from hsutils.evaluation import PAPER
+from hsutils.evidence import KEY, Evidence
+from hsutils.files import write_csv
+from hsutils.metrics import confusion_report
+from hsutils.stations import EVALUATED, MODELS
+from hsutils.study import VARIANTS
+from hsutils.style import save_figure
+
+METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+
+
+def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Every table of a study, by name.
+
+    results: a row a model, seed and split with every metric (`evaluation.summary`).
+    seeds: mean, sd, lowest and highest of each metric over seeds, the paper's value beside it.
+    table_1, table_2, table_3: the paper's tables for every seed and their mean.
+    ablations: dev AUROC of each option of each question, with intervals over seeds.
+    """
+    made = {"results": results(evidence)}
+    own = evidence.profile
+    by_seed = {split: _by_seed(evidence.logits(split), own) for split in EVALUATED}
+    made["seeds"] = over_seeds(made["results"].query("profile == @own"))
+    made["table_1"] = _with_mean(by_seed["dev"], evaluation.table_1, ["model"])
+    made["table_2"] = _with_mean(by_seed["test"], evaluation.table_2, ["model", "actual"])
+    made["table_3"] = _with_mean(by_seed["test"], evaluation.table_3, ["model", "class"])
+    if not evidence.is_real:
+        made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
+    made["ablations"] = ablations(made["results"], own)
+    return made
+
+
+def results(evidence: Evidence) -> pd.DataFrame:
+    """A row a profile, model, seed and split: profile, model, seed, split, n, auroc, ..."""
+    rows = []
+    for split in EVALUATED:
+        for (profile, model, seed), part in evidence.logits(split).groupby(KEY, sort=False):
+            row = evaluation.summary({(model, split): part}).iloc[0].to_dict()
+            rows.append({"profile": profile, "model": model, "seed": seed} | row)
+    return pd.DataFrame(rows).round(4)
+
+
+def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation, lowest and highest over seeds, the paper's value beside them.
+
+    Args:
+        results: rows of one profile, as `results` gives them.
+
+    Returns:
+        Columns model, split, metric, seeds, mean, sd (n - 1; NaN for one seed), min, max, paper.
+    """
+    long = results.melt(["model", "split"], list(METRICS), "metric")
+    groups = long.groupby(["model", "split", "metric"], sort=False).value
+    table = groups.agg(["count", "mean", "std", "min", "max"]).reset_index()
+    table = table.rename(columns={"count": "seeds", "std": "sd"})
+    table["paper"] = [_paper(*row) for row in table[["model", "split", "metric"]].to_numpy()]
+    return table.round(4)
+
+
+def _paper(model: str, split: str, metric: str) -> float:
+    if metric == "auroc":
+        return PAPER[model].dev_auroc if split == "dev" else PAPER[model].test_auroc
+    if split == "dev":
+        return np.nan
+    matrix = np.array(PAPER[model].confusion)
+    normal, abnormal = confusion_report(matrix).to_dict("records")
+    values = {"accuracy": np.trace(matrix) / matrix.sum(), "f1": abnormal["f1"]}
+    values |= {"sensitivity": abnormal["recall"], "specificity": normal["recall"]}
+    return (values | {"ppv": abnormal["precision"], "npv": normal["precision"]})[metric]
+
+
+def ablations(results: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """Dev AUROC of each option of each question, with 95% t intervals over seeds.
+
+    Args:
+        results: as `results` gives them, of the profile and its variants.
+        profile: the name of the profile itself.
+
+    Returns:
+        Columns question, option, model, seeds, mean, low, high, and against the paper's recipe
+        with the same seeds: difference, difference_low, difference_high. An interval needs two
+        seeds; it holds the spread between seeds, not the sampling error of the recordings.
+    """
+    dev = results[results.split == "dev"].set_index(["profile", "model", "seed"]).auroc
+    rows, asked = [], None
+    for name, variant in VARIANTS.items():
+        key = (f"{profile}-{name}", variant.model)
+        if key not in dev.index:
+            continue
+        recipe, option = dev.loc[profile, variant.model], dev.loc[key]
+        about = {"question": variant.question, "model": variant.model}
+        if variant.question != asked:
+            rows.append(about | {"option": variant.recipe, **_spread(recipe)})
+        asked = variant.question
+        change = _spread((option - recipe).dropna())
+        change = {"difference": change["mean"], **{f"difference_{k}": change[k] for k in _ENDS}}
+        rows.append(about | {"option": variant.option, **_spread(option), **change})
+    columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
+    return pd.DataFrame(rows, columns=[*columns, *(f"difference_{k}" for k in _ENDS)]).round(4)
+
+
+_ENDS = ("low", "high")
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    low, high = np.nan, np.nan
+    if len(values) > 1:
+        half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
+        low, high = values.mean() - half, values.mean() + half
+    return {"seeds": len(values), "mean": values.mean(), "low": low, "high": high}
+
+
+def _by_seed(logits: pd.DataFrame, profile: str) -> dict[int, dict[str, pd.DataFrame]]:
+    """Seed -> model -> predictions, of the profile itself."""
+    own = logits[logits.profile == profile]
+    return {seed: dict(iter(part.groupby("model"))) for seed, part in own.groupby("seed")}
+
+
+def _with_mean(
+    by_seed: Mapping[int, Mapping[str, pd.DataFrame]],
+    table: Callable[[Mapping[str, pd.DataFrame]], pd.DataFrame],
+    keys: list[str],
+) -> pd.DataFrame:
+    """The table of each seed and, below them, its mean; seed stands after the keys."""
+    parts = [table(models).assign(seed=str(seed)) for seed, models in by_seed.items()]
+    every = pd.concat(parts, ignore_index=True)
+    mean = every.drop(columns="seed").groupby(keys, sort=False).mean().reset_index()
+    # A mean of interval ends is no interval.
+    mean.loc[:, mean.columns.str.endswith(("_low", "_high"))] = np.nan
+    every = pd.concat([every, mean.assign(seed="mean")], ignore_index=True)
+    return every[[*keys, "seed", *every.columns.drop([*keys, "seed"])]].round(4)
+
+
+def draw(evidence: Evidence, folder: Path) -> list[Path]:
+    """Write every table (CSV) and every figure (PNG and SVG) of a study into a folder."""
+    made = tables(evidence)
+    written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
+    real, own = evidence.is_real, evidence.profile
+    test = evidence.logits("test").query("profile == @own")
+    histories = evidence.histories.query("profile == @own and model in @MODELS")
+    pages = {
+        "roc": figures_seeds.roc_over_seeds(test, paper=real),
+        "confusion": figures_seeds.confusion_over_seeds(test, paper=real),
+        "dev-auroc": figures_seeds.dev_auroc_over_seeds(histories, paper=real),
+    }
+    student = histories.query("model == 'student'")
+    pages["paper-figure-5"] = figures_seeds.dev_auroc_over_seeds(student, paper=real)
+    rates = learning_rates(evidence)
+    if rates.rate.nunique() > 1:
+        pages["learning-rates"] = figures_seeds.learning_rates(rates)
+    if len(made["ablations"]):
+        pages["ablations"] = figures_seeds.ablations(made["ablations"], _dots(made["results"], own))
+    return written + [save_figure(page, folder, name) for name, page in pages.items()]
+
+
+def learning_rates(evidence: Evidence) -> pd.DataFrame:
+    """Dev AUROC of the student by learning rate (paper section 5.1).
+
+    Returns:
+        Columns rate, seed, epoch, dev_auroc.
+    """
+    names = {
+        f"{evidence.profile}-{name}": v.option for name, v in VARIANTS.items() if "rate" in name
+    }
+    names[evidence.profile] = VARIANTS["rate-1e-3"].recipe
+    student = evidence.histories.query("model == 'student'")
+    table = student[student.profile.isin(names)].assign(
+        rate=lambda t: t.profile.map(names).astype(float)
+    )
+    return table[["rate", "seed", "epoch", "dev_auroc"]].reset_index(drop=True)
+
+
+def _dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """Every seed's dev AUROC of every option: question, option, seed, dev_auroc."""
+    dev = results[results.split == "dev"]
+    parts = []
+    for name, v in VARIANTS.items():
+        for option, run in ((v.recipe, profile), (v.option, f"{profile}-{name}")):
+            rows = dev[(dev.profile == run) & (dev.model == v.model)]
+            parts.append(
+                pd.DataFrame({"question": v.question, "option": option, "seed": rows.seed,
+                              "dev_auroc": rows.auroc})
+            )  # fmt: skip
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["question", "option", "seed"])
+
+
+def markdown(evidence: Evidence) -> str:
+    """The reproduction as a Markdown table: mean (lowest to highest seed), the paper beside it."""
+    seeds = tables(evidence)["seeds"]
+    asked = [("dev", "auroc"), ("test", "auroc"), ("test", "accuracy")]
+    asked += [("test", "sensitivity"), ("test", "specificity")]
+    titles = [f"{split} {metric.replace('auroc', 'AUROC')}" for split, metric in asked]
+    lines = ["| | " + " | ".join(f"{title} | paper" for title in titles) + " |"]
+    lines.append("|" + "---|" * (2 * len(titles) + 1))
+    cell = seeds.set_index(["model", "split", "metric"])
+    for model in MODELS:
+        values = [cell.loc[(model, *what)] for what in asked]
+        texts = [
+            f"**{v['mean']:.3f}** ({v['min']:.3f}–{v['max']:.3f}) | "
+            + (f"{v.paper:.3f}" if pd.notna(v.get("paper")) else "")
+            for v in values
+        ]
+        lines.append(f"| {model} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,218 @@
+"""Seeds and variants: what a variant may change, and what it must not train again."""
+
+import tomllib
+
+import pytest
+from conftest import TINY_SETTINGS
+
+from hsutils import evidence, stations
+from hsutils.errors import InputError
+from hsutils.experiment import load_experiment
+from hsutils.metrics import auroc
+from hsutils.study import VARIANTS, Study, train_variants
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
+]
+
+
+def study_in(folder, data, seeds=(0, 1)) -> Study:
+    where = {"data.folder": str(data / "recordings"), "splits.lists": str(data)}
+    settings = tuple(f"{key}={value}" for key, value in (TINY_SETTINGS | where).items())
+    return Study("demo", seeds, settings, str(folder / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def study(tiny_data, tmp_path_factory) -> Study:
+    """Two seeds, finished, and two variants of them."""
+    study = study_in(tmp_path_factory.mktemp("study"), tiny_data)
+    for seed in study.seeds:
+        stations.run_all(study.open(seed))
+    train_variants(study, ["hard-decisions", "no-pretraining"], tell=lambda _: None)
+    return study
+
+
+@pytest.fixture(scope="module")
+def gathered(study) -> evidence.Evidence:
+    return evidence.gather(study)
+
+
+def changed_fields(variant: str) -> set[str]:
+    def flat(experiment) -> dict:
+        values = tomllib.loads(experiment.to_toml())
+        tables = {k: v for k, v in values.items() if isinstance(v, dict)}
+        return {f"{t}.{k}": v for t, part in tables.items() for k, v in part.items()}
+
+    before = flat(load_experiment("paper"))
+    after = flat(load_experiment("paper", VARIANTS[variant].overrides))
+    return {key for key in before if before[key] != after[key]}
+
+
+@pytest.mark.parametrize(
+    ("variant", "fields"),
+    [
+        ("few-labels", {"distillation.targets", "student.epochs"}),
+        ("hard-decisions", {"distillation.targets"}),
+        ("rate-1e-3", {"student.learning_rate"}),
+        ("rate-1e-5", {"student.learning_rate"}),
+        ("no-pretraining", {"pretrain.epochs"}),
+        ("both-views", {"augment.both_views"}),
+    ],
+)
+def test_a_variant_changes_what_it_says_and_nothing_else(variant, fields):
+    assert changed_fields(variant) == fields
+
+
+def test_every_variant_is_compared_with_the_recipe_it_leaves():
+    paper = load_experiment("paper")
+    assert float(VARIANTS["rate-1e-3"].recipe) == paper.student.learning_rate
+    few = load_experiment("paper", VARIANTS["few-labels"].overrides).student
+    steps = [
+        few.epochs * 400 / few.batch_size,
+        paper.student.epochs * 2040 / paper.student.batch_size,
+    ]
+    assert steps[0] == pytest.approx(steps[1], rel=0.03)
+
+
+def test_seeds_have_folders_and_weights_of_their_own(study):
+    first, second = (study.folder(seed) / "student.safetensors" for seed in study.seeds)
+    assert first.read_bytes() != second.read_bytes()
+
+
+def test_what_a_change_does_not_reach_is_not_trained_again(study, capsys):
+    train_variants(study, ["rate-1e-3"], tell=lambda _: None)
+    lines = capsys.readouterr().out.splitlines()
+    trained = [line.split(":")[0] for line in lines if "trained, saved" in line]
+    loaded = [line.split(":")[0] for line in lines if "loaded from" in line]
+    assert trained == ["student"] * 2
+    assert set(loaded) <= {"encoder", "teacher"}
+    train_variants(study, ["rate-1e-3"], tell=lambda _: None)
+    assert "trained" not in capsys.readouterr().out
+
+
+def test_a_variant_leaves_the_run_it_started_from_alone(study, tmp_path):
+    files = ["encoder.safetensors", "encoder.json", "teacher.safetensors", "student.safetensors"]
+    own, other = study.folder(0), study.folder(0, "no-pretraining")
+    for file in ("encoder.safetensors", "teacher.safetensors"):
+        assert (own / file).read_bytes() != (other / file).read_bytes()
+    before = {file: (own / file).read_bytes() for file in files}
+    stations.run_all(study.open(0))
+    assert before == {file: (own / file).read_bytes() for file in files}
+
+
+def test_without_pretraining_the_encoder_has_learned_nothing(study):
+    run = study.open(0, "no-pretraining")
+    _, trained = stations.pretrain_teacher(run)
+    assert trained.history.empty and trained.best_epoch == 0
+
+
+@pytest.fixture
+def targets_of(study, tmp_path, monkeypatch):
+    """The targets a variant of a finished run gives its student, by record."""
+    seen = {}
+
+    def fit(model, examples, dev, procedure, fabric):
+        seen[procedure.name] = examples
+        raise InterruptedError
+
+    def ask(what: str) -> dict[str, float]:
+        monkeypatch.setattr(stations, "fit", fit)
+        run = study.open(0, "hard-decisions")
+        settings = [*study.settings(0), f"distillation.targets={what}", "student.epochs=7"]
+        run = type(run)(run.folder, load_experiment("demo", settings))
+        with pytest.raises(InterruptedError):
+            stations.distill_student(run)
+        examples, records = seen["student"], stations.load_corpus(run).cache.index.index
+        return dict(zip(records[examples.rows], examples.targets.tolist(), strict=True))
+
+    return ask
+
+
+def test_the_student_is_told_what_the_setting_says(study, targets_of):
+    run = study.open(0)
+    soft = stations.label_softly(run).set_index("record").soft_label
+    assert targets_of("soft labels") == pytest.approx(soft.to_dict())
+    assert targets_of("hard decisions") == (soft > 0.5).astype(float).to_dict()
+    finetune = stations.load_corpus(run).of("finetune").set_index("record").label
+    assert targets_of("fine-tune labels") == finetune.astype(float).to_dict()
+
+
+def test_a_student_of_the_few_labels_needs_no_teacher(tiny_data, tmp_path):
+    study = study_in(tmp_path, tiny_data, seeds=(0,))
+    train_variants(study, ["few-labels"], tell=lambda _: None)
+    folder = study.folder(0, "few-labels")
+    assert (folder / "student.safetensors").exists()
+    assert not list(folder.glob("teacher*")) and not list(folder.glob("encoder*"))
+
+
+def test_a_seed_named_twice_and_an_unknown_variant_are_refused(tiny_data, tmp_path):
+    with pytest.raises(InputError, match="twice"):
+        study_in(tmp_path, tiny_data, seeds=(1, 1))
+    with pytest.raises(InputError, match="no variant no-teacher: use one of few-labels"):
+        train_variants(study_in(tmp_path, tiny_data), ["no-teacher"])
+
+
+# Evidence
+
+
+def test_evidence_holds_the_predictions_of_the_runs(study, gathered):
+    for split in ("dev", "test"):
+        logits = gathered.logits(split).set_index(["profile", "model", "seed"])
+        for seed in study.seeds:
+            for model, table in stations.load_predictions(study.open(seed), split).items():
+                ours = logits.loc["demo", model, seed]
+                assert ours.label.tolist() == table.label.tolist()
+                assert ours.logit.tolist() == pytest.approx(table.logit.tolist(), abs=1e-5)
+
+
+def test_variants_are_read_on_dev_only(gathered):
+    variants = {"demo-hard-decisions", "demo-no-pretraining"}
+    assert variants <= set(gathered.logits("dev").profile)
+    assert set(gathered.logits("test").profile) == {"demo"}
+
+
+def test_evidence_names_no_recording(study, gathered, tmp_path):
+    evidence.save_evidence(gathered, tmp_path)
+    records = stations.load_recordings(study.open(0)).record
+    text = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert not [record for record in records if record in text]
+
+
+def test_evidence_says_what_was_trained_and_chosen(study, gathered):
+    own = gathered.trainings.query("profile == 'demo'").set_index(["model", "seed"])
+    assert set(own.index.get_level_values("model")) == {"encoder", *stations.MODELS}
+    for seed in study.seeds:
+        history = stations.load_histories(study.open(seed))["student"]
+        assert own.best_epoch["student", seed] == history.epoch[history.dev_auroc.argmax()]
+        dev = stations.load_predictions(study.open(seed), "dev")["student"]
+        assert history.dev_auroc.max() == pytest.approx(auroc(dev.label, dev.logit))
+    assert (own.commit != "").all() and (own.precision == "32-true").all()
+
+
+def test_evidence_survives_the_disk(gathered, tmp_path):
+    evidence.save_evidence(gathered, tmp_path)
+    read = evidence.read_evidence(tmp_path)
+    assert read.logits("dev").equals(gathered.logits("dev"))
+    assert read.histories.equals(gathered.histories)
+    (tmp_path / "histories.csv").unlink()
+    with pytest.raises(InputError, match="lacks histories"):
+        evidence.read_evidence(tmp_path)
+
+
+def test_an_unfinished_seed_is_named(study):
+    longer = Study(study.profile, (0, 1, 5), study.overrides, study.base)
+    with pytest.raises(InputError, match=r"seeds \[5\] of demo are not finished"):
+        evidence.gather(longer)
+
+
+def test_seeds_evaluated_on_other_recordings_are_refused(study, tmp_path):
+    import shutil
+
+    for seed in study.seeds:
+        shutil.copytree(study.folder(seed), tmp_path / f"tiny-{seed}")
+    moved = Study(study.profile, study.seeds, study.overrides, str(tmp_path / "tiny"))
+    path = tmp_path / "tiny-1/predictions/student-dev.csv"
+    path.write_text(path.read_text().replace(",0,", ",1,", 1))
+    with pytest.raises(InputError, match="tiny-1 was evaluated on other dev recordings"):
+        evidence.gather(moved)
