@@ -125,8 +125,8 @@ def _study(options: argparse.Namespace):
 def _write_study(study, folder: Path) -> None:
     from hsutils import evidence, reproduction
 
-    gathered = evidence.gather(study)
-    evidence.save_evidence(gathered, folder)
+    evidence.save_evidence(evidence.gather(study), folder)
+    gathered = evidence.read_evidence(folder)
     reproduction.draw(gathered, folder)
     print(f"\n{reproduction.markdown(gathered)}\ntables and figures  {folder}")
 

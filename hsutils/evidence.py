@@ -5,6 +5,7 @@ and pictures cannot part. Predictions carry no record names, only their place in
 order: the split lists are not ours to copy.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,12 @@ class Evidence:
     def profile(self) -> str:
         """Name of the profile that was run with several seeds."""
         return self.trainings.profile.iloc[0]
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything in it; figures carry it."""
+        text = "".join(getattr(self, part).to_csv(index=False) for part in PARTS)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def is_real(self) -> bool:

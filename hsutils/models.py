@@ -9,7 +9,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock
+
+from hsutils import packing
+
+
+WORTHWHILE = 0.85
+"""Share of the columns above which the bookkeeping of packing costs more than it saves."""
 
 
 class Float32Head(nn.Sequential):
@@ -21,16 +28,27 @@ class Float32Head(nn.Sequential):
             return super().forward(features.to(self[0].weight.dtype))
 
 
-def resnet18_encoder() -> nn.Module:
+class Encoder(ResNet):
     """ResNet-18 with a one-channel stem and no classifier: (N, 1, mels, frames) -> (N, 512).
 
     11,170,240 parameters, randomly initialized (He et al. 2016; paper section 4).
+
+    Args:
+        padding: value of the padding around recordings, which is then computed once a batch
+            where that pays (see `packing`); None for inputs without known padding.
     """
-    encoder = resnet18(weights=None)
-    encoder.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
-    encoder.fc = nn.Identity()
-    return encoder
+
+    def __init__(self, padding: float | None = None):
+        super().__init__(BasicBlock, [2, 2, 2, 2])
+        self.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.fc = nn.Identity()
+        self.padding = padding
+
+    def forward(self, spectrograms: Tensor) -> Tensor:
+        """Features (N, 512) of spectrograms (N, 1, mels, frames)."""
+        packed = _packed(spectrograms, self.padding, packing.RESNET_STAGES)
+        return super().forward(spectrograms) if packed is None else packing.encode(self, packed)
 
 
 class Teacher(nn.Module):
@@ -40,9 +58,9 @@ class Teacher(nn.Module):
     contrastive loss only; `forward` classifies with encoder and evaluator.
     """
 
-    def __init__(self, features: int = 512, projection: int = 256):
+    def __init__(self, features: int = 512, projection: int = 256, padding: float | None = None):
         super().__init__()
-        self.encoder = resnet18_encoder()
+        self.encoder = Encoder(padding)
         self.projection_head = Float32Head(
             nn.Linear(features, features), nn.ReLU(), nn.Linear(features, projection)
         )
@@ -77,13 +95,15 @@ class StudentCNN(nn.Module):
 
     Args:
         input_shape: (1, mels, frames) of one spectrogram.
+        padding: see `Encoder`.
 
     Raises:
         ValueError: if the spectrogram is too small for the three poolings.
     """
 
-    def __init__(self, input_shape: Sequence[int] = (1, 50, 2805)):
+    def __init__(self, input_shape: Sequence[int] = (1, 50, 2805), padding: float | None = None):
         super().__init__()
+        self.padding = padding
         self.features = nn.Sequential(
             nn.Conv2d(1, 64, kernel_size=9, stride=2, padding=1),
             nn.LeakyReLU(),
@@ -108,7 +128,10 @@ class StudentCNN(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         """Logits, shape (N,), of spectrograms (N, 1, mels, frames)."""
-        return self.head(self.features(spectrograms))
+        packed = _packed(spectrograms, self.padding, packing.STUDENT_STAGES)
+        if packed is None:
+            return self.head(self.features(spectrograms))
+        return self.head(packing.student_features(self.features, packed))
 
 
 def _flat_features(input_shape: Sequence[int]) -> int:
@@ -120,6 +143,17 @@ def _flat_features(input_shape: Sequence[int]) -> int:
     if cells < 1:
         raise ValueError(f"a spectrogram of {mels} mel bands x {frames} frames is too small")
     return 128 * cells
+
+
+def _packed(
+    spectrograms: Tensor, padding: float | None, stages: tuple[tuple[int, int], ...]
+) -> packing.Packed | None:
+    """The batch packed, where its padding is known and arithmetic is what takes the time."""
+    device = spectrograms.device.type
+    if padding is None or device != "cpu" or torch.is_autocast_enabled(device):
+        return None
+    packed = packing.pack(spectrograms, padding, stages)
+    return packed if packed.share < WORTHWHILE else None
 
 
 def count_parameters(model: nn.Module) -> int:

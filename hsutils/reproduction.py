@@ -37,7 +37,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     if not evidence.is_real:
         made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
     made["ablations"] = ablations(made["results"], own)
-    return made
+    return {name: table.round(4) for name, table in made.items()}
 
 
 def results(evidence: Evidence) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def results(evidence: Evidence) -> pd.DataFrame:
         for (profile, model, seed), part in evidence.logits(split).groupby(KEY, sort=False):
             row = evaluation.summary({(model, split): part}).iloc[0].to_dict()
             rows.append({"profile": profile, "model": model, "seed": seed} | row)
-    return pd.DataFrame(rows).round(4)
+    return pd.DataFrame(rows)
 
 
 def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     table = groups.agg(["count", "mean", "std", "min", "max"]).reset_index()
     table = table.rename(columns={"count": "seeds", "std": "sd"})
     table["paper"] = [_paper(*row) for row in table[["model", "split", "metric"]].to_numpy()]
-    return table.round(4)
+    return table
 
 
 def _paper(model: str, split: str, metric: str) -> float:
@@ -91,7 +91,7 @@ def ablations(results: pd.DataFrame, profile: str) -> pd.DataFrame:
         with the same seeds: difference, difference_low, difference_high. An interval needs two
         seeds; it holds the spread between seeds, not the sampling error of the recordings.
     """
-    dev = results[results.split == "dev"].set_index(["profile", "model", "seed"]).auroc
+    dev = results[results.split == "dev"].set_index(KEY).auroc.sort_index()
     rows, asked = [], None
     for name, variant in VARIANTS.items():
         key = (f"{profile}-{name}", variant.model)
@@ -106,7 +106,7 @@ def ablations(results: pd.DataFrame, profile: str) -> pd.DataFrame:
         change = {"difference": change["mean"], **{f"difference_{k}": change[k] for k in _ENDS}}
         rows.append(about | {"option": variant.option, **_spread(option), **change})
     columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
-    return pd.DataFrame(rows, columns=[*columns, *(f"difference_{k}" for k in _ENDS)]).round(4)
+    return pd.DataFrame(rows, columns=[*columns, *(f"difference_{k}" for k in _ENDS)])
 
 
 _ENDS = ("low", "high")
@@ -138,7 +138,7 @@ def _with_mean(
     # A mean of interval ends is no interval.
     mean.loc[:, mean.columns.str.endswith(("_low", "_high"))] = np.nan
     every = pd.concat([every, mean.assign(seed="mean")], ignore_index=True)
-    return every[[*keys, "seed", *every.columns.drop([*keys, "seed"])]].round(4)
+    return every[[*keys, "seed", *every.columns.drop([*keys, "seed"])]]
 
 
 def draw(evidence: Evidence, folder: Path) -> list[Path]:
@@ -160,7 +160,8 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
         pages["learning-rates"] = figures_seeds.learning_rates(rates)
     if len(made["ablations"]):
         pages["ablations"] = figures_seeds.ablations(made["ablations"], _dots(made["results"], own))
-    return written + [save_figure(page, folder, name) for name, page in pages.items()]
+    digest = evidence.digest
+    return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]
 
 
 def learning_rates(evidence: Evidence) -> pd.DataFrame:

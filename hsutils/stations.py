@@ -21,6 +21,7 @@ from hsutils.environment import describe_environment
 from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
+from hsutils.spectrograms import padding_value
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
 EVALUATED = ("dev", "test")
@@ -122,7 +123,8 @@ def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[Stu
     """Student and baseline: one network from the same initial weights, told other targets."""
     corpus = load_corpus(run)
     seed_everything(seed_for(run.experiment.seed, "student weights"))
-    model = StudentCNN(corpus.cache.shape)
+    front_end = run.experiment.front_end
+    model = StudentCNN(front_end.shape, padding_value(front_end))
     wanted = targets.loc[corpus.of(split).record].to_numpy(float)
     stamp = _stamp(run, corpus, name, [split], wanted.tolist(), _labels(corpus, "dev"))
 
@@ -141,7 +143,7 @@ def _true_labels(run: Run) -> pd.Series:
 
 def _new_teacher(run: Run) -> Teacher:
     seed_everything(seed_for(run.experiment.seed, "teacher weights"))
-    return Teacher()
+    return Teacher(padding=padding_value(run.experiment.front_end))
 
 
 def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, train) -> Trained:

@@ -128,19 +128,20 @@ def quiet(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def save_figure(figure: Figure, folder: Path | str, name: str) -> Path:
+def save_figure(figure: Figure, folder: Path | str, name: str, source: str = "") -> Path:
     """Write `folder`/`name`.png and .svg, each whole or not at all; equal figures, equal bytes.
 
-    The headline is stored in the PNG as its title, where the report finds its caption.
+    The headline is stored in the PNG as its title, where the report finds its caption; `source`,
+    a digest of the numbers drawn, is stored in both.
 
     Returns:
         Path of the PNG.
     """
     png, svg = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
-    title = finding_of(figure)
+    note = {"Title": finding_of(figure)} | ({"Source": source} if source else {})
     with mpl.rc_context(STYLE):
         with atomic_path(svg) as temporary:
-            figure.savefig(temporary, metadata={"Date": None, "Title": title})
+            figure.savefig(temporary, metadata={"Date": None} | note)
         with atomic_path(png) as temporary:
-            figure.savefig(temporary, metadata={"Title": title, "Software": None})
+            figure.savefig(temporary, metadata={"Software": None} | note)
     return png

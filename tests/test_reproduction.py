@@ -1,0 +1,174 @@
+"""Tables and figures over seeds say what the evidence says, and nothing else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import recall_score, roc_auc_score
+
+from hsutils import reproduction
+from hsutils.evidence import Evidence
+from hsutils.study import VARIANTS
+
+MODELS = ("teacher", "student", "baseline")
+SEEDS = (0, 1, 2)
+COLUMNS = [("paper", model) for model in MODELS]
+COLUMNS += [("paper-hard-decisions", "student"), ("paper-no-pretraining", "teacher")]
+COLUMNS += [("paper-rate-1e-3", "student")]
+
+
+def made_up(source: str = "challenge", seeds=SEEDS) -> Evidence:
+    """Evidence of three seeds and three variants that nobody had to train."""
+    rng = np.random.default_rng(0)
+    splits = []
+    for split in ("dev", "test"):
+        label = np.arange(40) % 2
+        table = {"split": split, "label": label}
+        for profile, model in COLUMNS:
+            for seed in seeds:
+                logit = label - 0.5 + rng.normal(0, 1, 40)
+                hidden = split == "test" and profile != "paper"
+                table[f"{profile}/{model}/{seed}"] = np.nan if hidden else logit.round(5)
+        splits.append(pd.DataFrame(table))
+    keys = [(p, m, s, e) for p, m in COLUMNS for s in seeds for e in (1, 2, 3)]
+    histories = pd.DataFrame(keys, columns=["profile", "model", "seed", "epoch"])
+    histories = histories.assign(loss=0.5, dev_auroc=rng.uniform(0.6, 0.9, len(keys)), seconds=10.0)
+    trainings = histories.drop_duplicates(["profile", "model", "seed"]).assign(source=source)
+    return Evidence(pd.concat(splits, ignore_index=True), histories, trainings)
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return made_up()
+
+
+@pytest.fixture(scope="module")
+def tables(evidence) -> dict[str, pd.DataFrame]:
+    return reproduction.tables(evidence)
+
+
+def aurocs(evidence: Evidence, profile: str, model: str, split: str = "dev") -> np.ndarray:
+    """By scikit-learn, in the order of the seeds."""
+    rows = evidence.predictions[evidence.predictions.split == split]
+    return np.array([roc_auc_score(rows.label, rows[f"{profile}/{model}/{s}"]) for s in SEEDS])
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize("model", MODELS)
+def test_results_agree_with_scikit_learn(evidence, tables, model, split):
+    results = tables["results"].query("profile == 'paper' and model == @model and split == @split")
+    assert results.seed.tolist() == list(SEEDS)
+    assert results.auroc.tolist() == pytest.approx(
+        aurocs(evidence, "paper", model, split), abs=1e-4
+    )
+    rows = evidence.predictions[evidence.predictions.split == split]
+    found = [recall_score(rows.label, rows[f"paper/{model}/{s}"] > 0) for s in SEEDS]
+    assert results.sensitivity.tolist() == pytest.approx(found, abs=1e-4)
+
+
+def test_results_begin_with_profile_model_seed_split(tables):
+    first = ["profile", "model", "seed", "split"]
+    assert tables["results"].columns[:4].tolist() == first
+    assert {"auroc", "accuracy"} <= set(tables["results"].columns)
+    assert not tables["results"].duplicated(first).any()
+
+
+def test_spread_over_seeds_is_that_of_the_seeds(evidence, tables):
+    seeds = tables["seeds"].set_index(["model", "split", "metric"])
+    for model in MODELS:
+        values, row = aurocs(evidence, "paper", model, "test"), seeds.loc[(model, "test", "auroc")]
+        assert row.seeds == 3
+        assert row[["mean", "sd", "min", "max"]].tolist() == pytest.approx(
+            [values.mean(), values.std(ddof=1), values.min(), values.max()], abs=2e-4
+        )
+
+
+def test_the_papers_numbers_stand_beside_ours(tables):
+    seeds = tables["seeds"].set_index(["model", "split", "metric"]).paper
+    assert seeds["teacher", "dev", "auroc"] == 0.926
+    assert seeds["student", "test", "auroc"] == 0.915
+    assert seeds["student", "test", "accuracy"] == 0.855
+    assert seeds["baseline", "test", "sensitivity"] == 0.27
+    assert np.isnan(seeds["baseline", "dev", "accuracy"])
+
+
+def test_artificial_recordings_are_not_held_against_the_paper():
+    evidence = made_up("synthetic")
+    tables = reproduction.tables(evidence)
+    assert not [c for t in tables.values() for c in t if c.startswith("paper")]
+    assert "0.926" not in reproduction.markdown(evidence)
+
+
+@pytest.mark.parametrize("name", ["table_1", "table_2", "table_3"])
+def test_the_mean_of_a_table_is_the_mean_of_its_seeds(tables, name):
+    table = tables[name]
+    keys = [key for key in ("model", "actual", "class") if key in table]
+    by_hand = table[table.seed != "mean"].drop(columns="seed").groupby(keys, sort=False).mean()
+    mean = table[table.seed == "mean"].drop(columns="seed").set_index(keys)
+    ends = [column for column in mean if column.endswith(("_low", "_high"))]
+    assert mean[ends].isna().all(axis=None)
+    pd.testing.assert_frame_equal(
+        mean.drop(columns=ends), by_hand.drop(columns=ends), check_dtype=False, atol=1e-4
+    )
+
+
+def test_confusion_matrices_hold_every_test_recording(tables):
+    counts = tables["table_2"][["predicted_normal", "predicted_abnormal"]].sum(axis=1)
+    assert counts.tolist() == pytest.approx([20] * len(counts))
+
+
+def test_ablations_pair_seed_with_seed(evidence, tables):
+    table = tables["ablations"].set_index("option")
+    variant = VARIANTS["hard-decisions"]
+    change = aurocs(evidence, "paper-hard-decisions", "student")
+    change = change - aurocs(evidence, "paper", "student")
+    row = table.loc[variant.option]
+    low, high = stats.ttest_1samp(change, 0).confidence_interval(0.95)
+    assert [row.difference, row.difference_low, row.difference_high] == pytest.approx(
+        [change.mean(), low, high], abs=2e-4
+    )
+    recipe = table.loc[variant.recipe]
+    assert recipe["mean"] == pytest.approx(aurocs(evidence, "paper", "student").mean(), abs=1e-4)
+    assert np.isnan(recipe.difference) and recipe.question == row.question == variant.question
+
+
+def test_questions_nobody_trained_for_are_left_out(tables):
+    asked = {VARIANTS[n].question for n in ("hard-decisions", "no-pretraining", "rate-1e-3")}
+    assert set(tables["ablations"].question) == asked
+
+
+def test_one_seed_has_a_mean_and_no_interval():
+    table = reproduction.tables(made_up(seeds=(0,)))
+    assert table["ablations"][["low", "high", "difference_low"]].isna().all(axis=None)
+    assert table["seeds"].sd.isna().all() and table["seeds"]["mean"].notna().any()
+
+
+def test_learning_rates_are_the_students_histories(evidence):
+    table = reproduction.learning_rates(evidence)
+    assert set(table.rate) == {1e-3, 1e-4}
+    own = evidence.histories.query("profile == 'paper' and model == 'student'").dev_auroc
+    assert table[table.rate == 1e-4].dev_auroc.tolist() == own.tolist()
+
+
+def test_the_markdown_table_holds_mean_range_and_paper(evidence):
+    values = aurocs(evidence, "paper", "student", "test")
+    mean, low, high = (f"{v:.3f}" for v in np.round([values.mean(), values.min(), values.max()], 4))
+    line = next(x for x in reproduction.markdown(evidence).splitlines() if "| student" in x)
+    assert f"**{mean}** ({low}–{high}) | 0.915" in line
+
+
+def test_the_same_evidence_draws_the_same_files(evidence, tmp_path):
+    first = reproduction.draw(evidence, tmp_path / "first")
+    second = reproduction.draw(evidence, tmp_path / "second")
+    assert [path.name for path in first] == [path.name for path in second]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
+
+
+def test_other_numbers_draw_other_files(evidence, tmp_path):
+    predictions = evidence.predictions.copy()
+    predictions["paper/student/1"] = -predictions["paper/student/1"]
+    changed = Evidence(predictions, evidence.histories, evidence.trainings)
+    first = reproduction.draw(evidence, tmp_path / "first")
+    second = reproduction.draw(changed, tmp_path / "second")
+    same = {a.stem for a, b in zip(first, second, strict=True) if a.read_bytes() == b.read_bytes()}
+    assert not same & {"results", "seeds", "table_1", "table_2", "table_3", "roc", "confusion"}
