@@ -11,6 +11,13 @@ from hsutils.figures_results import (
     logit_histograms,
     roc_curves,
 )
+from hsutils.figures_seeds import (
+    ablations,
+    confusion_over_seeds,
+    dev_auroc_over_seeds,
+    learning_rates,
+    roc_over_seeds,
+)
 from hsutils.figures_spectrograms import (
     error_gallery,
     mel_filters,
@@ -26,18 +33,23 @@ from hsutils.figures_training import (
 from hsutils.style import apply_style, save_figure
 
 __all__ = [
+    "ablations",
     "apply_style",
     "confusion_matrices",
+    "confusion_over_seeds",
     "dev_auroc_by_epoch",
+    "dev_auroc_over_seeds",
     "embedding_map",
     "error_gallery",
     "errors_by_model",
     "leaks",
+    "learning_rates",
     "logit_histograms",
     "loss_by_epoch",
     "mel_filters",
     "recordings_overview",
     "roc_curves",
+    "roc_over_seeds",
     "save_figure",
     "soft_label_histogram",
     "spectrogram_pair",

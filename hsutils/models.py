@@ -14,7 +14,6 @@ from torchvision.models.resnet import BasicBlock
 
 from hsutils import packing
 
-
 WORTHWHILE = 0.85
 """Share of the columns above which the bookkeeping of packing costs more than it saves."""
 

@@ -42,8 +42,10 @@ def test_predicting_without_a_trained_model_says_how_to_get_one(tmp_path, capsys
     assert "make run" in capsys.readouterr().err
 
 
-def test_help_names_the_three_commands(capsys):
+def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("run", "fetch", "predict"))
+    assert all(
+        command in shown for command in ("run", "variants", "gather", "redraw", "fetch", "predict")
+    )

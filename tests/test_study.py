@@ -1,11 +1,13 @@
 """Seeds and variants: what a variant may change, and what it must not train again."""
 
+import shutil
 import tomllib
 
 import pytest
 from conftest import TINY_SETTINGS
 
 from hsutils import evidence, stations
+from hsutils.__main__ import main
 from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
 from hsutils.metrics import auroc
@@ -153,6 +155,46 @@ def test_a_seed_named_twice_and_an_unknown_variant_are_refused(tiny_data, tmp_pa
         train_variants(study_in(tmp_path, tiny_data), ["no-teacher"])
 
 
+# The command line
+
+
+def command(study: Study, name: str, *more: str) -> list[str]:
+    settings = [part for text in study.overrides for part in ("--set", text)]
+    seeds = ",".join(map(str, study.seeds))
+    return [name, "--profile", "demo", "--seeds", seeds, "--run-dir", study.base, *settings, *more]
+
+
+def test_one_command_runs_the_seeds_that_are_missing_and_gathers_all(study, capsys):
+    weights = [study.folder(seed) / "student.safetensors" for seed in study.seeds]
+    before = [path.stat().st_mtime_ns for path in weights]
+    assert main(command(study, "run", "--trainings-only")) == 0
+    shown = capsys.readouterr().out
+    assert "trained, saved" not in shown and shown.count("student: loaded") >= len(study.seeds)
+    assert [path.stat().st_mtime_ns for path in weights] == before
+    assert "| student | **0." in shown and str(study.folder_of_all) in shown
+    assert (study.folder_of_all / "results.csv").exists()
+    assert (study.folder_of_all / "roc.png").exists()
+
+
+def test_evidence_is_gathered_anywhere_and_drawn_again(study, tmp_path, capsys):
+    assert main(command(study, "gather", "--to", str(tmp_path))) == 0
+    drawn = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for path in drawn:
+        if path.name not in ("predictions.csv", "histories.csv", "trainings.csv"):
+            path.unlink()
+    assert main(["redraw", str(tmp_path)]) == 0
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == drawn
+
+
+def test_gathering_what_nobody_ran_and_seeds_that_are_none_are_refused(tmp_path, capsys):
+    arguments = ["gather", "--profile", "demo", "--run-dir", str(tmp_path / "run")]
+    assert main([*arguments, "--seeds", "0"]) == 2
+    assert "not finished" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "--seeds", "0;1"])
+    assert "no list such as 0,1,2" in capsys.readouterr().err
+
+
 # Evidence
 
 
@@ -207,8 +249,6 @@ def test_an_unfinished_seed_is_named(study):
 
 
 def test_seeds_evaluated_on_other_recordings_are_refused(study, tmp_path):
-    import shutil
-
     for seed in study.seeds:
         shutil.copytree(study.folder(seed), tmp_path / f"tiny-{seed}")
     moved = Study(study.profile, study.seeds, study.overrides, str(tmp_path / "tiny"))
