@@ -206,10 +206,27 @@ def markdown(evidence: Evidence) -> str:
     cell = seeds.set_index(["model", "split", "metric"])
     for model in MODELS:
         values = [cell.loc[(model, *what)] for what in asked]
-        texts = [
-            f"**{v['mean']:.3f}** ({v['min']:.3f}–{v['max']:.3f}) | "
-            + (f"{v.paper:.3f}" if pd.notna(v.get("paper")) else "")
-            for v in values
-        ]
-        lines.append(f"| {model} | " + " | ".join(texts) + " |")
+        lines.append(f"| {model} | " + " | ".join(_cells(v) for v in values) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(value: pd.Series) -> str:
+    ends = f" ({value['min']:.3f}–{value['max']:.3f})" if value.seeds > 1 else ""
+    paper = f"{value.paper:.3f}" if pd.notna(value.get("paper")) else ""
+    return f"**{value['mean']:.3f}**{ends} | {paper}"
+
+
+def ablations_markdown(evidence: Evidence) -> str:
+    """The ablations as a Markdown table: mean over seeds, and the change with its 95% interval."""
+    lines = ["| question (dev AUROC) | option | seeds | mean | against the recipe (95%) |"]
+    lines.append("|---|---|---|---|---|")
+    asked = None
+    for row in tables(evidence)["ablations"].itertuples():
+        change = "the paper's recipe"
+        if pd.notna(row.difference):
+            ends = f" ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
+            change = f"{row.difference:+.3f}" + (ends if pd.notna(row.difference_low) else "")
+        question = "" if row.question == asked else row.question
+        asked = row.question
+        lines.append(f"| {question} | {row.option} | {row.seeds} | {row.mean:.3f} | {change} |")
     return "\n".join(lines) + "\n"

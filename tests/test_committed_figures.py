@@ -1,0 +1,61 @@
+"""The committed tables, figures and README are drawn from the committed evidence."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hsutils import reproduction
+from hsutils.evidence import Evidence, read_evidence
+from hsutils.experiment import PROJECT
+
+FOLDER = PROJECT / "figures/reproduction"
+DRAWN = sorted(path.name for path in FOLDER.glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return read_evidence(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def redrawn(evidence, tmp_path_factory):
+    """A folder with everything drawn anew."""
+    folder = tmp_path_factory.mktemp("redrawn")
+    reproduction.draw(evidence, folder)
+    return folder
+
+
+def test_nothing_committed_is_drawn_from_elsewhere(redrawn):
+    parts = {"predictions.csv", "histories.csv", "trainings.csv"}
+    assert {p.name for p in FOLDER.iterdir()} == {p.name for p in redrawn.iterdir()} | parts
+
+
+def test_tables_follow_from_the_evidence(redrawn):
+    tables = sorted(redrawn.glob("*.csv"))
+    assert [t.name for t in tables if t.read_text() != (FOLDER / t.name).read_text()] == []
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_follow_from_the_evidence(evidence, redrawn, name):
+    with Image.open(FOLDER / name) as committed, Image.open(redrawn / name) as fresh:
+        assert committed.info["Source"] == fresh.info["Source"] == evidence.digest
+        assert committed.info["Title"] == fresh.info["Title"]
+        assert committed.size == fresh.size
+        pixels = [np.asarray(image.convert("RGB"), dtype=float) for image in (committed, fresh)]
+    # Another build of the font renderer may shade an edge differently.
+    assert np.abs(pixels[0] - pixels[1]).mean() < 0.5
+
+
+def test_vector_graphics_carry_the_same_digest(evidence):
+    assert all(evidence.digest in path.read_text() for path in FOLDER.glob("*.svg"))
+
+
+def test_evidence_is_small_and_complete(evidence):
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.csv")) < 1_000_000
+    counts = evidence.predictions.groupby(["split", "label"]).size()
+    assert counts.to_dict() == {(s, label): 200 for s in ("dev", "test") for label in (0, 1)}
+
+
+def test_the_readme_shows_the_reproduction(evidence):
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert reproduction.markdown(evidence) in readme
