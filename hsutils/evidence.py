@@ -54,12 +54,13 @@ class Evidence:
         """Whether the paper's numbers may stand beside these: the recordings are real."""
         return bool((self.trainings.source == "challenge").all())
 
-    def logits(self, split: str) -> pd.DataFrame:
-        """Long table of one split: profile, model, seed, label, logit."""
+    def logits(self, split: str, variants: bool = True) -> pd.DataFrame:
+        """Long table of one split, with or without variants: profile, model, seed, label, logit."""
         rows = self.predictions[self.predictions.split == split]
         long = rows.drop(columns="split").melt("label", value_name="logit").dropna()
         names = long.pop("variable").str.split("/", expand=True).set_axis(KEY, axis=1)
-        return names.assign(seed=names.seed.astype(int), label=long.label, logit=long.logit)
+        table = names.assign(seed=names.seed.astype(int), label=long.label, logit=long.logit)
+        return table if variants else table[table.profile == self.profile]
 
 
 def save_evidence(evidence: Evidence, folder: Path) -> None:

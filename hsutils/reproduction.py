@@ -29,7 +29,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """
     made = {"results": results(evidence)}
     own = evidence.profile
-    by_seed = {split: _by_seed(evidence.logits(split), own) for split in EVALUATED}
+    by_seed = {split: _by_seed(evidence.logits(split, variants=False)) for split in EVALUATED}
     made["seeds"] = over_seeds(made["results"].query("profile == @own"))
     made["table_1"] = _with_mean(by_seed["dev"], evaluation.table_1, ["model"])
     made["table_2"] = _with_mean(by_seed["test"], evaluation.table_2, ["model", "actual"])
@@ -120,10 +120,9 @@ def _spread(values: pd.Series) -> dict[str, float]:
     return {"seeds": len(values), "mean": values.mean(), "low": low, "high": high}
 
 
-def _by_seed(logits: pd.DataFrame, profile: str) -> dict[int, dict[str, pd.DataFrame]]:
-    """Seed -> model -> predictions, of the profile itself."""
-    own = logits[logits.profile == profile]
-    return {seed: dict(iter(part.groupby("model"))) for seed, part in own.groupby("seed")}
+def _by_seed(logits: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
+    """Seed -> model -> predictions."""
+    return {seed: dict(iter(part.groupby("model"))) for seed, part in logits.groupby("seed")}
 
 
 def _with_mean(
@@ -146,7 +145,7 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
     made = tables(evidence)
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     real, own = evidence.is_real, evidence.profile
-    test = evidence.logits("test").query("profile == @own")
+    test = evidence.logits("test", variants=False)
     histories = evidence.histories.query("profile == @own and model in @MODELS")
     pages = {
         "roc": figures_seeds.roc_over_seeds(test, paper=real),
