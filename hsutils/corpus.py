@@ -11,7 +11,13 @@ from hsutils.cache import SpectrogramCache, build_cache
 from hsutils.experiment import PROJECT, Run, fingerprint
 from hsutils.files import write_csv
 from hsutils.recordings import read_recordings
-from hsutils.splits import digest_lists, generated_splits, published_splits, stratified_subset
+from hsutils.splits import (
+    digest_lists,
+    generated_splits,
+    leave_out,
+    published_splits,
+    stratified_subset,
+)
 from hsutils.synthetic import write_corpus
 
 
@@ -75,7 +81,7 @@ def data_folder(run: Run) -> Path:
 def load_splits(run: Run) -> pd.DataFrame:
     """Station 01, second half: which recording serves which purpose."""
     recordings, settings = load_recordings(run), run.experiment.splits
-    identity = recordings[["record", "label", "group"]].to_numpy().tolist()
+    identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
     published = settings.method == "published"
     lists = digest_lists(settings.lists) if published and settings.lists else []
     stamp = fingerprint(settings, run.experiment.seed, identity, lists)
@@ -84,6 +90,8 @@ def load_splits(run: Run) -> pd.DataFrame:
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, run.experiment.seed)
+        if settings.leave_out:
+            table = leave_out(table, recordings, settings.leave_out)
         run.forget("splits.csv")
         write_csv(run.path("splits.csv"), table)
         run.mark_done("splits.csv", stamp)

@@ -43,6 +43,7 @@ class Splits:
 
     method: str = "published"
     lists: str = ""
+    leave_out: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ CHOICES = {
     "compute.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
+    "splits.leave_out": ("", *"abcdef"),
     "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),
     "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
 }

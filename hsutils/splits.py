@@ -10,7 +10,7 @@ import pandas as pd
 from hsutils.errors import InputError
 
 SPLITS = ("pretrain", "finetune", "dev", "test")
-EVALUATED = 400
+A_SPLIT = 400
 """Recordings in each of finetune, dev and test, half of them abnormal, of ..."""
 ALL = 3240
 
@@ -155,7 +155,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def _recordings_a_class(recordings: pd.DataFrame) -> int:
     """Recordings of each class in each evaluated split; some abnormal ones stay for pretrain."""
     abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
-    half = min(round(len(recordings) * EVALUATED / 2 / ALL), abnormal * 4 // 13, normal // 4)
+    half = min(round(len(recordings) * A_SPLIT / 2 / ALL), abnormal * 4 // 13, normal // 4)
     if half < 2:
         raise InputError(
             f"{normal} normal and {abnormal} abnormal recordings are too few to split: "
@@ -182,6 +182,35 @@ def stratified_subset(recordings: pd.DataFrame, n: int, seed: int = 0) -> pd.Dat
         for _, part in recordings.groupby(["database", "label"])
     ]
     return pd.concat(picked).sort_values("record", ignore_index=True)
+
+
+def leave_out(splits: pd.DataFrame, recordings: pd.DataFrame, database: str) -> pd.DataFrame:
+    """The same splits without one database, all of whose recordings become the test split.
+
+    Other databases keep their place, but for the test split and for groups that the database left
+    out also holds: no subject, device or room of the test split has been heard in training.
+
+    Args:
+        splits: record, split.
+        recordings: with columns record, database, group.
+        database: the letter of the database to leave out.
+
+    Returns:
+        Table record, split, sorted by record.
+
+    Raises:
+        InputError: if no recording is of that database, or nothing else is left in some split.
+    """
+    held = recordings[recordings.database == database]
+    if held.empty:
+        known = ", ".join(sorted(set(recordings.database)))
+        raise InputError(f"splits.leave_out={database}: no such database here; use one of {known}")
+    kin = recordings.record[recordings.group.isin(held.group)]
+    kept = splits[(splits.split != "test") & ~splits.record.isin(kin)]
+    if missing := sorted(set(SPLITS) - {"test"} - set(kept.split)):
+        raise InputError(f"splits.leave_out={database}: nothing is left for {', '.join(missing)}")
+    table = pd.concat([kept, held[["record"]].assign(split="test")])
+    return table.sort_values("record", ignore_index=True)
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:

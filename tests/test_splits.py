@@ -18,6 +18,7 @@ from hsutils.splits import (
     SPLITS,
     audit,
     generated_splits,
+    leave_out,
     published_splits,
     stratified_subset,
 )
@@ -271,6 +272,34 @@ def test_subsets_repeat_by_seed():
     first, again, other = (stratified_subset(recordings, 60, seed) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again)
     assert not first.record.equals(other.record)
+
+
+@pytest.mark.parametrize("letter", list("abcdef"))
+def test_a_database_left_out_is_heard_in_no_training(letter):
+    recordings = table(400, 150, largest_group=4)
+    before = generated_splits(recordings)
+    made = leave_out(before, recordings, letter).merge(recordings, on="record")
+    trained, tested = made[made.split != "test"], made[made.split == "test"]
+    assert set(tested.record) == set(recordings.record[recordings.database == letter])
+    assert letter not in set(trained.database)
+    assert not set(trained.group) & set(tested.group)
+
+
+def test_the_other_databases_keep_their_place():
+    recordings = table(200, 80)
+    before = generated_splits(recordings)
+    kept = leave_out(before, recordings, "c").query("split != 'test'")
+    assert kept.merge(before, on=["record", "split"]).shape == kept.shape
+    others = before.merge(recordings, on="record").query("database != 'c' and split != 'test'")
+    assert set(kept.record) == set(others.record)
+
+
+def test_leaving_out_nothing_or_everything_is_refused():
+    recordings = table(100, 40).assign(database="a")
+    with pytest.raises(InputError, match="no such database here; use one of a"):
+        leave_out(generated_splits(recordings), recordings, "b")
+    with pytest.raises(InputError, match="nothing is left for dev, finetune, pretrain"):
+        leave_out(generated_splits(recordings), recordings, "a")
 
 
 def test_the_audit_finds_exactly_the_planted_leaks():
