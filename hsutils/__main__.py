@@ -45,7 +45,9 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
     parser.add_argument("--data", help="folder of the recordings")
     parser.add_argument("--lists", help="folder of the published split lists")
-    parser.add_argument("--run-dir", help="run folder; default runs/PROFILE in the project")
+    parser.add_argument(
+        "--run-dir", help="run folder (with --seeds, their beginning); default runs/PROFILE"
+    )
     parser.add_argument("--accelerator", help="auto, cpu, cuda, mps")
     parser.add_argument("--devices", type=int)
     parser.add_argument("--nodes", type=int)
@@ -74,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"seed {seed}: {study.folder(seed)}", flush=True)
         _run_one(options, study.folder(seed), study.settings(seed))
     if is_first_process(study.open(study.seeds[0])):
-        _write_study(study, study.folder_of_all)
+        _write_study(study, study.folder("seeds"))
 
 
 def _run_one(options: argparse.Namespace, run_dir: str | Path | None, overrides: list[str]) -> None:
@@ -141,7 +143,8 @@ def _add_variants(parser: argparse.ArgumentParser) -> None:
 def _variants(options: argparse.Namespace) -> None:
     from hsutils.study import VARIANTS, train_variants
 
-    train_variants(_study(options), options.only.split(",") if options.only else VARIANTS)
+    asked = [name.strip() for name in options.only.split(",")] if options.only else VARIANTS
+    train_variants(_study(options), asked)
 
 
 def _add_gather(parser: argparse.ArgumentParser) -> None:
@@ -153,7 +156,7 @@ def _add_gather(parser: argparse.ArgumentParser) -> None:
 
 def _gather(options: argparse.Namespace) -> None:
     study = _study(options)
-    _write_study(study, Path(options.to) if options.to else study.folder_of_all)
+    _write_study(study, Path(options.to) if options.to else study.folder("seeds"))
 
 
 def _add_redraw(parser: argparse.ArgumentParser) -> None:

@@ -49,7 +49,7 @@ def load_recordings(run: Run) -> pd.DataFrame:
     stamp = data_fingerprint(run)
     if not run.is_done("recordings.csv", stamp):
         subset = 0 if data.source == "synthetic" else data.recordings
-        table = stratified_subset(read_recordings(folder), subset, run.experiment.seed)
+        table = stratified_subset(read_recordings(folder), subset, data.seed)
         run.forget("recordings.csv")
         write_csv(file, table)
         run.mark_done("recordings.csv", stamp)
@@ -62,20 +62,20 @@ def prepare_data(run: Run) -> Path:
     data, folder = run.experiment.data, data_folder(run)
     if data.source == "synthetic":
         knobs = (data.seconds_scale, data.snr_db, data.murmur_db)
-        write_corpus(folder, data.recordings, run.experiment.seed, *knobs)
+        write_corpus(folder, data.recordings, data.seed, *knobs)
     return folder
 
 
 def data_fingerprint(run: Run) -> str:
-    """What the table of recordings depends on: settings, seed, and every file's size and time."""
-    return fingerprint(run.experiment.data, run.experiment.seed, _listing(data_folder(run)))
+    """What the table of recordings depends on: settings, and every file's size and time."""
+    return fingerprint(run.experiment.data, _listing(data_folder(run)))
 
 
 def data_folder(run: Run) -> Path:
     """The folder of the recordings; every artificial corpus has one of its own."""
-    data, seed = run.experiment.data, run.experiment.seed
+    data = run.experiment.data
     folder = PROJECT / Path(data.folder).expanduser()
-    return folder / fingerprint(data, seed) if data.source == "synthetic" else folder
+    return folder / fingerprint(data) if data.source == "synthetic" else folder
 
 
 def load_splits(run: Run) -> pd.DataFrame:
@@ -84,12 +84,12 @@ def load_splits(run: Run) -> pd.DataFrame:
     identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
     published = settings.method == "published"
     lists = digest_lists(settings.lists) if published and settings.lists else []
-    stamp = fingerprint(settings, run.experiment.seed, identity, lists)
+    stamp = fingerprint(settings, run.experiment.data.seed, identity, lists)
     if not run.is_done("splits.csv", stamp):
         if published:
             table = published_splits(recordings, settings.lists)
         else:
-            table = generated_splits(recordings, run.experiment.seed)
+            table = generated_splits(recordings, run.experiment.data.seed)
         if settings.leave_out:
             table = leave_out(table, recordings, settings.leave_out)
         run.forget("splits.csv")

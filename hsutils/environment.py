@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,6 +21,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+@cache
+def commit_at_start() -> str:
+    """The commit when this process first asked: that of its code, whatever is committed since."""
+    return git_commit()
 
 
 def git_commit() -> str:
@@ -53,7 +60,7 @@ def describe_environment(seed: int) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "gpus": gpus,
         "seed": seed,
-        "git_commit": git_commit(),
+        "git_commit": commit_at_start(),
         "started": now,
         "last_opened": now,
     }

@@ -15,11 +15,14 @@ from hsutils.checkpoints import history_table
 from hsutils.errors import InputError
 from hsutils.experiment import Run
 from hsutils.files import read_json, write_csv
+from hsutils.metrics import auroc
 from hsutils.stations import EVALUATED, MODELS
 from hsutils.study import VARIANTS, Study
 from hsutils.training import Trained
 
 PARTS = ("predictions", "histories", "trainings")
+STAGES = {"encoder": "pretrain", "teacher": "finetune", "student": "student"}
+STAGES |= {"baseline": "baseline"}
 KEY = ["profile", "model", "seed"]
 
 
@@ -31,7 +34,8 @@ class Evidence:
         predictions: one row a recording of dev and test: split, label, then a column of logits
             named `profile/model/seed` for each model trained; variants are read on dev only.
         histories: profile, model, seed, epoch, loss, dev_auroc, seconds.
-        trainings: profile, model, seed, source, best_epoch, seconds, and where it was trained.
+        trainings: profile, model, seed, is_the_papers, epochs, learning_rate, best_epoch, seconds,
+            and where it was trained.
     """
 
     predictions: pd.DataFrame
@@ -50,15 +54,15 @@ class Evidence:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
-    def is_real(self) -> bool:
-        """Whether the paper's numbers may stand beside these: the recordings are real."""
-        return bool((self.trainings.source == "challenge").all())
+    def is_the_papers(self) -> bool:
+        """Whether the paper's numbers may stand beside these: see `Experiment.is_the_papers`."""
+        return bool(self.trainings.is_the_papers.all())
 
     def logits(self, split: str, variants: bool = True) -> pd.DataFrame:
         """Long table of one split, with or without variants: profile, model, seed, label, logit."""
         rows = self.predictions[self.predictions.split == split]
         long = rows.drop(columns="split").melt("label", value_name="logit").dropna()
-        names = long.pop("variable").str.split("/", expand=True).set_axis(KEY, axis=1)
+        names = long.pop("variable").str.rsplit("/", n=2, expand=True).set_axis(KEY, axis=1)
         table = names.assign(seed=names.seed.astype(int), label=long.label, logit=long.logit)
         return table if variants else table[table.profile == self.profile]
 
@@ -88,17 +92,17 @@ def gather(study: Study) -> Evidence:
         InputError: if a seed is not finished, or two seeds were evaluated on different recordings.
     """
     name = study.experiment.name
-    unfinished = [s for s in study.seeds if not _finished(study.folder(s), MODELS)]
+    unfinished = [s for s in study.seeds if not _finished(study.look(s), MODELS)]
     if unfinished:
         raise InputError(
             f"seeds {unfinished} of {name} are not finished: run them first, with --seeds"
         )
-    trained = [(name, study.open(seed), MODELS) for seed in study.seeds]
+    trained = [(name, study.look(seed), MODELS) for seed in study.seeds]
     trained += [
-        (f"{name}-{variant}", study.open(seed, variant), (VARIANTS[variant].model,))
+        (f"{name}-{variant}", run, (VARIANTS[variant].model,))
         for variant in VARIANTS
-        for seed in study.seeds
-        if _finished(study.folder(seed, variant), (VARIANTS[variant].model,))
+        for run in [study.look(seed, variant) for seed in study.seeds]
+        if _finished(run, (VARIANTS[variant].model,))
     ]
     return Evidence(
         _predictions(name, trained),
@@ -107,9 +111,17 @@ def gather(study: Study) -> Evidence:
     )
 
 
-def _finished(folder: Path, models: tuple[str, ...]) -> bool:
-    files = [f"predictions/{model}-{split}.json" for model in models for split in EVALUATED]
-    return all((folder / file).is_file() for file in files)
+def _finished(run: Run, models: tuple[str, ...]) -> bool:
+    """Whether each model is trained, and the predictions are those of the weights beside them."""
+    weights = {model: run.path(f"{model}.json") for model in models}
+    if not all(note.is_file() for note in weights.values()):
+        return False
+    stamps = {model: read_json(note)["fingerprint"] for model, note in weights.items()}
+    notes = {(m, s): run.path(f"predictions/{m}-{s}.json") for m in models for s in EVALUATED}
+    return all(
+        note.is_file() and read_json(note).get("model") == stamps[model]
+        for (model, _), note in notes.items()
+    )
 
 
 def _predictions(name: str, trained: list[tuple[str, Run, tuple[str, ...]]]) -> pd.DataFrame:
@@ -126,9 +138,22 @@ def _predictions(name: str, trained: list[tuple[str, Run, tuple[str, ...]]]) -> 
                         f"{run.folder} was evaluated on other {split} recordings than the first "
                         "run: give both the same data and split lists"
                     )
+                _refuse_other_weights(run, model, split, table)
                 columns[f"{profile}/{model}/{run.experiment.seed}"] = table.logit.round(5)
         parts.append(pd.DataFrame({"split": split, "label": reference.label, **columns}))
     return pd.concat(parts, ignore_index=True)
+
+
+def _refuse_other_weights(run: Run, model: str, split: str, table: pd.DataFrame) -> None:
+    """Logits on dev must give the AUROC for which their epoch was kept."""
+    if split != "dev":
+        return
+    best = history_table(read_json(run.path(f"{model}.json"))["history"]).dev_auroc.max()
+    if abs(best - auroc(table.label, table.logit)) > 1e-4:
+        raise InputError(
+            f"{run.folder}: predictions of the {model} are not those of the epoch kept; delete "
+            f"predictions/{model}-dev.json and run again"
+        )
 
 
 def _histories(profile: str, run: Run, models: tuple[str, ...]) -> pd.DataFrame:
@@ -147,7 +172,9 @@ def _trainings(profile: str, run: Run, models: tuple[str, ...]) -> list[dict[str
         facts = read_json(run.path(f"{stage}.json"))
         history, where = history_table(facts["history"]), facts.get("environment", {})
         row = dict(zip(KEY, (profile, stage, run.experiment.seed), strict=True))
-        row |= {"source": run.experiment.data.source, "epochs": len(history)}
+        row |= {"is_the_papers": run.experiment.is_the_papers, "epochs": len(history)}
+        settings = getattr(run.experiment, STAGES[stage])
+        row["learning_rate"] = settings.learning_rate
         row["best_epoch"] = Trained(history).best_epoch
         row["seconds"] = round(history.seconds.sum())
         row |= {key: where.get(key, "") for key in ("device", "precision", "processor")}

@@ -8,6 +8,7 @@ overrides, records versions, device, seed and commit, and hands out paths in the
 import dataclasses
 import hashlib
 import json
+import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 from hsutils.environment import describe_environment
 from hsutils.errors import InputError
 from hsutils.fields import build, override, parse_overrides, toml_lines
-from hsutils.files import read_json, write_json, write_text
+from hsutils.files import atomic_path, read_json, write_json, write_text
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROFILES = Path(__file__).resolve().parent / "profiles"
@@ -27,11 +28,15 @@ SMALLEST = 21
 
 @dataclass(frozen=True)
 class Data:
-    """Where the recordings come from."""
+    """Where the recordings come from. `seed` draws artificial corpora, subsets and splits.
+
+    It is apart from the run's seed, so that runs with several seeds hear the same recordings.
+    """
 
     source: str = "challenge"
     folder: str = ""
     recordings: int = 0
+    seed: int = 0
     seconds_scale: float = 1.0
     snr_db: float = 9.0
     murmur_db: float = 0.0
@@ -129,6 +134,12 @@ class Experiment:
     baseline: Training = field(default_factory=Training)
     compute: Compute = field(default_factory=Compute)
 
+    @property
+    def is_the_papers(self) -> bool:
+        """Whether the paper's numbers may stand beside these: the same recordings, split alike."""
+        published = self.splits.method == "published" and not self.splits.leave_out
+        return self.data.source == "challenge" and published and not self.data.recordings
+
     def to_toml(self) -> str:
         """The experiment as TOML, loadable again as a profile."""
         values = dataclasses.asdict(self)
@@ -199,10 +210,17 @@ def fingerprint(*parts: Any) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder and the experiment it belongs to."""
+    """One run folder and the experiment it belongs to.
+
+    Args:
+        folder: the run folder.
+        experiment: what it holds.
+        parent: another run folder, whose results are taken over where they fit.
+    """
 
     folder: Path
     experiment: Experiment
+    parent: Path | None = None
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder."""
@@ -213,6 +231,21 @@ class Run:
         note = self.path(file).with_suffix(".json")
         whole = self.path(file).exists() and note.exists()
         return whole and read_json(note)["fingerprint"] == stamp
+
+    def inherit(self, file: str, stamp: str) -> None:
+        """Copy `file` from the parent run if it was made there from inputs of this fingerprint."""
+        if self.parent is None or self.is_done(file, stamp):
+            return
+        source = Run(self.parent, self.experiment)
+        if not source.is_done(file, stamp):
+            return
+        note = read_json(source.path(file).with_suffix(".json"))
+        self.forget(file)
+        with atomic_path(self.path(file)) as temporary:
+            shutil.copyfile(source.path(file), temporary)
+        # Made anew while it was copied, it may not be what its note said.
+        if source.is_done(file, stamp):
+            write_json(self.path(file).with_suffix(".json"), note)
 
     def forget(self, file: str) -> None:
         """Forget what `file` was made from, before it is made anew: a note never outlives it."""
@@ -227,6 +260,7 @@ def open_run(
     profile: str | Path = "demo",
     run_dir: str | Path | None = None,
     overrides: Iterable[str] | Mapping[str, Any] = (),
+    parent: Path | None = None,
 ) -> Run:
     """Resolve the profile and open (or make) its run folder.
 
@@ -235,13 +269,14 @@ def open_run(
         run_dir: the run folder; relative paths start at the project, so that notebooks and
             command line mean the same folder. Default `runs/<profile name>`.
         overrides: see `load_experiment`.
+        parent: see `Run`.
 
     Raises:
         InputError: as `load_experiment`.
     """
     experiment = load_experiment(profile, overrides)
     folder = PROJECT / (run_dir or f"runs/{experiment.name}")
-    run = Run(folder, experiment)
+    run = Run(folder, experiment, parent)
     write_text(run.path("experiment.toml"), experiment.to_toml())
     note = describe_environment(experiment.seed)
     if run.path("environment.json").exists():

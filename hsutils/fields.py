@@ -26,7 +26,9 @@ POSITIVE = {
     *(f"{stage}.{name}" for stage in STAGES for name in ("epochs", "learning_rate", "temperature")),
 } - {"pretrain.epochs"}
 AT_LEAST = {
-    **dict.fromkeys(("seed", "data.recordings", "compute.threads", "compute.workers"), 0),
+    **dict.fromkeys(
+        ("seed", "data.seed", "data.recordings", "compute.threads", "compute.workers"), 0
+    ),
     "pretrain.epochs": 0,
     **dict.fromkeys((f"augment.{name}_masks" for name in ("frequency", "time")), 0),
     **dict.fromkeys((f"{stage}.weight_decay" for stage in STAGES), 0),
@@ -102,7 +104,8 @@ def _checked(name: str, value: Any, kind: type, problems: list[str]) -> Any:
     if type(value) is not kind:
         problems.append(f"'{name}' must be {kind.__name__}, not {value!r}")
     elif name in CHOICES and value not in CHOICES[name]:
-        problems.append(f"'{name}' must be one of {', '.join(CHOICES[name])}, not {value!r}")
+        known = ", ".join(choice or "''" for choice in CHOICES[name])
+        problems.append(f"'{name}' must be one of {known}, not {value!r}")
     elif kind is float and not math.isfinite(value):
         problems.append(f"'{name}' must be a finite number, not {value!r}")
     elif name in POSITIVE and not value > 0:

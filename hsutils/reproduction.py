@@ -34,7 +34,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     made["table_1"] = _with_mean(by_seed["dev"], evaluation.table_1, ["model"])
     made["table_2"] = _with_mean(by_seed["test"], evaluation.table_2, ["model", "actual"])
     made["table_3"] = _with_mean(by_seed["test"], evaluation.table_3, ["model", "class"])
-    if not evidence.is_real:
+    if not evidence.is_the_papers:
         made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
     made["ablations"] = ablations(made["results"], own)
     return {name: table.round(4) for name, table in made.items()}
@@ -144,7 +144,7 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
     """Write every table (CSV) and every figure (PNG and SVG) of a study into a folder."""
     made = tables(evidence)
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
-    real, own = evidence.is_real, evidence.profile
+    real, own = evidence.is_the_papers, evidence.profile
     test = evidence.logits("test", variants=False)
     histories = evidence.histories.query("profile == @own and model in @MODELS")
     pages = {
@@ -169,14 +169,13 @@ def learning_rates(evidence: Evidence) -> pd.DataFrame:
     Returns:
         Columns rate, seed, epoch, dev_auroc.
     """
-    names = {
-        f"{evidence.profile}-{name}": v.option for name, v in VARIANTS.items() if "rate" in name
-    }
-    names[evidence.profile] = VARIANTS["rate-1e-3"].recipe
+    own = evidence.profile
+    asked = [own, *(f"{own}-{name}" for name in VARIANTS if name.endswith("the-rate"))]
+    students = evidence.trainings.query("model == 'student'")
+    rates = students[students.profile.isin(asked)]
     student = evidence.histories.query("model == 'student'")
-    table = student[student.profile.isin(names)].assign(
-        rate=lambda t: t.profile.map(names).astype(float)
-    )
+    table = student.merge(rates[[*KEY, "learning_rate"]], on=KEY)
+    table = table.rename(columns={"learning_rate": "rate"})
     return table[["rate", "seed", "epoch", "dev_auroc"]].reset_index(drop=True)
 
 

@@ -47,8 +47,8 @@ def write_results(run: Run) -> dict[str, pd.DataFrame]:
 
 
 def has_paper_numbers(run: Run) -> bool:
-    """Whether the paper's numbers may stand beside this run's: it heard real recordings."""
-    return run.experiment.data.source == "challenge"
+    """Whether the paper's numbers may stand beside this run's."""
+    return run.experiment.is_the_papers
 
 
 def read_predictions(run: Run, model: str, split: str) -> pd.DataFrame:

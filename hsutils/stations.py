@@ -66,7 +66,7 @@ def label_softly(run: Run) -> pd.DataFrame:
     """
     corpus = load_corpus(run)
     stamp = fingerprint(_teacher_stamp(run, corpus), "soft labels")
-    if not run.is_done("soft_labels.csv", stamp):
+    if not _is_there(run, "soft_labels.csv", stamp):
         teacher, _ = fine_tune_teacher(run)
         table = _predict(run, corpus, "pretrain", teacher)[["record", "logit"]]
         run.forget("soft_labels.csv")
@@ -126,7 +126,7 @@ def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[Stu
     front_end = run.experiment.front_end
     model = StudentCNN(front_end.shape, padding_value(front_end))
     wanted = targets.loc[corpus.of(split).record].to_numpy(float)
-    stamp = _stamp(run, corpus, name, [split], wanted.tolist(), _labels(corpus, "dev"))
+    stamp = _stamp(run, corpus, name, [split, "dev"], wanted.tolist(), _labels(corpus, "dev"))
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
         examples = Labeled(corpus.cache, corpus.rows(split), wanted)
@@ -149,7 +149,7 @@ def _new_teacher(run: Run) -> Teacher:
 def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, train) -> Trained:
     """Load what was trained from the same inputs; otherwise train, save and say so."""
     file, settings = f"{name}.safetensors", getattr(run.experiment, section)
-    if run.is_done(file, stamp):
+    if _is_there(run, file, stamp):
         print(f"{name}: loaded from {run.path(file)}")
         load_weights(model, run.path(file))
     else:
@@ -168,11 +168,22 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
     return Trained(history_table(facts["history"]))
 
 
+def _is_there(run: Run, file: str, stamp: str) -> bool:
+    """Whether a file made from these inputs is in the run folder, or can be taken over."""
+    if is_first_process(run):
+        run.inherit(file, stamp)
+    start_fabric(run.experiment.compute).barrier()
+    return run.is_done(file, stamp)
+
+
 def _provenance(run: Run) -> dict[str, object]:
     fabric, seed = start_fabric(run.experiment.compute), run.experiment.seed
     precision = resolve_precision(run.experiment.compute)
     device = {"device": str(fabric.device), "processes": fabric.world_size, "precision": precision}
-    return {"environment": describe_environment(seed) | device}
+    facts = describe_environment(seed) | device
+    facts["ended"] = facts.pop("last_opened")
+    del facts["started"]
+    return {"environment": facts}
 
 
 def _rows(table: pd.DataFrame) -> list[dict]:
@@ -189,10 +200,10 @@ def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, sta
     for split in EVALUATED:
         file = f"predictions/{name}-{split}.csv"
         made_from = fingerprint(stamp, split, identity(corpus.of(split)), _labels(corpus, split))
-        if not run.is_done(file, made_from):
+        if not _is_there(run, file, made_from):
             run.forget(file)
             write_csv(run.path(file), _predict(run, corpus, split, model))
-            run.mark_done(file, made_from)
+            run.mark_done(file, made_from, model=stamp)
 
 
 def _pretrain_stamp(run: Run, corpus: Corpus) -> str:

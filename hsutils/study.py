@@ -1,10 +1,10 @@
 """Many runs of one experiment: its seeds, and the variants that ask what carries the result.
 
-A variant changes one thing of the profile and trains one model, once for each seed. It starts
-from a copy of that seed's own run, so that only what the change reaches is trained again.
+A variant changes one thing of the profile and trains one model, once for each seed. Whatever
+the change does not reach is taken over from that seed's own run.
 """
 
-import shutil
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ STATION = {
     "student": stations.distill_student,
     "baseline": stations.train_baseline,
 }
-UPSTREAM = ("encoder.*", "teacher.*", "soft_labels.*", "predictions/teacher-*")
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,37 @@ class Variant:
         recipe: what the paper does.
         option: what the variant does instead.
         model: the model whose dev AUROC answers.
-        overrides: the change, as for `load_experiment`.
+        change: from the profile's experiment to overrides, as for `load_experiment`.
     """
 
     question: str
     recipe: str
     option: str
     model: str
-    overrides: tuple[str, ...]
+    change: Callable[[Experiment], tuple[str, ...]]
 
 
-_RATE = ("Which learning rate suits the student?", "1e-4")
+PRETRAIN_OVER_FINETUNE = 2040 / 400
+"""Recordings in the two splits, published or generated."""
+
+
+def _few_labels(experiment: Experiment) -> tuple[str, ...]:
+    """As many steps with the small split as the student makes with the large one."""
+    epochs = round(experiment.student.epochs * PRETRAIN_OVER_FINETUNE)
+    return ("distillation.targets=fine-tune labels", f"student.epochs={epochs}")
+
+
+def _rate(factor: float) -> Callable[[Experiment], tuple[str, ...]]:
+    return lambda experiment: (
+        f"student.learning_rate={experiment.student.learning_rate * factor:.6g}",
+    )
+
+
+def _always(*overrides: str) -> Callable[[Experiment], tuple[str, ...]]:
+    return lambda experiment: overrides
+
+
+_RATE = ("Which learning rate suits the student?", "the paper's (1e-4)")
 
 VARIANTS = {
     "few-labels": Variant(
@@ -48,31 +67,30 @@ VARIANTS = {
         "soft labels of the pre-train set",
         "true labels of the fine-tune set",
         "student",
-        # As many steps with 400 recordings as 15 epochs take with 2,040.
-        ("distillation.targets=fine-tune labels", "student.epochs=75"),
+        _few_labels,
     ),
     "hard-decisions": Variant(
         "Does the student need the teacher's doubts?",
         "teacher's probabilities",
         "teacher's decisions",
         "student",
-        ("distillation.targets=hard decisions",),
+        _always("distillation.targets=hard decisions"),
     ),
-    "rate-1e-3": Variant(*_RATE, "1e-3", "student", ("student.learning_rate=1e-3",)),
-    "rate-1e-5": Variant(*_RATE, "1e-5", "student", ("student.learning_rate=1e-5",)),
+    "ten-times-the-rate": Variant(*_RATE, "ten times that", "student", _rate(10)),
+    "a-tenth-of-the-rate": Variant(*_RATE, "a tenth of that", "student", _rate(0.1)),
     "no-pretraining": Variant(
         "Does contrastive pre-training help the teacher?",
         "pre-trained",
         "random weights",
         "teacher",
-        ("pretrain.epochs=0",),
+        _always("pretrain.epochs=0"),
     ),
     "both-views": Variant(
         "Which positive pair serves the teacher?",
         "original + augmented",
         "augmented + augmented",
         "teacher",
-        ("augment.both_views=true",),
+        _always("augment.both_views=true"),
     ),
 }
 
@@ -94,38 +112,66 @@ class Study:
     base: str = ""
 
     def __post_init__(self) -> None:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds {self.seeds} name one twice: give each once")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds {self.seeds}: name at least one, and each once")
 
     @property
     def experiment(self) -> Experiment:
         """What all runs share."""
         return load_experiment(self.profile, self.overrides)
 
-    def folder(self, seed: int, variant: str = "") -> Path:
-        """The run folder of one seed, or of a variant of it."""
-        names = [self.base or f"runs/{self.experiment.name}", variant, str(seed)]
-        return PROJECT / "-".join(filter(None, names))
-
-    @property
-    def folder_of_all(self) -> Path:
-        """Where tables and figures over all seeds are written by default."""
-        return PROJECT / f"{self.base or f'runs/{self.experiment.name}'}-seeds"
+    def folder(self, what: int | str, variant: str = "") -> Path:
+        """The folder of one seed, of a variant of it, or (`"seeds"`) of tables over all seeds."""
+        base = PROJECT / (self.base or f"runs/{self.experiment.name}")
+        return base.with_name("-".join(filter(None, [base.name, variant, str(what)])))
 
     def settings(self, seed: int, variant: str = "") -> list[str]:
-        """Every override of one run.
-
-        Raises:
-            InputError: if there is no such variant.
-        """
-        if variant and variant not in VARIANTS:
-            raise InputError(f"no variant {variant}: use one of {', '.join(VARIANTS)}")
-        changes = VARIANTS[variant].overrides if variant else ()
+        """Every override of one run."""
+        changes = VARIANTS[variant].change(self.experiment) if variant else ()
         return [*self.overrides, f"seed={seed}", *changes]
 
     def open(self, seed: int, variant: str = "") -> Run:
-        """The run of one seed, or of a variant of it."""
-        return open_run(self.profile, self.folder(seed, variant), self.settings(seed, variant))
+        """The run of one seed, or of a variant of it, ready to be trained."""
+        parent = self.folder(seed) if variant else None
+        settings = self.settings(seed, variant)
+        return open_run(self.profile, self.folder(seed, variant), settings, parent)
+
+    def look(self, seed: int, variant: str = "") -> Run:
+        """The same run as it was left, or as it would be: nothing is written.
+
+        Raises:
+            InputError: if the folder holds a run with other settings.
+        """
+        settings = self.settings(seed, variant)
+        run = Run(self.folder(seed, variant), load_experiment(self.profile, settings))
+        if run.path("experiment.toml").exists():
+            _refuse_other_settings(run)
+        return run
+
+
+def _refuse_other_settings(run: Run) -> None:
+    """Where data lie and what computes may differ; what is computed may not."""
+    asked, found = (
+        {f"{table}.{key}": value for table, part in settings.items() for key, value in part.items()}
+        for settings in (
+            _tables(run.experiment),
+            _tables(load_experiment(run.path("experiment.toml"))),
+        )
+    )
+    differing = [key for key in asked if asked[key] != found[key] and key not in PLACES]
+    if differing:
+        raise InputError(
+            f"{run.folder} was made with other settings ({', '.join(differing)}): "
+            "give the same ones, or another --run-dir"
+        )
+
+
+PLACES = {"data.folder", "splits.lists"}
+
+
+def _tables(experiment: Experiment) -> dict[str, dict]:
+    values = dataclasses.asdict(experiment)
+    return {k: v for k, v in values.items() if isinstance(v, dict) and k != "compute"}
 
 
 def train_variants(
@@ -134,20 +180,20 @@ def train_variants(
     """Train each variant with each seed; what is trained already is loaded.
 
     Raises:
-        InputError: if there is no such variant.
+        InputError: naming every variant that there is not, and every seed not yet trained.
     """
+    variants = list(variants)
+    unknown = [variant for variant in variants if variant not in VARIANTS]
+    problems = [f"no variant {v!r}: use one of {', '.join(VARIANTS)}" for v in unknown]
+    problems += [
+        f"seed {seed} is not trained ({study.folder(seed)}): run it first, with --seeds {seed}"
+        for seed in study.seeds
+        if not study.folder(seed).joinpath("teacher.safetensors").exists()
+    ]
+    if problems:
+        raise InputError(problems)
     for variant in variants:
         for seed in study.seeds:
             run = study.open(seed, variant)
             tell(f"{variant}, seed {seed}: {run.folder}")
-            _adopt(study.folder(seed), run)
             STATION[VARIANTS[variant].model](run)
-
-
-def _adopt(source: Path, run: Run) -> None:
-    """Copy trained stages of another run; stations compare fingerprints and use what fits."""
-    for path in (path for pattern in UPSTREAM for path in source.glob(pattern)):
-        copy = run.path(str(path.relative_to(source)))
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy)

@@ -14,7 +14,7 @@ MODELS = ("teacher", "student", "baseline")
 SEEDS = (0, 1, 2)
 COLUMNS = [("paper", model) for model in MODELS]
 COLUMNS += [("paper-hard-decisions", "student"), ("paper-no-pretraining", "teacher")]
-COLUMNS += [("paper-rate-1e-3", "student")]
+COLUMNS += [("paper-ten-times-the-rate", "student")]
 
 
 def made_up(source: str = "challenge", seeds=SEEDS) -> Evidence:
@@ -33,7 +33,9 @@ def made_up(source: str = "challenge", seeds=SEEDS) -> Evidence:
     keys = [(p, m, s, e) for p, m in COLUMNS for s in seeds for e in (1, 2, 3)]
     histories = pd.DataFrame(keys, columns=["profile", "model", "seed", "epoch"])
     histories = histories.assign(loss=0.5, dev_auroc=rng.uniform(0.6, 0.9, len(keys)), seconds=10.0)
-    trainings = histories.drop_duplicates(["profile", "model", "seed"]).assign(source=source)
+    trainings = histories.drop_duplicates(["profile", "model", "seed"])
+    rates = np.where(trainings.profile == "paper-ten-times-the-rate", 1e-3, 1e-4)
+    trainings = trainings.assign(is_the_papers=source == "challenge", learning_rate=rates)
     return Evidence(pd.concat(splits, ignore_index=True), histories, trainings)
 
 
@@ -133,7 +135,9 @@ def test_ablations_pair_seed_with_seed(evidence, tables):
 
 
 def test_questions_nobody_trained_for_are_left_out(tables):
-    asked = {VARIANTS[n].question for n in ("hard-decisions", "no-pretraining", "rate-1e-3")}
+    asked = {
+        VARIANTS[n].question for n in ("hard-decisions", "no-pretraining", "ten-times-the-rate")
+    }
     assert set(tables["ablations"].question) == asked
 
 

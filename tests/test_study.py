@@ -10,6 +10,7 @@ from hsutils import evidence, stations
 from hsutils.__main__ import main
 from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
+from hsutils.files import read_json, write_json
 from hsutils.metrics import auroc
 from hsutils.study import VARIANTS, Study, train_variants
 
@@ -26,13 +27,26 @@ def study_in(folder, data, seeds=(0, 1)) -> Study:
 
 
 @pytest.fixture(scope="module")
-def study(tiny_data, tmp_path_factory) -> Study:
-    """Two seeds, finished, and two variants of them."""
+def runs(tiny_data, tmp_path_factory) -> Study:
+    """Two seeds, finished."""
     study = study_in(tmp_path_factory.mktemp("study"), tiny_data)
     for seed in study.seeds:
         stations.run_all(study.open(seed))
-    train_variants(study, ["hard-decisions", "no-pretraining"], tell=lambda _: None)
     return study
+
+
+@pytest.fixture(scope="module")
+def own_files(runs) -> dict:
+    """What the two runs hold before any variant."""
+    paths = [path for seed in runs.seeds for path in runs.folder(seed).rglob("*.*")]
+    return {path: path.read_bytes() for path in paths if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def study(runs, own_files) -> Study:
+    """The same with two variants of them."""
+    train_variants(runs, ["hard-decisions", "no-pretraining"], tell=lambda _: None)
+    return runs
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +60,9 @@ def changed_fields(variant: str) -> set[str]:
         tables = {k: v for k, v in values.items() if isinstance(v, dict)}
         return {f"{t}.{k}": v for t, part in tables.items() for k, v in part.items()}
 
-    before = flat(load_experiment("paper"))
-    after = flat(load_experiment("paper", VARIANTS[variant].overrides))
+    paper = load_experiment("paper")
+    before = flat(paper)
+    after = flat(load_experiment("paper", VARIANTS[variant].change(paper)))
     return {key for key in before if before[key] != after[key]}
 
 
@@ -56,8 +71,8 @@ def changed_fields(variant: str) -> set[str]:
     [
         ("few-labels", {"distillation.targets", "student.epochs"}),
         ("hard-decisions", {"distillation.targets"}),
-        ("rate-1e-3", {"student.learning_rate"}),
-        ("rate-1e-5", {"student.learning_rate"}),
+        ("ten-times-the-rate", {"student.learning_rate"}),
+        ("a-tenth-of-the-rate", {"student.learning_rate"}),
         ("no-pretraining", {"pretrain.epochs"}),
         ("both-views", {"augment.both_views"}),
     ],
@@ -66,15 +81,17 @@ def test_a_variant_changes_what_it_says_and_nothing_else(variant, fields):
     assert changed_fields(variant) == fields
 
 
-def test_every_variant_is_compared_with_the_recipe_it_leaves():
-    paper = load_experiment("paper")
-    assert float(VARIANTS["rate-1e-3"].recipe) == paper.student.learning_rate
-    few = load_experiment("paper", VARIANTS["few-labels"].overrides).student
-    steps = [
-        few.epochs * 400 / few.batch_size,
-        paper.student.epochs * 2040 / paper.student.batch_size,
-    ]
-    assert steps[0] == pytest.approx(steps[1], rel=0.03)
+def test_rates_and_steps_follow_the_profile():
+    paper, demo = load_experiment("paper"), load_experiment("demo")
+    for experiment in (paper, demo):
+        rates = [
+            load_experiment("paper", VARIANTS[name].change(experiment)).student.learning_rate
+            for name in ("ten-times-the-rate", "a-tenth-of-the-rate")
+        ]
+        own = experiment.student.learning_rate
+        assert rates == pytest.approx([10 * own, own / 10])
+    few = load_experiment("paper", VARIANTS["few-labels"].change(paper)).student
+    assert few.epochs * 400 == pytest.approx(paper.student.epochs * 2040, rel=0.01)
 
 
 def test_seeds_have_folders_and_weights_of_their_own(study):
@@ -83,24 +100,25 @@ def test_seeds_have_folders_and_weights_of_their_own(study):
 
 
 def test_what_a_change_does_not_reach_is_not_trained_again(study, capsys):
-    train_variants(study, ["rate-1e-3"], tell=lambda _: None)
+    train_variants(study, ["ten-times-the-rate"], tell=lambda _: None)
     lines = capsys.readouterr().out.splitlines()
     trained = [line.split(":")[0] for line in lines if "trained, saved" in line]
-    loaded = [line.split(":")[0] for line in lines if "loaded from" in line]
     assert trained == ["student"] * 2
-    assert set(loaded) <= {"encoder", "teacher"}
-    train_variants(study, ["rate-1e-3"], tell=lambda _: None)
+    folder = study.folder(0, "ten-times-the-rate")
+    assert (folder / "soft_labels.csv").exists() and not list(folder.glob("teacher*"))
+    train_variants(study, ["ten-times-the-rate"], tell=lambda _: None)
     assert "trained" not in capsys.readouterr().out
 
 
-def test_a_variant_leaves_the_run_it_started_from_alone(study, tmp_path):
-    files = ["encoder.safetensors", "encoder.json", "teacher.safetensors", "student.safetensors"]
+def test_variants_leave_the_runs_they_started_from_alone(study, own_files):
+    now = {path: path.read_bytes() for path in own_files}
+    assert now == own_files
+
+
+def test_a_teacher_variant_is_no_copy_of_the_teacher(study):
     own, other = study.folder(0), study.folder(0, "no-pretraining")
-    for file in ("encoder.safetensors", "teacher.safetensors"):
+    for file in ("encoder.safetensors", "teacher.safetensors", "predictions/teacher-dev.csv"):
         assert (own / file).read_bytes() != (other / file).read_bytes()
-    before = {file: (own / file).read_bytes() for file in files}
-    stations.run_all(study.open(0))
-    assert before == {file: (own / file).read_bytes() for file in files}
 
 
 def test_without_pretraining_the_encoder_has_learned_nothing(study):
@@ -140,19 +158,60 @@ def test_the_student_is_told_what_the_setting_says(study, targets_of):
     assert targets_of("fine-tune labels") == finetune.astype(float).to_dict()
 
 
-def test_a_student_of_the_few_labels_needs_no_teacher(tiny_data, tmp_path):
-    study = study_in(tmp_path, tiny_data, seeds=(0,))
+def test_a_student_of_the_few_labels_needs_no_teacher(study):
     train_variants(study, ["few-labels"], tell=lambda _: None)
     folder = study.folder(0, "few-labels")
     assert (folder / "student.safetensors").exists()
     assert not list(folder.glob("teacher*")) and not list(folder.glob("encoder*"))
 
 
-def test_a_seed_named_twice_and_an_unknown_variant_are_refused(tiny_data, tmp_path):
-    with pytest.raises(InputError, match="twice"):
-        study_in(tmp_path, tiny_data, seeds=(1, 1))
-    with pytest.raises(InputError, match="no variant no-teacher: use one of few-labels"):
-        train_variants(study_in(tmp_path, tiny_data), ["no-teacher"])
+def test_wrong_seeds_and_variants_are_named_before_anything_is_trained(study, tmp_path, tiny_data):
+    for seeds in ((1, 1), ()):
+        with pytest.raises(InputError, match="at least one, and each once"):
+            study_in(tmp_path, tiny_data, seeds=seeds)
+    nowhere = study_in(tmp_path, tiny_data)
+    with pytest.raises(InputError) as caught:
+        train_variants(nowhere, ["few-labels", "no-teacher", ""])
+    said = str(caught.value)
+    assert "no variant 'no-teacher': use one of few-labels" in said and "no variant ''" in said
+    assert "seed 0 is not trained" in said and "seed 1 is not trained" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_a_study_may_be_named_with_a_slash(study):
+    slashed = Study(study.profile, study.seeds, study.overrides, study.base + "/")
+    assert slashed.folder(0, "few-labels") == study.folder(0, "few-labels")
+
+
+# Taking over from another run
+
+
+def test_what_does_not_fit_is_not_taken_over(study, tmp_path):
+    parent = study.open(0)
+    child = type(parent)(tmp_path / "child", parent.experiment, parent.folder)
+    child.inherit("soft_labels.csv", "another stamp")
+    assert not list(tmp_path.iterdir())
+    stamp = read_json(parent.path("soft_labels.json"))["fingerprint"]
+    child.inherit("soft_labels.csv", stamp)
+    assert child.path("soft_labels.csv").read_bytes() == parent.path("soft_labels.csv").read_bytes()
+    assert child.is_done("soft_labels.csv", stamp)
+
+
+def test_a_copy_whose_source_changes_meanwhile_is_not_trusted(study, tmp_path, monkeypatch):
+    source = type(study.open(0))(tmp_path / "source", study.experiment)
+    source.path("a.csv").parent.mkdir()
+    source.path("a.csv").write_text("old")
+    source.mark_done("a.csv", "stamp")
+    copy = shutil.copyfile
+
+    def slow(one, other):
+        source.mark_done("a.csv", "a newer stamp")
+        return copy(one, other)
+
+    monkeypatch.setattr("hsutils.experiment.shutil.copyfile", slow)
+    child = type(source)(tmp_path / "child", study.experiment, source.folder)
+    child.inherit("a.csv", "stamp")
+    assert not child.is_done("a.csv", "stamp")
 
 
 # The command line
@@ -171,9 +230,9 @@ def test_one_command_runs_the_seeds_that_are_missing_and_gathers_all(study, caps
     shown = capsys.readouterr().out
     assert "trained, saved" not in shown and shown.count("student: loaded") >= len(study.seeds)
     assert [path.stat().st_mtime_ns for path in weights] == before
-    assert "| student | **0." in shown and str(study.folder_of_all) in shown
-    assert (study.folder_of_all / "results.csv").exists()
-    assert (study.folder_of_all / "roc.png").exists()
+    assert "| student | **0." in shown and str(study.folder("seeds")) in shown
+    assert (study.folder("seeds") / "results.csv").exists()
+    assert (study.folder("seeds") / "roc.png").exists()
 
 
 def test_evidence_is_gathered_anywhere_and_drawn_again(study, tmp_path, capsys):
@@ -240,6 +299,39 @@ def test_evidence_survives_the_disk(gathered, tmp_path):
     (tmp_path / "histories.csv").unlink()
     with pytest.raises(InputError, match="lacks histories"):
         evidence.read_evidence(tmp_path)
+
+
+def test_a_variant_still_in_training_is_left_out(study, gathered, tmp_path):
+    copies = Study(study.profile, study.seeds, study.overrides, str(tmp_path / "tiny"))
+    for seed in study.seeds:
+        shutil.copytree(study.folder(seed), copies.folder(seed))
+        shutil.copytree(study.folder(seed, "no-pretraining"), copies.folder(seed, "no-pretraining"))
+    (copies.folder(1, "no-pretraining") / "teacher.json").unlink()
+    dev = evidence.gather(copies).logits("dev")
+    assert set(dev.seed[dev.profile == "demo-no-pretraining"]) == {0}
+
+
+def test_predictions_of_other_weights_are_not_gathered(study, tmp_path):
+    copies = Study(study.profile, study.seeds, study.overrides, str(tmp_path / "tiny"))
+    for seed in study.seeds:
+        shutil.copytree(study.folder(seed), copies.folder(seed))
+    path = copies.folder(1) / "student.json"
+    note = read_json(path)
+    write_json(path, note | {"fingerprint": "trained anew"})
+    with pytest.raises(InputError, match=r"seeds \[1\] of demo are not finished"):
+        evidence.gather(copies)
+    note["history"][0]["dev_auroc"] = 1.5
+    write_json(path, note)
+    with pytest.raises(InputError, match="not those of the epoch kept"):
+        evidence.gather(copies)
+
+
+def test_runs_with_other_settings_are_refused_by_name_and_left_as_they_are(study):
+    before = (study.folder(0) / "experiment.toml").read_bytes()
+    settings = (*study.overrides, "student.epochs=9")
+    with pytest.raises(InputError, match=r"other settings \(student.epochs\)"):
+        evidence.gather(Study(study.profile, study.seeds, settings, study.base))
+    assert (study.folder(0) / "experiment.toml").read_bytes() == before
 
 
 def test_an_unfinished_seed_is_named(study):
