@@ -17,6 +17,7 @@ from hsutils.study import VARIANTS
 from hsutils.style import save_figure
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+_ENDS = ("low", "high")
 
 
 def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -107,9 +108,6 @@ def ablations(results: pd.DataFrame, profile: str) -> pd.DataFrame:
         rows.append(about | {"option": variant.option, **_spread(option), **change})
     columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
     return pd.DataFrame(rows, columns=[*columns, *(f"difference_{k}" for k in _ENDS)])
-
-
-_ENDS = ("low", "high")
 
 
 def _spread(values: pd.Series) -> dict[str, float]:
@@ -212,19 +210,3 @@ def _cells(value: pd.Series) -> str:
     ends = f" ({value['min']:.3f}–{value['max']:.3f})" if value.seeds > 1 else ""
     paper = f"{value.paper:.3f}" if pd.notna(value.get("paper")) else ""
     return f"**{value['mean']:.3f}**{ends} | {paper}"
-
-
-def ablations_markdown(evidence: Evidence) -> str:
-    """The ablations as a Markdown table: mean over seeds, and the change with its 95% interval."""
-    lines = ["| question (dev AUROC) | option | seeds | mean | against the recipe (95%) |"]
-    lines.append("|---|---|---|---|---|")
-    asked = None
-    for row in tables(evidence)["ablations"].itertuples():
-        change = "the paper's recipe"
-        if pd.notna(row.difference):
-            ends = f" ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
-            change = f"{row.difference:+.3f}" + (ends if pd.notna(row.difference_low) else "")
-        question = "" if row.question == asked else row.question
-        asked = row.question
-        lines.append(f"| {question} | {row.option} | {row.seeds} | {row.mean:.3f} | {change} |")
-    return "\n".join(lines) + "\n"

@@ -128,7 +128,7 @@ def test_without_pretraining_the_encoder_has_learned_nothing(study):
 
 
 @pytest.fixture
-def targets_of(study, tmp_path, monkeypatch):
+def targets_of(study, monkeypatch):
     """The targets a variant of a finished run gives its student, by record."""
     seen = {}
 
