@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 
 from hsutils.errors import InputError
 from hsutils.intervals import wilson
-from hsutils.metrics import auroc, confusion, roc
+from hsutils.metrics import auroc, checked, roc
 
 RULES = ("logit 0", "Youden", "sensitivity 0.95")
 
@@ -43,7 +43,7 @@ def reliability(
     Raises:
         InputError: if lengths differ, a value is unusable, or there is no bin.
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     if bins < 1:
         raise InputError(f"bins: {bins} is too few; give at least 1")
     probability = expit(logits)
@@ -79,7 +79,7 @@ def brier(labels: ArrayLike, logits: ArrayLike) -> float:
     Raises:
         InputError: if lengths differ or a value is unusable.
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     return float(np.mean((expit(logits) - labels) ** 2))
 
 
@@ -99,7 +99,7 @@ def temperature(labels: ArrayLike, logits: ArrayLike) -> float:
         InputError: if a value is unusable, if every recording is on its right side of logit 0
             (any colder temperature is better), or if the logits say nothing (any warmer is).
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
 
     def slope(inverse: float) -> float:
         return float(np.mean((expit(inverse * logits) - labels) * logits))
@@ -135,7 +135,7 @@ def platt(labels: ArrayLike, logits: ArrayLike) -> Platt:
             abnormal recordings have the lower mean logit.
     """
     auroc(labels, logits)
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     normal, abnormal = (logits[labels == c] for c in (0, 1))
     if abnormal.mean() <= normal.mean():
         raise InputError("platt: abnormal logits are not above the normal; is this model trained?")
@@ -242,7 +242,7 @@ def net_benefit(
             (0, 1).
     """
     auroc(labels, logits)
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     thresholds = np.atleast_1d(np.asarray(thresholds, dtype=float))
     share = labels.mean() if prevalence is None else prevalence
     _inside("prevalence", share)
@@ -290,8 +290,3 @@ def _inside(name: str, *values: float) -> None:
     outside = [float(v) for v in values if not 0 < v < 1]
     if outside:
         raise InputError(f"{name}: {outside[0]:g} is not between 0 and 1")
-
-
-def _checked(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    confusion(labels, logits)
-    return np.asarray(labels, dtype=int), np.asarray(logits, dtype=float)

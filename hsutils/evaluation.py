@@ -1,6 +1,7 @@
 """Predictions to tables, the paper's numbers beside ours.
 
-A prediction table has the columns record, label (0 normal, 1 abnormal) and logit.
+A prediction table has the columns record, label (0 normal, 1 abnormal) and logit. If it has a
+column group, intervals are those of whole groups (`intervals.cluster_bootstrap`).
 """
 
 from collections.abc import Mapping
@@ -10,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from hsutils.errors import InputError
+from hsutils.intervals import cluster_bootstrap, evaluate
 from hsutils.metrics import (
     CLASSES,
     accuracy,
     auroc,
-    bootstrap_interval,
     class_report,
     confusion,
     confusion_report,
@@ -27,7 +28,7 @@ __all__ = [
     "PaperResult",
     "accuracy",
     "auroc",
-    "bootstrap_interval",
+    "auroc_interval",
     "class_report",
     "confusion",
     "confusion_report",
@@ -77,7 +78,7 @@ def table_1(dev: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for model, p in in_model_order(dev).items():
         paper = PAPER[model].dev_auroc if model in PAPER else np.nan
         rows.append({"model": model, "recordings": len(p), **_auroc_columns(p), "paper": paper})
-    return pd.DataFrame(rows).round(4)
+    return pd.DataFrame(rows)
 
 
 def table_2(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -124,7 +125,7 @@ def table_3(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         columns = _auroc_columns(p) | {"paper_auroc": paper.test_auroc if paper else np.nan}
         parts.append(part.assign(model=model, **columns))
     table = pd.concat(parts, ignore_index=True)
-    return table[["model", *table.columns.drop("model")]].round(4)
+    return table[["model", *table.columns.drop("model")]]
 
 
 def summary(predictions: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
@@ -134,20 +135,12 @@ def summary(predictions: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame
         predictions: (model, split) -> predictions.
 
     Returns:
-        Columns model, split, n, auroc, auroc_low, auroc_high, accuracy, and with abnormal as the
-        class to be found: sensitivity, specificity, ppv, npv, f1. Kept in full precision.
+        Columns model, split, n, auroc, auroc_low, auroc_high, and with abnormal as the class to
+        be found: sensitivity, specificity, accuracy, macc, f1, ppv, npv.
     """
     rows = []
     for (model, split), p in predictions.items():
-        report = class_report(p["label"], p["logit"])
-        metrics = {
-            "accuracy": accuracy(p["label"], p["logit"]),
-            "sensitivity": report.loc["abnormal", "recall"],
-            "specificity": report.loc["normal", "recall"],
-            "ppv": report.loc["abnormal", "precision"],
-            "npv": report.loc["normal", "precision"],
-            "f1": report.loc["abnormal", "f1"],
-        }
+        metrics = evaluate(p["label"], p["logit"])
         rows.append({"model": model, "split": split, "n": len(p), **_auroc_columns(p), **metrics})
     return pd.DataFrame(rows)
 
@@ -193,6 +186,19 @@ def errors(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table.loc[order].reset_index(drop=True)
 
 
+def auroc_interval(predictions: pd.DataFrame) -> tuple[float, float]:
+    """95% interval of the AUROC; see `intervals.cluster_bootstrap`.
+
+    It holds the sampling error of the evaluated recordings, not the spread between training seeds.
+
+    Raises:
+        InputError: as `intervals.cluster_bootstrap`.
+    """
+    labels, logits, groups = (predictions.get(name) for name in ("label", "logit", "group"))
+    row = cluster_bootstrap(labels, logits, groups).set_index("metric").loc["auroc"]
+    return float(row.low), float(row.high)
+
+
 def _auroc_columns(p: pd.DataFrame) -> dict[str, float]:
-    low, high = bootstrap_interval(p["label"], p["logit"])
+    low, high = auroc_interval(p)
     return {"auroc": auroc(p["label"], p["logit"]), "auroc_low": low, "auroc_high": high}

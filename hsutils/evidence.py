@@ -24,6 +24,7 @@ PARTS = ("predictions", "histories", "trainings")
 STAGES = {"encoder": "pretrain", "teacher": "finetune", "student": "student"}
 STAGES |= {"baseline": "baseline"}
 KEY = ["profile", "model", "seed"]
+FACTS = ["database", "group", "label"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Evidence:
     """What is kept of a study.
 
     Args:
-        predictions: one row a recording of dev and test: split, label, then a column of logits
-            named `profile/model/seed` for each model trained; variants are read on dev only.
+        predictions: one row a recording of dev and test: split, database, group (a number that
+            recordings of one subject share), label, then a column of logits named
+            `profile/model/seed` for each model trained; variants are read on dev only.
         histories: profile, model, seed, epoch, loss, dev_auroc, seconds.
         trainings: profile, model, seed, is_the_papers, epochs, learning_rate, best_epoch, seconds,
             and where it was trained.
@@ -59,11 +61,11 @@ class Evidence:
         return bool(self.trainings.is_the_papers.all())
 
     def logits(self, split: str, variants: bool = True) -> pd.DataFrame:
-        """Long table of one split, with or without variants: profile, model, seed, label, logit."""
+        """Long table of one split: profile, model, seed, database, group, label, logit."""
         rows = self.predictions[self.predictions.split == split]
-        long = rows.drop(columns="split").melt("label", value_name="logit").dropna()
+        long = rows.drop(columns="split").melt(FACTS, value_name="logit").dropna()
         names = long.pop("variable").str.rsplit("/", n=2, expand=True).set_axis(KEY, axis=1)
-        table = names.assign(seed=names.seed.astype(int), label=long.label, logit=long.logit)
+        table = names.assign(seed=names.seed.astype(int)).join(long)
         return table if variants else table[table.profile == self.profile]
 
 
@@ -140,8 +142,16 @@ def _predictions(name: str, trained: list[tuple[str, Run, tuple[str, ...]]]) -> 
                     )
                 _refuse_other_weights(run, model, split, table)
                 columns[f"{profile}/{model}/{run.experiment.seed}"] = table.logit.round(5)
-        parts.append(pd.DataFrame({"split": split, "label": reference.label, **columns}))
-    return pd.concat(parts, ignore_index=True)
+        about = _about(trained[0][1], reference)
+        parts.append(pd.DataFrame({"split": split, **about, "label": reference.label, **columns}))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(group=pd.factorize(table.group)[0])
+
+
+def _about(run: Run, predictions: pd.DataFrame) -> dict[str, pd.Series]:
+    recordings = pd.read_csv(run.path("recordings.csv"), dtype=str).set_index("record")
+    asked = recordings.loc[predictions.record].reset_index()
+    return {name: asked[name] for name in ("database", "group")}
 
 
 def _refuse_other_weights(run: Run, model: str, split: str, table: pd.DataFrame) -> None:

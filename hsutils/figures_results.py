@@ -14,7 +14,7 @@ from hsutils.evaluation import (
     PAPER,
     accuracy,
     auroc,
-    bootstrap_interval,
+    auroc_interval,
     confusion,
     in_model_order,
     roc,
@@ -52,7 +52,7 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> F
         point = matrix[:, 1] / matrix.sum(axis=1)
         curve.plot(*point, "o", ms=9, color=color, mec="white", mew=1.5, zorder=3)
         values[model] = auroc(p["label"], p["logit"])
-        low, high = bootstrap_interval(p["label"], p["logit"])
+        low, high = auroc_interval(p)
         areas.plot([low, high], [row, row], color=color, lw=5, alpha=0.35, solid_capstyle="round")
         areas.plot(values[model], row, "o", ms=9, color=color)
         areas.text(values[model], row - 0.17, f"{values[model]:.3f}", ha="center", color=color)
@@ -62,7 +62,7 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> F
     curve.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     curve.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     curve.legend(loc="lower right")
-    areas.plot([], [], color=FAINT, lw=5, label="95% interval (recordings)")
+    areas.plot([], [], color=FAINT, lw=5, label="95% interval")
     if paper:
         areas.plot([], [], "D", ms=8, mfc="none", mec=INK, label="paper")
     areas.set_yticks(range(len(values)), values)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from hsutils.evaluation import PAPER, auroc, confusion, in_model_order, roc
 from hsutils.figures_results import _matrix
-from hsutils.style import FAINT, INK, color_of, headline, legend_above, new_page, quiet, styled
+from hsutils.style import FAINT, INK, color_of, headline, legend_above, new_page, styled
 
 # Light to dark, so that lightness alone tells them apart; no model, class or database has them.
 RATE_COLORS = ("#CFA5EE", "#8F4FC9", "#2E0F5C")
@@ -29,7 +29,6 @@ THIN, THICK, DOTTED = {"lw": 1, "alpha": 0.6}, {"lw": 3}, {"lw": 1.6, "ls": ":"}
 DASHED = {"lw": 1, "ls": "--", "color": FAINT}
 SEED_LINES = {"one seed": THIN, "mean of the seeds": THICK, "a seed's best": STAR}
 BELOW = {"loc": "outside lower center", "ncols": 4}
-QUESTION_ROWS = 1.35  # Height of a question and the gap above it, in rows.
 
 
 @styled
@@ -55,7 +54,7 @@ def roc_over_seeds(predictions: pd.DataFrame, paper: bool = True) -> Figure:
     curve.plot([], [], color=INK, label="logit 0", **DOT)
     curve.legend(loc="lower right")
     marks = {"one seed": DOT, "mean": TICK | {"ms": 12}, "range": {"lw": 10, "alpha": 0.3}}
-    legend_above(areas, handles=_handles(marks | ({"paper": DIAMOND} if paper else {})))
+    legend_above(areas, handles=legend_handles(marks | ({"paper": DIAMOND} if paper else {})))
     areas.set_yticks(range(len(means)), means)
     areas.set(xlabel="test AUROC", xmargin=0.1, ylim=(len(means) - 0.5, -0.6))
     areas.grid(axis="y", visible=False)
@@ -87,7 +86,7 @@ def dev_auroc_over_seeds(histories: pd.DataFrame, paper: bool = True) -> Figure:
     if not means:
         return headline(figure, "No dev AUROC was measured")
     marks = {"paper's best": DOTTED} if paper and set(means) & set(PAPER) else {}
-    figure.legend(handles=_handles(SEED_LINES | marks), **BELOW)
+    figure.legend(handles=legend_handles(SEED_LINES | marks), **BELOW)
     return headline(figure, f"Best dev AUROC, {_over(measured, 'model')}: {_listed(means)}")
 
 
@@ -145,50 +144,9 @@ def learning_rates(histories: pd.DataFrame) -> Figure:
     jumps.set(title="Step of dev AUROC, each seed", xlabel="mean |change| from epoch to epoch")
     jumps.set(xmargin=0.15, xlim=(0, None), ylim=(len(rates) - 0.5, -0.6))
     jumps.grid(axis="y", visible=False)
-    figure.legend(handles=_handles(SEED_LINES), **BELOW)
+    figure.legend(handles=legend_handles(SEED_LINES), **BELOW)
     found = ", ".join(f"{mean:.3f} at {name}" for name, mean in means.items())
     return headline(figure, f"Best dev AUROC by learning rate, {_over(measured, 'rate')}: {found}")
-
-
-@styled
-def ablations(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
-    """Dev AUROC of each option of each question: every seed, mean, and 95% t interval.
-
-    The axis spans the seeds; an interval that is much wider ends in an arrow at its edge.
-
-    Args:
-        table: columns question, option, model, mean, low, high, difference, difference_low,
-            difference_high; intervals are NaN for one seed, and the difference is NaN in the row
-            of the paper's own recipe, the first of its question.
-        seeds: columns question, option, seed, dev_auroc.
-    """
-    groups = table.groupby("question", sort=False)
-    dots = dict(iter(seeds.groupby(["question", "option"])["dev_auroc"]))
-    height = 1.7 + 0.32 * (len(table) + QUESTION_ROWS * len(groups))
-    figure, panels = new_page(10, height, ncols=3, sharey=True, width_ratios=(2.5, 4.2, 2.6))
-    names, forest, numbers = panels
-    forest.set(xlabel="dev AUROC", yticks=[], xlim=_axis_about(table, seeds["dev_auroc"]))
-    forest.spines["left"].set_visible(False)
-    quiet(names)
-    quiet(numbers)
-    names.set_zorder(1)  # Questions run on into the plot.
-    for x, name in ((0, "mean"), (0.2, "difference (95% interval)")):
-        numbers.text(x, -1, name, size=9, color="#666666", va="center")
-    top = 0.0
-    for question, group in groups:
-        names.text(0, top, question, weight="bold", va="center", in_layout=False)
-        forest.plot([group["mean"].iloc[0]] * 2, [top + 0.5, top + len(group) + 0.45], **DASHED)
-        for y, row in enumerate(group.itertuples(), start=1):
-            names.text(0.02, top + y, row.option, va="center")
-            _forest_row(forest, top + y, row, dots[question, row.option])
-            numbers.text(0, top + y, f"{row.mean:.3f}", va="center")
-            numbers.text(0.2, top + y, _difference(row), va="center")
-        top += len(group) + QUESTION_ROWS
-    forest.set_ylim(top - 0.6, -1.3)
-    marks = {"one seed": DOT | {"ms": 6}, "mean": DOT | {"marker": "D"}}
-    marks |= {"95% interval over seeds": {"lw": 5, "alpha": 0.3}, "paper's recipe": DASHED}
-    figure.legend(handles=_handles(marks), **BELOW)
-    return headline(figure, _largest_difference(table))
 
 
 def _by_model(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -248,43 +206,8 @@ def _mean_matrix(axes: Axes, matrices: np.ndarray, model: str) -> None:
                 text.set_y(text.get_position()[1] - 0.06)
 
 
-def _forest_row(axes: Axes, y: float, row: tuple, values: pd.Series) -> None:
-    """Mean and interval, with arrows where it leaves the axis, and the seeds beneath."""
-    color, limits = color_of(row.model), axes.get_xlim()
-    ends = np.clip([row.low, row.high], *limits)
-    axes.plot(ends, [y, y], color=color, lw=5, alpha=0.3, solid_capstyle="butt")
-    for end, limit, arrow in zip(ends, limits, "<>", strict=True):
-        if end == limit:
-            axes.plot(end, y, arrow, ms=8, color=color, mew=0, clip_on=False)
-    axes.plot(row.mean, y, "D", ms=7, color=color, mew=0, zorder=3)
-    axes.plot(values, [y + 0.32] * len(values), color=color, **DOT | {"ms": 6, "clip_on": False})
-
-
-def _axis_about(table: pd.DataFrame, values: pd.Series) -> tuple[float, float]:
-    """Ends of the axis: the intervals, but never much farther out than the seeds."""
-    room = max(0.4 * np.ptp(values), 0.01)
-    left = np.fmax(np.fmin(table["low"].min(), values.min()), values.min() - room)
-    right = np.fmin(np.fmax(table["high"].max(), values.max()), values.max() + room)
-    return left - 0.2 * room, min(right + 0.2 * room, 1.0)
-
-
-def _difference(row: tuple | pd.Series) -> str:
-    if np.isnan(row.difference):
-        return "paper's recipe"
-    ends = f" ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
-    text = f"{row.difference:+.3f}" + (ends if np.isfinite(row.difference_low) else "")
-    return text.replace("-", "−")
-
-
-def _largest_difference(table: pd.DataFrame) -> str:
-    options = table.dropna(subset="difference")
-    if options.empty:
-        return "Dev AUROC of the paper's recipe"
-    most = options.iloc[options["difference"].abs().argmax()]
-    return f"Dev AUROC differs most for “{most.question}”: {_difference(most)} with {most.option}"
-
-
-def _handles(marks: dict[str, dict]) -> list[Line2D]:
+def legend_handles(marks: dict[str, dict]) -> list[Line2D]:
+    """Legend entries from name -> line properties."""
     return [Line2D([], [], **{"color": INK, "label": name} | mark) for name, mark in marks.items()]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
 from hsutils.errors import InputError
-from hsutils.metrics import Metric, auroc
+from hsutils.metrics import Metric, auroc, checked
 
 METRICS = ("auroc", "sensitivity", "specificity", "accuracy", "macc", "f1", "ppv", "npv")
 
@@ -55,7 +55,7 @@ def wilson(
 def cluster_bootstrap(
     labels: ArrayLike,
     logits: ArrayLike,
-    groups: ArrayLike,
+    groups: ArrayLike | None = None,
     metrics: Mapping[str, Metric] | None = None,
     level: float = 0.95,
     n_resamples: int = 2000,
@@ -77,7 +77,7 @@ def cluster_bootstrap(
     Args:
         labels: (n,) 0 normal, 1 abnormal; both must occur.
         logits: (n,) finite; called abnormal above 0. For another threshold subtract it first.
-        groups: (n,) names; recordings of one name are drawn together.
+        groups: (n,) names; recordings of one name are drawn together. None: each on its own.
         metrics: name -> metric of (labels, logits), called on each resample; without it the
             eight of `METRICS`, computed for all resamples at once. macc is the Challenge's score,
             the mean of sensitivity and specificity; f1, ppv and npv take abnormal as the class to
@@ -104,7 +104,7 @@ def cluster_bootstrap(
 def resamples(
     labels: ArrayLike,
     logits: ArrayLike,
-    groups: ArrayLike,
+    groups: ArrayLike | None = None,
     metrics: Mapping[str, Metric] | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -170,7 +170,7 @@ def weighted_metrics(
         }
 
 
-def expanded_level(labels: ArrayLike, groups: ArrayLike, level: float) -> float:
+def expanded_level(labels: ArrayLike, groups: ArrayLike | None, level: float) -> float:
     """The level at which percentiles reach `level` coverage although the groups are few.
 
     A bootstrap of n groups is too narrow by sqrt((n - 1) / n) and ignores that Student's t has
@@ -203,12 +203,14 @@ def percentiles(values: np.ndarray, level: float) -> tuple[float, float, int]:
     return float(low), float(high), undefined
 
 
-def group_codes(groups: ArrayLike, n: int) -> np.ndarray:
-    """(n,) integers from 0, one for each distinct group.
+def group_codes(groups: ArrayLike | None, n: int) -> np.ndarray:
+    """(n,) integers from 0, one for each distinct group; without groups one a recording.
 
     Raises:
         InputError: if there is not one named group a recording.
     """
+    if groups is None:
+        return np.arange(n)
     codes, _ = pd.factorize(np.asarray(groups, dtype=object))
     if len(codes) != n:
         raise InputError(f"groups: {len(codes)} for {n} recordings; give one each")
@@ -230,7 +232,7 @@ def normal_quantile(level: float) -> float:
 
 def _both_classes(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     auroc(labels, logits)
-    return np.asarray(labels, dtype=int), np.asarray(logits, dtype=float)
+    return checked(labels, logits)
 
 
 def _weighted_auroc(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def auroc(labels: ArrayLike, logits: ArrayLike) -> float:
     Raises:
         InputError: if lengths differ, a value is unusable, or one class is missing.
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     abnormal = labels.sum()
     normal = len(labels) - abnormal
     if not (normal and abnormal):
@@ -55,7 +55,7 @@ def roc(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         InputError: as for `auroc`.
     """
     auroc(labels, logits)
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     distinct, position = np.unique(-logits, return_inverse=True)
     counts = [np.bincount(position[labels == c], minlength=len(distinct)) for c in (0, 1)]
     false_positives, true_positives = (np.r_[0, np.cumsum(c)] / c.sum() for c in counts)
@@ -70,7 +70,7 @@ def confusion(labels: ArrayLike, logits: ArrayLike, threshold: float = 0.0) -> n
     Raises:
         InputError: if lengths differ or a value is unusable.
     """
-    labels, logits = _checked(labels, logits)
+    labels, logits = checked(labels, logits)
     return np.bincount(2 * labels + (logits > threshold), minlength=4).reshape(2, 2)
 
 
@@ -104,44 +104,23 @@ def confusion_report(matrix: ArrayLike) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(CLASSES, name="class"))
 
 
-def bootstrap_interval(
-    labels: ArrayLike,
-    logits: ArrayLike,
-    metric: Metric = auroc,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a metric; recordings are resampled within each class.
-
-    It holds the sampling error of the evaluated recordings, not the spread between training seeds.
-
-    Args:
-        labels: (n,) 0 normal, 1 abnormal.
-        logits: (n,) finite.
-        metric: called with (labels, logits) of each resample.
-        level: share of the resamples inside the interval, in (0, 1).
-        n_resamples: number of resamples.
-        seed: of the resampling; the same seed gives the same interval.
-
-    Returns:
-        (low, high)
+def sensitivity_at(labels: ArrayLike, logits: ArrayLike, specificity: float) -> float:
+    """The highest sensitivity that any threshold reaches with at least this specificity.
 
     Raises:
-        InputError: as the metric does.
+        InputError: as for `auroc`.
     """
-    labels, logits = _checked(labels, logits)
-    rng = np.random.default_rng(seed)
-    strata = [np.flatnonzero(labels == c) for c in (0, 1)]
-    values = np.empty(n_resamples)
-    for i in range(n_resamples):
-        drawn = np.concatenate([s[rng.integers(0, len(s), len(s))] for s in strata if len(s)])
-        values[i] = metric(labels[drawn], logits[drawn])
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    false_positive_rates, sensitivities = roc(labels, logits)
+    # A share of a few hundred recordings must not be missed by its rounding.
+    return float(sensitivities[false_positive_rates <= 1 - specificity + 1e-9].max())
 
 
-def _checked(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as integers and logits as floats, each (n,).
+
+    Raises:
+        InputError: naming everything that is wrong with them.
+    """
     labels, logits = np.asarray(labels), np.asarray(logits, dtype=float)
     problems = []
     if labels.ndim != 1 or labels.shape != logits.shape:

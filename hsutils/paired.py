@@ -203,7 +203,7 @@ def _areas(
     areas = np.array([auroc(labels, logits) for logits in models])
     labels = np.asarray(labels)
     placements = np.column_stack([_placements(labels, np.asarray(x, float)) for x in models])
-    codes = np.arange(len(labels)) if groups is None else group_codes(groups, len(labels))
+    codes = group_codes(groups, len(labels))
     sums, counts, scales = [], [], []
     for c in (0, 1):
         of_class = labels == c

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hsutils import evaluation, figures_seeds
+from hsutils import evaluation, figures_ablations, figures_seeds
 from hsutils.evaluation import PAPER
 from hsutils.evidence import KEY, Evidence
 from hsutils.files import write_csv
-from hsutils.metrics import confusion_report
+from hsutils.metrics import class_report, confusion_report, sensitivity_at
 from hsutils.stations import EVALUATED, MODELS
 from hsutils.study import VARIANTS
 from hsutils.style import save_figure
 
-METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "macc", "ppv", "npv", "f1")
 _ENDS = ("low", "high")
 
 
@@ -26,6 +26,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     results: a row a model, seed and split with every metric (`evaluation.summary`).
     seeds: mean, sd, lowest and highest of each metric over seeds, the paper's value beside it.
     table_1, table_2, table_3: the paper's tables for every seed and their mean.
+    operating_points: sensitivity of each model and seed where it is as specific as the paper's.
     ablations: dev AUROC of each option of each question, with intervals over seeds.
     """
     made = {"results": results(evidence)}
@@ -35,9 +36,11 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     made["table_1"] = _with_mean(by_seed["dev"], evaluation.table_1, ["model"])
     made["table_2"] = _with_mean(by_seed["test"], evaluation.table_2, ["model", "actual"])
     made["table_3"] = _with_mean(by_seed["test"], evaluation.table_3, ["model", "class"])
-    if not evidence.is_the_papers:
+    if evidence.is_the_papers:
+        made["operating_points"] = operating_points(evidence)
+    else:
         made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
-    made["ablations"] = ablations(made["results"], own)
+    made["ablations"] = ablations(made["results"], last_epochs(evidence), own)
     return {name: table.round(4) for name, table in made.items()}
 
 
@@ -77,20 +80,53 @@ def _paper(model: str, split: str, metric: str) -> float:
     normal, abnormal = confusion_report(matrix).to_dict("records")
     values = {"accuracy": np.trace(matrix) / matrix.sum(), "f1": abnormal["f1"]}
     values |= {"sensitivity": abnormal["recall"], "specificity": normal["recall"]}
+    values["macc"] = (values["sensitivity"] + values["specificity"]) / 2
     return (values | {"ppv": abnormal["precision"], "npv": normal["precision"]})[metric]
 
 
-def ablations(results: pd.DataFrame, profile: str) -> pd.DataFrame:
+def operating_points(evidence: Evidence) -> pd.DataFrame:
+    """Whether a model that decides otherwise than the paper's also ranks otherwise.
+
+    Returns:
+        Columns model, seed, at_logit_0_specificity, at_logit_0_sensitivity, paper_specificity,
+        sensitivity (on test, with the threshold moved to the paper's specificity),
+        paper_sensitivity.
+    """
+    rows = []
+    for (model, seed), part in evidence.logits("test", variants=False).groupby(KEY[1:], sort=False):
+        ours = class_report(part.label, part.logit).recall
+        asked = {name: _paper(model, "test", name) for name in ("specificity", "sensitivity")}
+        reached = sensitivity_at(part.label, part.logit, asked["specificity"])
+        row = {"model": model, "seed": seed, "at_logit_0_specificity": ours["normal"]}
+        row |= {"at_logit_0_sensitivity": ours["abnormal"]}
+        row |= {"paper_specificity": asked["specificity"], "sensitivity": reached}
+        rows.append(row | {"paper_sensitivity": asked["sensitivity"]})
+    return pd.DataFrame(rows)
+
+
+def last_epochs(evidence: Evidence) -> pd.Series:
+    """Dev AUROC after the last epoch, indexed by profile, model, seed.
+
+    The best epoch is chosen on dev, and the more epochs the luckier the best: a training of more
+    epochs must be compared by its last one too.
+    """
+    histories = evidence.histories.dropna(subset="dev_auroc").sort_values("epoch")
+    return histories.groupby(KEY).dev_auroc.last()
+
+
+def ablations(results: pd.DataFrame, last: pd.Series, profile: str) -> pd.DataFrame:
     """Dev AUROC of each option of each question, with 95% t intervals over seeds.
 
     Args:
         results: as `results` gives them, of the profile and its variants.
+        last: dev AUROC after the last epoch, as `last_epochs` gives it.
         profile: the name of the profile itself.
 
     Returns:
         Columns question, option, model, seeds, mean, low, high, and against the paper's recipe
-        with the same seeds: difference, difference_low, difference_high. An interval needs two
-        seeds; it holds the spread between seeds, not the sampling error of the recordings.
+        with the same seeds: difference, difference_low, difference_high; then the mean after the
+        last epoch, last_epoch. An interval needs two seeds; it holds the spread between seeds,
+        not the sampling error of the recordings.
     """
     dev = results[results.split == "dev"].set_index(KEY).auroc.sort_index()
     rows, asked = [], None
@@ -101,13 +137,16 @@ def ablations(results: pd.DataFrame, profile: str) -> pd.DataFrame:
         recipe, option = dev.loc[profile, variant.model], dev.loc[key]
         about = {"question": variant.question, "model": variant.model}
         if variant.question != asked:
-            rows.append(about | {"option": variant.recipe, **_spread(recipe)})
+            ended = {"last_epoch": last.loc[profile, variant.model].mean()}
+            rows.append(about | {"option": variant.recipe, **_spread(recipe), **ended})
         asked = variant.question
         change = _spread((option - recipe).dropna())
         change = {"difference": change["mean"], **{f"difference_{k}": change[k] for k in _ENDS}}
+        change["last_epoch"] = last.loc[key].mean()
         rows.append(about | {"option": variant.option, **_spread(option), **change})
     columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
-    return pd.DataFrame(rows, columns=[*columns, *(f"difference_{k}" for k in _ENDS)])
+    columns += [*(f"difference_{k}" for k in _ENDS), "last_epoch"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _spread(values: pd.Series) -> dict[str, float]:
@@ -156,7 +195,9 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
     if rates.rate.nunique() > 1:
         pages["learning-rates"] = figures_seeds.learning_rates(rates)
     if len(made["ablations"]):
-        pages["ablations"] = figures_seeds.ablations(made["ablations"], _dots(made["results"], own))
+        pages["ablations"] = figures_ablations.ablations(
+            made["ablations"], _dots(made["results"], own)
+        )
     digest = evidence.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]
 
@@ -210,3 +251,16 @@ def _cells(value: pd.Series) -> str:
     ends = f" ({value['min']:.3f}–{value['max']:.3f})" if value.seeds > 1 else ""
     paper = f"{value.paper:.3f}" if pd.notna(value.get("paper")) else ""
     return f"**{value['mean']:.3f}**{ends} | {paper}"
+
+
+def ablations_markdown(table: pd.DataFrame) -> str:
+    """The table of `ablations` as Markdown; each question stands before its first option."""
+    titles = ["", "", "seeds", "dev AUROC", "difference (95% interval over seeds)", "last epoch"]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for _, options in table.groupby(table.question.ne(table.question.shift()).cumsum()):
+        for position, (_, option) in enumerate(options.iterrows()):
+            question = "" if position else option.question
+            cells = [question, option.option, f"{option.seeds}", f"{option['mean']:.3f}"]
+            cells += [figures_ablations.difference_text(option), f"{option.last_epoch:.3f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -8,11 +8,11 @@ import pandas as pd
 from hsutils import evaluation
 from hsutils.checkpoints import history_table
 from hsutils.compute import start_fabric
-from hsutils.corpus import Corpus
+from hsutils.corpus import Corpus, load_recordings
 from hsutils.experiment import Run
 from hsutils.files import read_json, write_csv
 from hsutils.models import Teacher
-from hsutils.stations import EVALUATED, MODELS, load_histories, load_predictions
+from hsutils.stations import EVALUATED, MODELS, load_histories, run_all
 from hsutils.training import predict
 
 
@@ -26,9 +26,9 @@ def write_results(run: Run) -> dict[str, pd.DataFrame]:
         Name -> table: table_1, table_2, table_3 and errors (test, most confident first) and
         summary as in `hsutils.evaluation`; history, one row a model and epoch.
     """
-    dev = load_predictions(run, "dev")
-    test = {model: read_predictions(run, model, "test") for model in MODELS}
-    by_split = dict(zip(EVALUATED, (dev, test), strict=True))
+    run_all(run)
+    by_split = {s: {m: read_predictions(run, m, s) for m in MODELS} for s in EVALUATED}
+    dev, test = by_split["dev"], by_split["test"]
     tables = {
         "table_1": evaluation.table_1(dev),
         "table_2": evaluation.table_2(test),
@@ -41,6 +41,7 @@ def write_results(run: Run) -> dict[str, pd.DataFrame]:
     }
     if not has_paper_numbers(run):
         tables = {name: _without_paper(table) for name, table in tables.items()}
+    tables |= {name: tables[name].round(4) for name in ("table_1", "table_3")}
     for name, table in tables.items():
         write_csv(run.path(f"tables/{name}.csv"), table)
     return tables
@@ -52,8 +53,10 @@ def has_paper_numbers(run: Run) -> bool:
 
 
 def read_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
-    """The saved predictions (record, label, logit) of one model on one split, dev or test."""
-    return pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
+    """The saved predictions (record, label, logit, group) of one model on one split."""
+    table = pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
+    groups = load_recordings(run)[["record", "group"]]
+    return table.merge(groups, on="record", validate="one_to_one")
 
 
 def hardest(predictions: Mapping[str, pd.DataFrame], each: int = 2) -> pd.DataFrame:

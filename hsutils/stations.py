@@ -96,17 +96,16 @@ def train_baseline(run: Run) -> tuple[StudentCNN, Trained]:
 
 def load_predictions(run: Run, split: str) -> dict[str, pd.DataFrame]:
     """Station 07: predictions of the three models on one split, by model."""
-    fine_tune_teacher(run)
-    distill_student(run)
-    train_baseline(run)
+    run_all(run)
     text = {"record": str}
     return {m: pd.read_csv(run.path(f"predictions/{m}-{split}.csv"), dtype=text) for m in MODELS}
 
 
 def run_all(run: Run) -> None:
     """Every training, without notebooks: how several devices or nodes work on one run."""
-    for split in EVALUATED:
-        load_predictions(run, split)
+    fine_tune_teacher(run)
+    distill_student(run)
+    train_baseline(run)
 
 
 def is_first_process(run: Run) -> bool:

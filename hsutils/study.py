@@ -76,6 +76,13 @@ VARIANTS = {
         "student",
         _always("distillation.targets=hard decisions"),
     ),
+    "early-teacher": Variant(
+        "What does a teacher learn to teach after its second epoch, the paper's?",
+        "teacher of the best epoch",
+        "teacher of two epochs",
+        "student",
+        _always("finetune.epochs=2"),
+    ),
     "ten-times-the-rate": Variant(*_RATE, "ten times that", "student", _rate(10)),
     "a-tenth-of-the-rate": Variant(*_RATE, "a tenth of that", "student", _rate(0.1)),
     "no-pretraining": Variant(

@@ -96,9 +96,9 @@ def test_precision_of_a_class_never_predicted_is_undefined_not_zero():
     assert report.loc["abnormal", "f1"] == 0
 
 
-def test_bootstrap_interval_is_as_wide_as_hanley_and_mcneil_say():
+def test_auroc_interval_is_as_wide_as_hanley_and_mcneil_say():
     p = scored(3, n=400)
-    low, high = ev.bootstrap_interval(p["label"], p["logit"])
+    low, high = ev.auroc_interval(p)
     area, pairs = ev.auroc(p["label"], p["logit"]), np.bincount(p["label"])
     # Hanley and McNeil 1982: standard error from the area and the two class sizes.
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
@@ -108,27 +108,13 @@ def test_bootstrap_interval_is_as_wide_as_hanley_and_mcneil_say():
     assert (high - low) == pytest.approx(2 * 1.96 * error, rel=0.15)
 
 
-def test_bootstrap_is_fixed_by_its_seed_and_widens_with_its_level():
-    p = scored(4)
-    narrow, again, other = (
-        ev.bootstrap_interval(p["label"], p["logit"], level=0.5, n_resamples=200, seed=seed)
-        for seed in (0, 0, 1)
-    )
-    wide = ev.bootstrap_interval(p["label"], p["logit"], level=0.99, n_resamples=200)
-    assert narrow == again != other
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
-def test_bootstrap_keeps_the_class_sizes():
-    p = scored(5)
-    share = ev.bootstrap_interval(
-        p["label"], p["logit"], metric=lambda labels, _: labels.mean(), n_resamples=50
-    )
-    assert share == (p["label"].mean(), p["label"].mean())
-
-
-def test_perfect_ranking_has_an_interval_of_no_width():
-    assert ev.bootstrap_interval([0, 0, 1, 1], [-2, -1, 1, 2]) == (1.0, 1.0)
+def test_copies_of_one_recording_tell_nothing_new():
+    p = scored(3, n=100).assign(group=range(100))
+    copied = pd.concat([p, p], ignore_index=True)
+    assert ev.auroc_interval(copied) == pytest.approx(ev.auroc_interval(p))
+    low, high = ev.auroc_interval(copied.drop(columns="group"))
+    wide_low, wide_high = ev.auroc_interval(copied)
+    assert wide_low < low < high < wide_high
 
 
 @pytest.mark.parametrize("model", ev.PAPER)

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from sklearn import metrics
 
 from hsutils import figures_seeds, style
+from hsutils.figures_ablations import ablations
 from hsutils.evaluation import PAPER, auroc, roc
 
 MODELS = ("baseline", "student", "teacher")
@@ -71,7 +72,7 @@ EVERY_FIGURE = {
     "dev_auroc_over_seeds": lambda n: figures_seeds.dev_auroc_over_seeds(histories(n)),
     "confusion_over_seeds": lambda n: figures_seeds.confusion_over_seeds(predictions(n)),
     "learning_rates": lambda n: figures_seeds.learning_rates(rates(n)),
-    "ablations": lambda n: figures_seeds.ablations(*questions(n)),
+    "ablations": lambda n: ablations(*questions(n)),
 }
 
 
@@ -115,6 +116,13 @@ def test_headline_names_the_number_of_seeds_or_the_question(name):
         assert "“Does pre-training help?”: −0.030 (−0.050 to −0.010) with" in three
     else:
         assert ", one seed: " in one and ", mean of 3 seeds: " in three
+
+
+def test_a_difference_within_the_seeds_spread_makes_no_headline():
+    table, seeds = questions(3)
+    within = table.difference.notna()
+    table.loc[within, ["difference_low", "difference_high"]] = (-0.2, 0.2)
+    assert "more than seeds do" in style.finding_of(ablations(table, seeds))
 
 
 def test_models_with_different_numbers_of_seeds_are_owned_up_to():
@@ -278,7 +286,7 @@ def test_no_rate_has_the_color_of_a_model_class_or_database():
 @pytest.mark.parametrize("half", [0.004, 5.0])
 def test_every_seed_of_every_option_stays_readable_however_wide_the_intervals(half):
     table, seeds = questions(half=half)
-    forest = figures_seeds.ablations(table, seeds).axes[1]
+    forest = ablations(table, seeds).axes[1]
     drawn = np.concatenate([dots.get_xdata() for dots in lines(forest, marker="o")])
     assert drawn == pytest.approx(seeds["dev_auroc"].to_numpy())
     left, right = forest.get_xlim()
@@ -290,7 +298,7 @@ def test_every_seed_of_every_option_stays_readable_however_wide_the_intervals(ha
 
 def test_each_option_is_printed_with_its_mean_and_difference():
     table, seeds = questions()
-    names, _, numbers = figures_seeds.ablations(table, seeds).axes
+    names, _, numbers = ablations(table, seeds).axes
     shown = {text.get_text() for text in numbers.texts}
     assert {f"{mean:.3f}" for mean in table["mean"]} <= shown
     assert {"paper's recipe", "−0.012 (−0.032 to +0.008)"} <= shown

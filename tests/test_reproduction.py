@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.metrics import recall_score, roc_auc_score, roc_curve
 
 from hsutils import reproduction
 from hsutils.evidence import Evidence
@@ -23,7 +23,8 @@ def made_up(source: str = "challenge", seeds=SEEDS) -> Evidence:
     splits = []
     for split in ("dev", "test"):
         label = np.arange(40) % 2
-        table = {"split": split, "label": label}
+        about = {"database": list("abcdefab") * 5, "group": range(40)}
+        table = {"split": split} | about | {"label": label}
         for profile, model in COLUMNS:
             for seed in seeds:
                 logit = label - 0.5 + rng.normal(0, 1, 40)
@@ -130,6 +131,8 @@ def test_ablations_pair_seed_with_seed(evidence, tables):
         [change.mean(), low, high], abs=2e-4
     )
     recipe = table.loc[variant.recipe]
+    last = evidence.histories.query("epoch == 3 and profile == 'paper-hard-decisions'").dev_auroc
+    assert row.last_epoch == pytest.approx(last.mean(), abs=1e-4)
     assert recipe["mean"] == pytest.approx(aurocs(evidence, "paper", "student").mean(), abs=1e-4)
     assert np.isnan(recipe.difference) and recipe.question == row.question == variant.question
 
@@ -139,6 +142,17 @@ def test_questions_nobody_trained_for_are_left_out(tables):
         VARIANTS[n].question for n in ("hard-decisions", "no-pretraining", "ten-times-the-rate")
     }
     assert set(tables["ablations"].question) == asked
+
+
+def test_operating_points_move_the_threshold_to_the_papers_specificity(evidence, tables):
+    table = tables["operating_points"].set_index(["model", "seed"])
+    rows = evidence.predictions[evidence.predictions.split == "test"]
+    for (model, seed), row in table.iterrows():
+        called = roc_curve(rows.label, rows[f"paper/{model}/{seed}"], drop_intermediate=False)
+        specific = called[0] <= 1 - row.paper_specificity + 1e-9
+        assert row.sensitivity == pytest.approx(called[1][specific].max(), abs=1e-4)
+    assert table.loc["student"].paper_sensitivity.tolist() == [0.96] * 3
+    assert "operating_points" not in reproduction.tables(made_up("synthetic"))
 
 
 def test_one_seed_has_a_mean_and_no_interval():
@@ -159,6 +173,18 @@ def test_the_markdown_table_holds_mean_range_and_paper(evidence):
     mean, low, high = (f"{v:.3f}" for v in np.round([values.mean(), values.min(), values.max()], 4))
     line = next(x for x in reproduction.markdown(evidence).splitlines() if "| student" in x)
     assert f"**{mean}** ({low}–{high}) | 0.915" in line
+
+
+def test_the_ablations_as_markdown_hold_what_the_table_holds(tables):
+    text = reproduction.ablations_markdown(tables["ablations"])
+    header, rule, *lines = text.splitlines()
+    assert {header.count("|"), rule.count("|"), *(line.count("|") for line in lines)} == {7}
+    for line, (_, row) in zip(lines, tables["ablations"].iterrows(), strict=True):
+        assert (
+            row.option in line and f"{row['mean']:.3f}" in line and f"{row.last_epoch:.3f}" in line
+        )
+        if np.isfinite(row.difference):
+            assert f"{row.difference:+.3f}".replace("-", "−") in line
 
 
 def test_the_same_evidence_draws_the_same_files(evidence, tmp_path):
