@@ -18,6 +18,7 @@ from hsutils.progress import TERMINAL
 from hsutils.report import write_report
 
 NOTEBOOKS = PROJECT / "notebooks"
+FIGURES = PROJECT / "figures"
 UNWATCHED = ("notebooks", "checkpoints")
 
 
@@ -106,13 +107,13 @@ def _files(run: Run) -> list[str]:
 
 
 def _source_fingerprint(run: Run) -> str:
-    """The experiment, its data's listing and the package's own source."""
+    """The experiment, its data's listing, the package's own source and the evidence shown."""
     from hsutils.corpus import data_fingerprint, prepare_data
 
     # An artificial corpus that the first notebook wrote would look like changed data ever after.
     prepare_data(run)
-    package = sorted((PROJECT / "hsutils").rglob("*.py"))
-    return fingerprint(run.experiment, data_fingerprint(run), [_digest(path) for path in package])
+    files = sorted((PROJECT / "hsutils").rglob("*.py")) + sorted(FIGURES.rglob("*.csv"))
+    return fingerprint(run.experiment, data_fingerprint(run), [_digest(path) for path in files])
 
 
 def _digest(path: Path) -> str:

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from sklearn import metrics
 
 from hsutils import figures_seeds, style
-from hsutils.figures_ablations import ablations
 from hsutils.evaluation import PAPER, auroc, roc
+from hsutils.figures_ablations import ablations
 
 MODELS = ("baseline", "student", "teacher")
 NAN = np.nan
