@@ -136,7 +136,9 @@ def _write_study(study, folder: Path) -> None:
 def _add_variants(parser: argparse.ArgumentParser) -> None:
     _add_experiment(parser)
     parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
-    parser.add_argument("--only", help="names of variants, with commas between; default all")
+    parser.add_argument(
+        "--only", help="names of variants, or without-a for a database left out, commas between"
+    )
     parser.set_defaults(command=_variants)
 
 

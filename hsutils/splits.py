@@ -192,14 +192,14 @@ def leave_out(splits: pd.DataFrame, recordings: pd.DataFrame, database: str) -> 
 
     Args:
         splits: record, split.
-        recordings: with columns record, database, group.
+        recordings: with columns record, database, label, group.
         database: the letter of the database to leave out.
 
     Returns:
         Table record, split, sorted by record.
 
     Raises:
-        InputError: if no recording is of that database, or nothing else is left in some split.
+        InputError: if no recording is of that database, or too little else is left.
     """
     held = recordings[recordings.database == database]
     if held.empty:
@@ -207,8 +207,13 @@ def leave_out(splits: pd.DataFrame, recordings: pd.DataFrame, database: str) -> 
         raise InputError(f"splits.leave_out={database}: no such database here; use one of {known}")
     kin = recordings.record[recordings.group.isin(held.group)]
     kept = splits[(splits.split != "test") & ~splits.record.isin(kin)]
-    if missing := sorted(set(SPLITS) - {"test"} - set(kept.split)):
-        raise InputError(f"splits.leave_out={database}: nothing is left for {', '.join(missing)}")
+    labels = kept.merge(recordings[["record", "label"]], on="record").groupby("split").label
+    classes = labels.nunique().reindex(["pretrain", "finetune", "dev"], fill_value=0)
+    if missing := list(classes.index[classes < [1, 2, 2]]):
+        raise InputError(
+            f"splits.leave_out={database}: too little is left for {', '.join(missing)}; "
+            "finetune and dev need both classes"
+        )
     table = pd.concat([kept, held[["record"]].assign(split="test")])
     return table.sort_values("record", ignore_index=True)
 

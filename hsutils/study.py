@@ -134,8 +134,7 @@ class Study:
 
     def settings(self, seed: int, variant: str = "") -> list[str]:
         """Every override of one run."""
-        changes = VARIANTS[variant].change(self.experiment) if variant else ()
-        return [*self.overrides, f"seed={seed}", *changes]
+        return [*self.overrides, f"seed={seed}", *_changes(self.experiment, variant)]
 
     def open(self, seed: int, variant: str = "") -> Run:
         """The run of one seed, or of a variant of it, ready to be trained."""
@@ -174,6 +173,14 @@ def _refuse_other_settings(run: Run) -> None:
 
 
 PLACES = {"data.folder", "splits.lists"}
+LEFT_OUT = {f"without-{database}": database for database in "abcdef"}
+"""Variants that train all three models without one database, which becomes the test split."""
+
+
+def _changes(experiment: Experiment, variant: str) -> tuple[str, ...]:
+    if variant in LEFT_OUT:
+        return (f"splits.leave_out={LEFT_OUT[variant]}",)
+    return VARIANTS[variant].change(experiment) if variant else ()
 
 
 def _tables(experiment: Experiment) -> dict[str, dict]:
@@ -186,12 +193,18 @@ def train_variants(
 ) -> None:
     """Train each variant with each seed; what is trained already is loaded.
 
+    Args:
+        study: whose seeds are trained already.
+        variants: names in `VARIANTS` or `LEFT_OUT`.
+        tell: told what begins.
+
     Raises:
         InputError: naming every variant that there is not, and every seed not yet trained.
     """
     variants = list(variants)
-    unknown = [variant for variant in variants if variant not in VARIANTS]
-    problems = [f"no variant {v!r}: use one of {', '.join(VARIANTS)}" for v in unknown]
+    unknown = [v for v in variants if v not in VARIANTS and v not in LEFT_OUT]
+    known = ", ".join([*VARIANTS, *LEFT_OUT])
+    problems = [f"no variant {v!r}: use one of {known}" for v in unknown]
     problems += [
         f"seed {seed} is not trained ({study.folder(seed)}): run it first, with --seeds {seed}"
         for seed in study.seeds
@@ -203,4 +216,5 @@ def train_variants(
         for seed in study.seeds:
             run = study.open(seed, variant)
             tell(f"{variant}, seed {seed}: {run.folder}")
-            STATION[VARIANTS[variant].model](run)
+            train = STATION[VARIANTS[variant].model] if variant in VARIANTS else stations.run_all
+            train(run)

@@ -298,7 +298,7 @@ def test_leaving_out_nothing_or_everything_is_refused():
     recordings = table(100, 40).assign(database="a")
     with pytest.raises(InputError, match="no such database here; use one of a"):
         leave_out(generated_splits(recordings), recordings, "b")
-    with pytest.raises(InputError, match="nothing is left for dev, finetune, pretrain"):
+    with pytest.raises(InputError, match="too little is left for pretrain, finetune, dev"):
         leave_out(generated_splits(recordings), recordings, "a")
 
 

@@ -75,6 +75,7 @@ def changed_fields(variant: str) -> set[str]:
         ("a-tenth-of-the-rate", {"student.learning_rate"}),
         ("no-pretraining", {"pretrain.epochs"}),
         ("both-views", {"augment.both_views"}),
+        ("early-teacher", {"finetune.epochs"}),
     ],
 )
 def test_a_variant_changes_what_it_says_and_nothing_else(variant, fields):
@@ -163,6 +164,20 @@ def test_a_student_of_the_few_labels_needs_no_teacher(study):
     folder = study.folder(0, "few-labels")
     assert (folder / "student.safetensors").exists()
     assert not list(folder.glob("teacher*")) and not list(folder.glob("encoder*"))
+
+
+def test_without_a_database_no_recording_of_it_or_its_kin_is_heard(runs):
+    train_variants(Study(runs.profile, (0,), runs.overrides, runs.base), ["without-b"], str)
+    run = runs.look(0, "without-b")
+    assert run.experiment.splits.leave_out == "b"
+    corpus = stations.load_corpus(run)
+    held = corpus.of("test")
+    assert len(held) == (corpus.recordings.database == "b").sum() > 0
+    for split in ("pretrain", "finetune", "dev"):
+        heard = corpus.of(split)
+        assert "b" not in set(heard.database) and not set(heard.group) & set(held.group)
+    predictions = stations.load_predictions(run, "test")
+    assert all(predictions[m].record.tolist() == held.record.tolist() for m in stations.MODELS)
 
 
 def test_wrong_seeds_and_variants_are_named_before_anything_is_trained(study, tmp_path, tiny_data):
