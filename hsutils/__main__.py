@@ -125,10 +125,10 @@ def _study(options: argparse.Namespace):
 
 
 def _write_study(study, folder: Path) -> None:
-    from hsutils import evidence, reproduction
+    from hsutils import reproduction
+    from hsutils.evidence import Evidence, gather
 
-    evidence.save_evidence(evidence.gather(study), folder)
-    gathered = evidence.read_evidence(folder)
+    gathered = Evidence.read(gather(study).save(folder))
     reproduction.draw(gathered, folder)
     print(f"\n{reproduction.markdown(gathered)}\ntables and figures  {folder}")
 
@@ -167,9 +167,10 @@ def _add_redraw(parser: argparse.ArgumentParser) -> None:
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import evidence, reproduction
+    from hsutils import reproduction
+    from hsutils.evidence import Evidence
 
-    gathered = evidence.read_evidence(options.folder)
+    gathered = Evidence.read(options.folder)
     for path in reproduction.draw(gathered, Path(options.folder)):
         print(path)
 

@@ -5,22 +5,20 @@ and pictures cannot part. Predictions carry no record names, only their place in
 order: the split lists are not ours to copy.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from hsutils.checkpoints import history_table
 from hsutils.errors import InputError
 from hsutils.experiment import Run
-from hsutils.files import read_json, write_csv
+from hsutils.files import read_json
+from hsutils.kept import Kept
 from hsutils.metrics import auroc
 from hsutils.stations import EVALUATED, MODELS
 from hsutils.study import VARIANTS, Study
 from hsutils.training import Trained
 
-PARTS = ("predictions", "histories", "trainings")
 STAGES = {"encoder": "pretrain", "teacher": "finetune", "student": "student"}
 STAGES |= {"baseline": "baseline"}
 KEY = ["profile", "model", "seed"]
@@ -28,7 +26,7 @@ FACTS = ["database", "group", "label"]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Kept):
     """What is kept of a study.
 
     Args:
@@ -50,12 +48,6 @@ class Evidence:
         return self.trainings.profile.iloc[0]
 
     @property
-    def digest(self) -> str:
-        """A hash of everything in it; figures carry it."""
-        text = "".join(getattr(self, part).to_csv(index=False) for part in PARTS)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
     def is_the_papers(self) -> bool:
         """Whether the paper's numbers may stand beside these: see `Experiment.is_the_papers`."""
         return bool(self.trainings.is_the_papers.all())
@@ -67,24 +59,6 @@ class Evidence:
         names = long.pop("variable").str.rsplit("/", n=2, expand=True).set_axis(KEY, axis=1)
         table = names.assign(seed=names.seed.astype(int)).join(long)
         return table if variants else table[table.profile == self.profile]
-
-
-def save_evidence(evidence: Evidence, folder: Path) -> None:
-    """Write the three tables as CSV files into a folder."""
-    for part in PARTS:
-        write_csv(folder / f"{part}.csv", getattr(evidence, part))
-
-
-def read_evidence(folder: Path | str) -> Evidence:
-    """Read what `save_evidence` wrote.
-
-    Raises:
-        InputError: if a file is missing.
-    """
-    missing = [part for part in PARTS if not (Path(folder) / f"{part}.csv").is_file()]
-    if missing:
-        raise InputError(f"{folder} lacks {', '.join(missing)} (.csv): gather a study into it")
-    return Evidence(*(pd.read_csv(Path(folder) / f"{part}.csv") for part in PARTS))
 
 
 def gather(study: Study) -> Evidence:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hsutils import reproduction
-from hsutils.evidence import Evidence, read_evidence
+from hsutils.evidence import Evidence
 from hsutils.experiment import PROJECT
 
 FOLDER = PROJECT / "figures/reproduction"
@@ -17,7 +17,7 @@ DRAWN = sorted(path.name for path in FOLDER.glob("*.png"))
 
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
-    return read_evidence(FOLDER)
+    return Evidence.read(FOLDER)
 
 
 @pytest.fixture(scope="module")

@@ -289,7 +289,7 @@ def test_variants_are_read_on_dev_only(gathered):
 
 
 def test_evidence_names_no_recording(study, gathered, tmp_path):
-    evidence.save_evidence(gathered, tmp_path)
+    gathered.save(tmp_path)
     records = stations.load_recordings(study.open(0)).record
     text = "".join(path.read_text() for path in tmp_path.iterdir())
     assert not [record for record in records if record in text]
@@ -307,13 +307,13 @@ def test_evidence_says_what_was_trained_and_chosen(study, gathered):
 
 
 def test_evidence_survives_the_disk(gathered, tmp_path):
-    evidence.save_evidence(gathered, tmp_path)
-    read = evidence.read_evidence(tmp_path)
+    gathered.save(tmp_path)
+    read = evidence.Evidence.read(tmp_path)
     assert read.logits("dev").equals(gathered.logits("dev"))
     assert read.histories.equals(gathered.histories)
     (tmp_path / "histories.csv").unlink()
     with pytest.raises(InputError, match="lacks histories"):
-        evidence.read_evidence(tmp_path)
+        evidence.Evidence.read(tmp_path)
 
 
 def test_a_variant_still_in_training_is_left_out(study, gathered, tmp_path):
