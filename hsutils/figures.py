@@ -4,6 +4,7 @@ The same look everywhere (`hsutils.style`), and a title that states the finding,
 what is drawn. In a notebook the returned figure shows itself; `save_figure` writes PNG and SVG.
 """
 
+from hsutils.figures_ablations import ablations
 from hsutils.figures_data import leaks, recordings_overview, split_composition
 from hsutils.figures_results import (
     confusion_matrices,
@@ -12,7 +13,6 @@ from hsutils.figures_results import (
     roc_curves,
 )
 from hsutils.figures_seeds import (
-    ablations,
     confusion_over_seeds,
     dev_auroc_over_seeds,
     learning_rates,
