@@ -122,7 +122,7 @@ def resamples(
     """
     labels, logits = _both_classes(labels, logits)
     parts = []
-    for weights in _multiplicities(labels, group_codes(groups, len(labels)), n_resamples, seed):
+    for weights in multiplicities(labels, group_codes(groups, len(labels)), n_resamples, seed):
         if metrics is None:
             parts.append(weighted_metrics(labels, logits, weights))
         else:
@@ -159,7 +159,7 @@ def weighted_metrics(
     with np.errstate(invalid="ignore"):
         sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
         return {
-            "auroc": _weighted_auroc(labels, logits, weights),
+            "auroc": np.divide(*weighted_wins(labels, logits, weights)),
             "sensitivity": sensitivity,
             "specificity": specificity,
             "accuracy": (tp + tn) / (tp + fn + tn + fp),
@@ -168,6 +168,56 @@ def weighted_metrics(
             "ppv": tp / (tp + fp),
             "npv": tn / (tn + fn),
         }
+
+
+def weighted_wins(
+    labels: np.ndarray, logits: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of an abnormal and a normal recording: those ranked right (ties half), and all.
+
+    Args:
+        labels, logits, weights: as in `weighted_metrics`.
+
+    Returns:
+        Two arrays (resamples,), exact for whole weights; their ratio is the AUROC.
+    """
+    order = np.argsort(logits, kind="stable")
+    normal, abnormal = order[labels[order] == 0], order[labels[order] == 1]
+    # Weight of the normal recordings among the first k; the mean of both sides halves ties.
+    heaped = np.zeros((len(weights), len(normal) + 1))
+    np.cumsum(weights[:, normal], axis=1, out=heaped[:, 1:])
+    below, up_to = (np.searchsorted(logits[normal], logits[abnormal], s) for s in ("left", "right"))
+    wins = (weights[:, abnormal] * (heaped[:, below] + heaped[:, up_to])).sum(axis=1) / 2
+    return wins, heaped[:, -1] * weights[:, abnormal].sum(axis=1)
+
+
+def multiplicities(
+    classes: np.ndarray, codes: np.ndarray, n_resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Blocks of (resamples, n): how often each recording's group was drawn.
+
+    Args:
+        classes: (n,) integers from 0; a group stands in for one that holds the same classes.
+        codes: (n,) groups, as numbered by `group_codes`.
+        n_resamples: rows of all blocks together, at least 1.
+        seed: of the draws.
+    """
+    if n_resamples < 1:
+        raise InputError(f"n_resamples: {n_resamples} is too few; 2000 is usual")
+    rng = np.random.default_rng(seed)
+    holds = [np.bincount(codes, classes == c) > 0 for c in range(classes.max() + 1)]
+    composition = np.sum([has * 2**c for c, has in enumerate(holds)], axis=0)
+    strata = [np.flatnonzero(composition == c) for c in np.unique(composition)]
+    block = max(1, _CELLS // len(classes))
+    for start in range(0, n_resamples, block):
+        rows = min(block, n_resamples - start)
+        times = np.empty((rows, len(composition)))
+        for stratum in strata:
+            size = len(stratum)
+            drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=rows * size)
+            times[:, stratum] = counts.reshape(rows, size)
+        yield times[:, codes]
 
 
 def expanded_level(labels: ArrayLike, groups: ArrayLike | None, level: float) -> float:
@@ -233,40 +283,6 @@ def normal_quantile(level: float) -> float:
 def _both_classes(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     auroc(labels, logits)
     return checked(labels, logits)
-
-
-def _weighted_auroc(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    order = np.argsort(logits, kind="stable")
-    normal, abnormal = order[labels[order] == 0], order[labels[order] == 1]
-    # Weight of the normal recordings among the first k; the mean of both sides halves ties.
-    heaped = np.zeros((len(weights), len(normal) + 1))
-    np.cumsum(weights[:, normal], axis=1, out=heaped[:, 1:])
-    below, up_to = (np.searchsorted(logits[normal], logits[abnormal], s) for s in ("left", "right"))
-    wins = (weights[:, abnormal] * (heaped[:, below] + heaped[:, up_to])).sum(axis=1) / 2
-    with np.errstate(invalid="ignore"):
-        return wins / (heaped[:, -1] * weights[:, abnormal].sum(axis=1))
-
-
-def _multiplicities(
-    labels: np.ndarray, codes: np.ndarray, n_resamples: int, seed: int
-) -> Iterator[np.ndarray]:
-    """Blocks of (resamples, n): how often each recording's group was drawn."""
-    if n_resamples < 1:
-        raise InputError(f"n_resamples: {n_resamples} is too few; 2000 is usual")
-    rng = np.random.default_rng(seed)
-    has = [np.bincount(codes, labels == c) > 0 for c in (0, 1)]
-    composition = has[0] + 2 * has[1]
-    strata = [np.flatnonzero(composition == c) for c in np.unique(composition)]
-    block = max(1, _CELLS // len(labels))
-    for start in range(0, n_resamples, block):
-        rows = min(block, n_resamples - start)
-        times = np.empty((rows, len(composition)))
-        for stratum in strata:
-            size = len(stratum)
-            drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
-            counts = np.bincount(drawn.ravel(), minlength=rows * size)
-            times[:, stratum] = counts.reshape(rows, size)
-        yield times[:, codes]
 
 
 def _repeated(

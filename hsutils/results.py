@@ -77,9 +77,12 @@ def hardest(predictions: Mapping[str, pd.DataFrame], each: int = 2) -> pd.DataFr
 
 
 def letter_baseline(
-    recordings: pd.DataFrame, splits: pd.DataFrame, split: str = "test"
+    recordings: pd.DataFrame,
+    splits: pd.DataFrame,
+    split: str = "test",
+    learn_from: str = "pretrain",
 ) -> pd.DataFrame:
-    """Predictions from the database letter alone: the abnormal share it has in pretrain.
+    """Predictions from the database letter alone: the abnormal share it has in another split.
 
     A model that hears nothing of the heart and only recognizes the stethoscope can do as well.
 
@@ -87,13 +90,14 @@ def letter_baseline(
         recordings: columns record, database, label.
         splits: columns record, split.
         split: the split to predict.
+        learn_from: the split whose labels give the shares.
 
     Returns:
-        Table record, label, logit. Letters that pretrain lacks get its overall share; half a
+        Table record, label, logit. Letters that `learn_from` lacks get its overall share; half a
         recording is added to each class, so that a letter without abnormal ones has a logit.
     """
     table = recordings.merge(splits, on="record", validate="one_to_one")
-    known = table[table.split == "pretrain"].groupby("database").label.agg(["sum", "count"])
+    known = table[table.split == learn_from].groupby("database").label.agg(["sum", "count"])
     overall = known.sum()
     asked = table[table.split == split].reset_index(drop=True)
     counts = known.reindex(asked.database).reset_index(drop=True).fillna(overall)
