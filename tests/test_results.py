@@ -147,6 +147,13 @@ def test_a_letter_unknown_to_pretrain_gets_the_overall_share():
     assert predicted["b0000"] == predicted["a0001"]
 
 
+def test_the_letter_learns_from_the_split_it_is_told_to():
+    recordings = lettered(a=[1, 0, 1, 1], b=[0, 1, 0, 0])
+    predicted = results.letter_baseline(recordings, halves(recordings), "pretrain", "test")
+    assert predicted.record.tolist() == ["a0000", "a0002", "b0000", "b0002"]
+    assert predicted.logit.tolist() == pytest.approx([0, 0, 0, 0])
+
+
 @pytest.mark.real
 def test_the_letter_alone_goes_far_on_the_real_recordings(real_recordings):
     """On splits of the same shares it comes close to the 0.81 of the published lists."""
