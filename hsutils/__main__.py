@@ -1,4 +1,4 @@
-"""The command line: python -m hsutils run | variants | gather | redraw | fetch | predict."""
+"""The command line: python -m hsutils run | variants | gather | trust | redraw | fetch | ..."""
 
 import argparse
 import sys
@@ -14,6 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     _add_run(commands.add_parser("run", help="run the whole series of notebooks, headless"))
     _add_variants(commands.add_parser("variants", help="train what the paper's recipe is held to"))
     _add_gather(commands.add_parser("gather", help="tables and figures over seeds and variants"))
+    _add_trust(commands.add_parser("trust", help="how far finished runs can be trusted"))
+    _add_card(commands.add_parser("card", help="write MODEL_CARD.md from gathered evidence"))
     _add_redraw(commands.add_parser("redraw", help="draw gathered evidence again"))
     _add_fetch(commands.add_parser("fetch", help="fetch the Challenge recordings"))
     _add_predict(commands.add_parser("predict", help="classify WAV files with a trained model"))
@@ -161,17 +163,53 @@ def _gather(options: argparse.Namespace) -> None:
     _write_study(study, Path(options.to) if options.to else study.folder("seeds"))
 
 
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    _add_experiment(parser)
+    parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
+    parser.add_argument("--to", help="folder to write into; default RUN_DIR-trust")
+    parser.set_defaults(command=_trust)
+
+
+def _trust(options: argparse.Namespace) -> None:
+    from hsutils import trust_figures
+    from hsutils.trust import Trust, collect_study
+
+    study = _study(options)
+    folder = Path(options.to) if options.to else study.folder("trust")
+    trust_figures.draw(Trust.read(collect_study(study).save(folder)), folder)
+    print(f"tables and figures  {folder}")
+
+
+def _add_card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--evidence", default="figures/reproduction", help="gathered by `gather`")
+    parser.add_argument("--trust", default="figures/trust", help="gathered by `trust`")
+    parser.add_argument("--to", default="MODEL_CARD.md", help="file to write")
+    parser.set_defaults(command=_card)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from hsutils.evidence import Evidence
+    from hsutils.model_card import write_model_card
+    from hsutils.trust import Trust
+
+    kept = Evidence.read(options.evidence), Trust.read(options.trust)
+    print(write_model_card(*kept, Path(options.to)))
+
+
 def _add_redraw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="folder with gathered evidence")
     parser.set_defaults(command=_redraw)
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import reproduction
+    from hsutils import reproduction, trust_figures
     from hsutils.evidence import Evidence
+    from hsutils.trust import Trust
 
-    gathered = Evidence.read(options.folder)
-    for path in reproduction.draw(gathered, Path(options.folder)):
+    folder = Path(options.folder)
+    of_trust = (folder / "cases.csv").is_file()
+    kept, draw = (Trust, trust_figures.draw) if of_trust else (Evidence, reproduction.draw)
+    for path in draw(kept.read(folder), folder):
         print(path)
 
 

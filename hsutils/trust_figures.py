@@ -1,0 +1,32 @@
+"""Every committed table and figure of trust, drawn from what is kept alone."""
+
+from pathlib import Path
+
+from hsutils import figures
+from hsutils.files import write_csv
+from hsutils.style import save_figure
+from hsutils.trust import Trust
+from hsutils.trust_tables import tables
+
+
+def draw(trust: Trust, folder: Path) -> list[Path]:
+    """Write every table (CSV) and every figure (PNG and SVG) into a folder."""
+    made = tables(trust)
+    written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
+    pages = {
+        "heart-or-stethoscope": figures.heart_or_stethoscope(made["heart_or_stethoscope"]),
+        "intervals": figures.intervals(made["intervals"]),
+        "paired": figures.paired_differences(made["paired"]),
+        "leak-effect": figures.leak_effect(made["leak_effect"]),
+        "separation": figures.separation(made["separation"]),
+        "prevalence": figures.prevalence_curves(made["prevalence"]),
+        "thresholds": figures.threshold_rules(made["thresholds"]),
+        "reliability": figures.reliability(made["reliability"], made["calibration"]),
+        "decision": figures.decision_curves(made["decision"]),
+        "quality": figures.quality(made["quality"], made["length"]),
+        "robustness": figures.robustness(trust.robustness),
+    }
+    if len(trust.probe):
+        pages["probe"] = figures.database_probe(trust.probe)
+    digest = trust.digest
+    return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]
