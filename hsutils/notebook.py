@@ -1,15 +1,10 @@
-"""What the notebooks share: keeping figures, listening, looking closer, turning knobs.
+"""What the notebooks share: keeping figures, listening, looking closer."""
 
-Everything degrades where nobody watches: run headless, an explorer shows its first picture.
-"""
-
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Audio, Markdown
@@ -18,12 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsutils import figures
-from hsutils.augment import spec_augment
-from hsutils.corpus import Corpus, data_folder
+from hsutils.corpus import data_folder
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, FrontEnd, Run
 from hsutils.metrics import CLASSES
-from hsutils.progress import in_live_notebook
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
@@ -241,48 +234,3 @@ def kinds_of_abnormal(run: Run, recordings: pd.DataFrame) -> pd.DataFrame:
     clearest = known.sort_values(["murmur_grade", "snr_db"], ascending=False)
     clearest = clearest.drop_duplicates("lesion").sort_values("lesion", ignore_index=True)
     return clearest.assign(kind=clearest.lesion.str.replace("_", " "))
-
-
-def explore(draw: Callable[..., Any], **controls: ipywidgets.Widget) -> Any:
-    """Redraw whenever a control moves; headless, the picture of the controls' first values.
-
-    Args:
-        draw: called with one keyword argument a control.
-        controls: widgets with a `value`, such as sliders and menus.
-    """
-    if in_live_notebook():
-        return ipywidgets.interactive(draw, **controls)
-    return draw(**{name: control.value for name, control in controls.items()})
-
-
-def explore_augmentation(run: Run, corpus: Corpus, record: str) -> Any:
-    """Turn SpecAugment's knobs on any recording; starts with the run's own settings."""
-    settings, front_end = run.experiment.augment, run.experiment.front_end
-
-    def draw(record: str, seed: int, **knobs: float) -> Figure:
-        row = corpus.cache.rows([record])[0]
-        original = corpus.cache.batch([row])[0]
-        changed = dataclasses.replace(settings, **knobs)
-        generator = np.random.default_rng(seed)
-        augmented = spec_augment(original, corpus.cache.occupied(row), changed, generator)
-        return figures.spectrogram_pair(original, augmented, **axes_of(front_end), record=record)
-
-    return explore(
-        draw,
-        record=ipywidgets.Dropdown(options=list(corpus.recordings.record), value=record),
-        frequency_masks=_slider(settings.frequency_masks, 0, 6),
-        time_masks=_slider(settings.time_masks, 0, 12),
-        masked_share=ipywidgets.FloatSlider(settings.masked_share, min=0, max=0.9, step=0.1),
-        seed=_slider(run.experiment.seed, 0, 20),
-    )
-
-
-def explore_recordings(run: Run, recordings: pd.DataFrame) -> Any:
-    """Look at any of these recordings, in the order given."""
-    table = recordings.set_index("record", drop=False)
-    menu = ipywidgets.Dropdown(options=list(table.index), value=table.index[0])
-    return explore(lambda record: look(run, table.loc[record]), record=menu)
-
-
-def _slider(value: int, low: int, high: int) -> ipywidgets.IntSlider:
-    return ipywidgets.IntSlider(value, min=low, max=max(high, value), continuous_update=False)

@@ -2,16 +2,13 @@
 
 import ast
 
-import ipywidgets
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from matplotlib.figure import Figure
 
 from hsutils import notebook
-from hsutils.corpus import Corpus
 from hsutils.experiment import PROJECT, Run, load_experiment
 from hsutils.style import new_page
 
@@ -24,6 +21,7 @@ NAMES = [
     "05_student_distillation",
     "06_student_baseline",
     "07_results",
+    "08_can_we_trust_it",
 ]
 
 
@@ -149,45 +147,6 @@ def test_artificial_lesions_are_shown_at_their_clearest(recordings, run, tmp_pat
     monkeypatch.setattr(notebook, "data_folder", lambda run: tmp_path)
     kinds = notebook.kinds_of_abnormal(run, recordings)
     assert kinds[["record", "kind"]].to_numpy().tolist() == [["b0003", "gallop"]]
-
-
-def test_headless_explorer_is_the_picture_of_its_first_values():
-    seen = notebook.explore(lambda x, y: (x, y), x=ipywidgets.IntSlider(3), y=ipywidgets.Text("a"))
-    assert seen == (3, "a")
-
-
-def test_live_explorer_draws_anew_when_a_control_moves(monkeypatch):
-    monkeypatch.setattr(notebook, "in_live_notebook", lambda: True)
-    drawn = []
-    widget = notebook.explore(lambda x: drawn.append(x), x=ipywidgets.IntSlider(3))
-    widget.update()
-    widget.children[0].value = 5
-    assert drawn[-1] == 5
-
-
-def test_headless_look_at_any_recording_is_a_figure(recordings, run):
-    assert isinstance(notebook.explore_recordings(run, recordings), Figure)
-
-
-def test_every_knob_of_the_augmentation_can_be_turned(
-    noise_recordings, noise_cache, tmp_path, monkeypatch
-):
-    front_end = noise_cache.front_end
-    overrides = {"front_end.clip_seconds": front_end.clip_seconds, "front_end.mels": front_end.mels}
-    run = Run(tmp_path, load_experiment("demo", overrides))
-    corpus = Corpus(noise_recordings, noise_recordings[["record"]].assign(split="dev"), noise_cache)
-    drawn = []
-    monkeypatch.setattr(
-        notebook.figures, "spectrogram_pair", lambda *views, **_: drawn.append(views)
-    )
-    monkeypatch.setattr(notebook, "in_live_notebook", lambda: True)
-    widget = notebook.explore_augmentation(run, corpus, noise_recordings.record[3])
-    widget.update()
-    *controls, _ = widget.children
-    for control in controls:
-        control.value = control.options[0] if hasattr(control, "options") else control.max
-    assert len(drawn) > len(controls)
-    assert len({augmented.numpy().tobytes() for _, augmented in drawn}) > 1
 
 
 def cells(path, kind: str) -> list:
