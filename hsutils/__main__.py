@@ -176,7 +176,9 @@ def _trust(options: argparse.Namespace) -> None:
 
     study = _study(options)
     folder = Path(options.to) if options.to else study.folder("trust")
-    trust_figures.draw(Trust.read(collect_study(study).save(folder)), folder)
+    kept = Trust.read(collect_study(study).save(folder))
+    trust_figures.draw(kept, folder)
+    trust_figures.draw_storage(kept, study.look(study.seeds[0]), folder)
     print(f"tables and figures  {folder}")
 
 

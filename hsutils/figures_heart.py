@@ -19,6 +19,12 @@ PROTOCOLS = {
 }
 HEARING = {True: "hear no sound", False: "hear the sound"}
 STEM, LOST = {"lw": 2}, {"lw": 1.5, "ls": ":"}
+MARKS = {
+    "above guessing": STEM | DOT | {"ms": 9, "ls": "-"},
+    "lost since the ordinary test": LOST,
+    "95% interval": BAR,
+    "one database": {"marker": "$a$", "ls": "none", "ms": 7, "mew": 0.4},
+}
 LETTER_GAP = 0.047  # Of a panel's width, between neighboring letters, so that they can be read.
 
 
@@ -26,7 +32,8 @@ LETTER_GAP = 0.047  # Of a panel's width, between neighboring letters, so that t
 def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
     """AUROC over all recordings, within one database, and in a database never heard.
 
-    The more a score falls from left to right, the less of it was heart. Rows may be missing.
+    The more a score falls from left to right, the less of it was heart. Rows may be missing. Single
+    databases are drawn where they have an interval: with one recording of a class they have none.
 
     Args:
         table: columns model, protocol (all, within, left out), database ("" pooled or mean, a
@@ -39,10 +46,12 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
     look = {"ncols": len(asked), "sharex": True, "sharey": True, "squeeze": False}
     figure, ((first, *others),) = new_page(10, 1.7 + 0.53 * bottom, **look)
     pools = {protocol: _pool(table, protocol) for protocol in asked}
-    table = table[
-        (table["database"] == table["protocol"].map(pools)) | table["database"].str.len().eq(1)
-    ]
-    pooled = table[table["database"].str.len() != 1].set_index(["protocol", "model"])["auroc"]
+    single, whole = (
+        table["database"].str.len() == 1,
+        table["database"] == table["protocol"].map(pools),
+    )
+    pooled = table[whole].set_index(["protocol", "model"])["auroc"]
+    table = table[whole | (single & (table["high"] > table["low"]))]
     first.set(xlim=(min(0.45, table["auroc"].min() - 0.03), 1.03), ylim=(bottom, -0.4))
     first.set_xticks(np.arange(0.5, 1.01, 0.1))
     for axes, protocol in zip((first, *others), asked, strict=True):
@@ -56,15 +65,7 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
     first.set_yticks([*heads.values(), *rows.values()], [*heads, *rows])
     for name in first.get_yticklabels()[: len(heads)]:
         name.set(weight="bold", size=9)
-    marks = {
-        "above guessing": STEM | DOT | {"ms": 9, "ls": "-"},
-        "lost since the ordinary test": LOST,
-    }
-    marks |= {
-        "95% interval": BAR,
-        "one database": {"marker": "$a$", "ls": "none", "ms": 7, "mew": 0.4},
-    }
-    figure.legend(handles=legend_handles(marks), **BELOW)
+    figure.legend(handles=legend_handles(MARKS), **BELOW)
     return headline(figure, _fall(pooled, pools))
 
 

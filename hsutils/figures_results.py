@@ -42,7 +42,7 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> F
         paper: mark the paper's AUROC.
     """
     predictions = in_model_order(predictions)
-    figure, (curve, areas) = new_page(10, 4.9, ncols=2, width_ratios=(1, 1))
+    figure, (curve, areas) = new_page(10, 4.9, ncols=2)
     curve.plot([0, 1], [0, 1], color=FAINT, lw=1, ls="--")
     values = {}
     for row, (model, p) in enumerate(predictions.items()):
@@ -52,8 +52,9 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> F
         point = matrix[:, 1] / matrix.sum(axis=1)
         curve.plot(*point, "o", ms=9, color=color, mec="white", mew=1.5, zorder=3)
         values[model] = auroc(p["label"], p["logit"])
-        low, high = auroc_interval(p)
-        areas.plot([low, high], [row, row], color=color, lw=5, alpha=0.35, solid_capstyle="round")
+        areas.plot(
+            auroc_interval(p), [row, row], color=color, lw=5, alpha=0.35, solid_capstyle="round"
+        )
         areas.plot(values[model], row, "o", ms=9, color=color)
         areas.text(values[model], row - 0.17, f"{values[model]:.3f}", ha="center", color=color)
         if paper and model in PAPER:

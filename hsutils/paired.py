@@ -88,15 +88,8 @@ def delong(
         z = 0.0
     else:
         z = difference / error if error > 1e-12 else float(np.copysign(np.inf, difference))
-    return DeLong(
-        auroc_a=float(areas[0]),
-        auroc_b=float(areas[1]),
-        difference=difference,
-        low=difference - reach * error,
-        high=difference + reach * error,
-        z=z,
-        p=float(2 * ndtr(-abs(z))),
-    )
+    ends = difference - reach * error, difference + reach * error
+    return DeLong(*map(float, areas), difference, *ends, z, p=float(2 * ndtr(-abs(z))))
 
 
 def auroc_variance(labels: ArrayLike, logits: ArrayLike, groups: ArrayLike | None = None) -> float:
@@ -146,14 +139,9 @@ def mcnemar(
     n = len(right[0])
     center = (a - b) / (n + 2)
     half = reach * np.sqrt(a + b + 1 - (a - b) ** 2 / (n + 2)) / (n + 2)
-    return McNemar(
-        only_a_right=a,
-        only_b_right=b,
-        p=float(binomtest(a, a + b).pvalue) if a + b else 1.0,
-        difference=(a - b) / n,
-        low=float(max(center - half, -1)),
-        high=float(min(center + half, 1)),
-    )
+    p = float(binomtest(a, a + b).pvalue) if a + b else 1.0
+    ends = float(max(center - half, -1)), float(min(center + half, 1))
+    return McNemar(a, b, p, (a - b) / n, *ends)
 
 
 def paired_cluster_bootstrap(

@@ -159,8 +159,7 @@ def write_corpus(
     """Write an artificial corpus, `root/training-a` to `-f`, or find it already written.
 
     Beside the Challenge's own files lie `synthetic.csv` (what was drawn for each recording) and
-    `synthetic.json` (these parameters). The same parameters give the same bytes. The folder
-    appears whole, when the last file is written, or not at all.
+    `synthetic.json` (these parameters). The same parameters give the same bytes, whole or not.
 
     Args:
         root: the new folder; may be empty.
@@ -186,15 +185,22 @@ def write_corpus(
         "murmur_db": murmur_db,
     }
     _check(parameters)
-    if _holds(root, parameters):
-        return root
+    if not _holds(root, parameters):
+        _write_whole(root, parameters)
+    return root
+
+
+def _write_whole(root: Path, parameters: dict) -> None:
+    """Write a corpus beside its place, then give it its name."""
+    knobs = dict(parameters)
+    del knobs["version"]
+    recordings = plan(knobs.pop("n_recordings"), knobs["seed"], knobs.pop("seconds_scale"))
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
         folder = Path(temporary) / "corpus"
-        _write_recordings(folder, plan(n_recordings, seed, seconds_scale), snr_db, murmur_db, seed)
+        _write_recordings(folder, recordings, **knobs)
         write_json(folder / "synthetic.json", parameters)
         _move(folder, root, parameters)
-    return root
 
 
 def _check(parameters: dict) -> None:

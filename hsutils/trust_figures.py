@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from hsutils import figures
+from hsutils.corpus import load_recordings
+from hsutils.experiment import Run
 from hsutils.files import write_csv
 from hsutils.style import save_figure
-from hsutils.trust import Trust
+from hsutils.trust import Trust, stored_stretches
 from hsutils.trust_tables import tables
 
 
@@ -15,7 +19,7 @@ def draw(trust: Trust, folder: Path) -> list[Path]:
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {
         "heart-or-stethoscope": figures.heart_or_stethoscope(made["heart_or_stethoscope"]),
-        "intervals": figures.intervals(made["intervals"]),
+        "intervals": figures.intervals(made["intervals"].query("model in @MODELS")),
         "paired": figures.paired_differences(made["paired"]),
         "leak-effect": figures.leak_effect(made["leak_effect"]),
         "separation": figures.separation(made["separation"]),
@@ -30,3 +34,14 @@ def draw(trust: Trust, folder: Path) -> list[Path]:
         pages["probe"] = figures.database_probe(trust.probe)
     digest = trust.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]
+
+
+def draw_storage(trust: Trust, run: Run, folder: Path) -> Path:
+    """How the files of the largest database are stored; the one picture that needs recordings."""
+    return save_figure(storage(trust, run), folder, "stored-levels", trust.digest)
+
+
+def storage(trust: Trust, run: Run) -> Figure:
+    """`figures.stored_levels` of the largest database of a run."""
+    largest = trust.facts[trust.facts.database == trust.facts.database.mode()[0]]
+    return figures.stored_levels(largest, stored_stretches(load_recordings(run)))

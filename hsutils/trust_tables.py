@@ -21,13 +21,18 @@ from hsutils.within import POOLS, within_database
 
 PAIRS = (("teacher", "student"), ("student", "baseline"), ("student", "format only"))
 PREVALENCES = tuple(np.geomspace(0.005, 0.5, 25))
+SHIFTED = "temperature and shift"
 CLINICS = (0.5, 0.205, 0.05)
 """Shares of abnormal recordings: the test split, the collection, and a screening clinic."""
 
 
 def tables(trust: Trust, *names: str) -> dict[str, pd.DataFrame]:
-    """The tables of these names, or all of `TABLES`, each rounded to 4 decimals."""
-    return {name: TABLES[name](trust).round(4) for name in names or TABLES}
+    """The tables of these names, or all of `TABLES`, rounded to 4 decimals (p: 2 digits)."""
+    return {name: _rounded(TABLES[name](trust)) for name in names or TABLES}
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    return table.round(dict.fromkeys(table.columns.drop("p", errors="ignore"), 4))
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -210,20 +215,18 @@ def thresholds(trust: Trust) -> pd.DataFrame:
 
 
 def _calibrated(trust: Trust) -> Iterable[tuple[str, str, float, pd.DataFrame]]:
-    """(model, calibration, temperature, test cases with column logit), before and after fitting."""
+    """(model, calibration, temperature, test cases with column logit), the best fitted last."""
     dev, test = one_seed(trust, "dev"), one_seed(trust, "test")
     for model in MODELS:
         yield model, "as trained", 1.0, test.assign(logit=test[model])
         try:
-            heat = calibration.temperature(dev.label, dev[model])
+            fits = {"temperature": (calibration.temperature(dev.label, dev[model]), 0.0)}
+            fits[SHIFTED] = calibration.platt(dev.label, dev[model])
         except InputError:
             continue  # A model without a mistake on dev has no temperature.
-        yield (
-            model,
-            "temperature",
-            heat,
-            test.assign(logit=calibration.recalibrate(test[model], heat)),
-        )
+        for name, fit in fits.items():
+            calibrated = test.assign(logit=calibration.recalibrate(test[model], *fit))
+            yield model, name, fit[0], calibrated
 
 
 def reliability(trust: Trust) -> pd.DataFrame:
@@ -231,6 +234,7 @@ def reliability(trust: Trust) -> pd.DataFrame:
     parts = [
         calibration.reliability(cases.label, cases.logit).assign(model=model, calibration=name)
         for model, name, _, cases in _calibrated(trust)
+        if name != SHIFTED
     ]
     table = pd.concat(parts, ignore_index=True)
     return table[["model", "calibration", *table.columns.drop(["model", "calibration"])]]

@@ -1,4 +1,4 @@
-"""The committed tables, figures and README are drawn from the committed evidence."""
+"""The committed tables, figures, README and model card are drawn from the committed evidence."""
 
 import re
 
@@ -6,61 +6,91 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hsutils import reproduction
+from hsutils import reproduction, trust_figures
 from hsutils.evidence import Evidence
 from hsutils.experiment import PROJECT
+from hsutils.model_card import model_card
+from hsutils.trust import Trust
 
-FOLDER = PROJECT / "figures/reproduction"
+KEPT = {"reproduction": (Evidence, reproduction.draw), "trust": (Trust, trust_figures.draw)}
+FROM_RECORDINGS = {"trust": {"stored-levels.png", "stored-levels.svg"}}
+"""Pictures of the recordings themselves, which no evidence holds."""
 NUMBER = re.compile(r"-?\d+\.\d+")
-DRAWN = sorted(path.name for path in FOLDER.glob("*.png"))
+FOLDERS = {name: PROJECT / "figures" / name for name in KEPT}
+DRAWN = [
+    (name, picture.name)
+    for name, folder in FOLDERS.items()
+    for picture in sorted(folder.glob("*.png"))
+    if picture.name not in FROM_RECORDINGS.get(name, ())
+]
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
-    return Evidence.read(FOLDER)
+def evidence() -> dict:
+    return {name: kept.read(FOLDERS[name]) for name, (kept, _) in KEPT.items()}
 
 
 @pytest.fixture(scope="module")
-def redrawn(evidence, tmp_path_factory):
-    """A folder with everything drawn anew."""
-    folder = tmp_path_factory.mktemp("redrawn")
-    reproduction.draw(evidence, folder)
-    return folder
+def redrawn(evidence, tmp_path_factory) -> dict:
+    """A folder of each kind with everything drawn anew."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in KEPT}
+    for name, (_, draw) in KEPT.items():
+        draw(evidence[name], folders[name])
+    return folders
 
 
-def test_nothing_committed_is_drawn_from_elsewhere(redrawn):
-    parts = {"predictions.csv", "histories.csv", "trainings.csv"}
-    assert {p.name for p in FOLDER.iterdir()} == {p.name for p in redrawn.iterdir()} | parts
+@pytest.mark.parametrize("name", KEPT)
+def test_nothing_committed_is_drawn_from_elsewhere(redrawn, name):
+    parts = {f"{part}.csv" for part in KEPT[name][0].parts()} | FROM_RECORDINGS.get(name, set())
+    assert {p.name for p in FOLDERS[name].iterdir()} == {
+        p.name for p in redrawn[name].iterdir()
+    } | parts
 
 
-def test_tables_follow_from_the_evidence(redrawn):
-    tables = sorted(redrawn.glob("*.csv"))
-    assert [t.name for t in tables if t.read_text() != (FOLDER / t.name).read_text()] == []
+@pytest.mark.parametrize("name", KEPT)
+def test_tables_follow_from_the_evidence(redrawn, name):
+    tables = sorted(redrawn[name].glob("*.csv"))
+    assert [t.name for t in tables if t.read_text() != (FOLDERS[name] / t.name).read_text()] == []
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_pictures_follow_from_the_evidence(evidence, redrawn, name):
-    with Image.open(FOLDER / name) as committed, Image.open(redrawn / name) as fresh:
-        assert committed.info["Source"] == fresh.info["Source"] == evidence.digest
+@pytest.mark.parametrize(("name", "picture"), DRAWN)
+def test_pictures_follow_from_the_evidence(evidence, redrawn, name, picture):
+    paths = FOLDERS[name] / picture, redrawn[name] / picture
+    with Image.open(paths[0]) as committed, Image.open(paths[1]) as fresh:
+        assert committed.info["Source"] == fresh.info["Source"] == evidence[name].digest
         assert committed.info["Title"] == fresh.info["Title"]
         assert committed.size == fresh.size
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_every_line_and_dot_lies_where_the_evidence_puts_it(evidence, redrawn, name):
-    texts = [(folder / name).with_suffix(".svg").read_text() for folder in (FOLDER, redrawn)]
-    assert evidence.digest in texts[0]
+@pytest.mark.parametrize(("name", "picture"), DRAWN)
+def test_every_line_and_dot_lies_where_the_evidence_puts_it(evidence, redrawn, name, picture):
+    folders = FOLDERS[name], redrawn[name]
+    texts = [(folder / picture).with_suffix(".svg").read_text() for folder in folders]
+    assert evidence[name].digest in texts[0]
     committed, fresh = (np.array(NUMBER.findall(text), dtype=float) for text in texts)
     # In points; another processor may round the last digits otherwise.
     np.testing.assert_allclose(committed, fresh, atol=0.01)
 
 
-def test_evidence_is_small_and_complete(evidence):
-    assert sum(path.stat().st_size for path in FOLDER.glob("*.csv")) < 1_000_000
-    counts = evidence.predictions.groupby(["split", "label"]).size()
+@pytest.mark.parametrize("name", KEPT)
+def test_evidence_is_small_and_complete(evidence, name):
+    assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv")) < 1_000_000
+    cases = evidence[name].predictions if name == "reproduction" else evidence[name].cases
+    counts = cases.groupby(["split", "label"]).size()
     assert counts.to_dict() == {(s, label): 200 for s in ("dev", "test") for label in (0, 1)}
+
+
+def test_both_kinds_of_evidence_are_of_the_same_logits(evidence):
+    predictions, cases = evidence["reproduction"].predictions, evidence["trust"].cases
+    for column in cases.columns[cases.columns.str.contains("/")]:
+        np.testing.assert_allclose(cases[column], predictions[f"paper/{column}"])
 
 
 def test_the_readme_shows_the_reproduction(evidence):
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    assert reproduction.markdown(evidence) in readme
+    assert reproduction.markdown(evidence["reproduction"]) in readme
+
+
+def test_the_model_card_is_the_one_the_evidence_writes(evidence):
+    card = (PROJECT / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card == model_card(evidence["reproduction"], evidence["trust"])
