@@ -52,9 +52,7 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> F
         point = matrix[:, 1] / matrix.sum(axis=1)
         curve.plot(*point, "o", ms=9, color=color, mec="white", mew=1.5, zorder=3)
         values[model] = auroc(p["label"], p["logit"])
-        areas.plot(
-            auroc_interval(p), [row, row], color=color, lw=5, alpha=0.35, solid_capstyle="round"
-        )
+        areas.plot(auroc_interval(p), [row, row], color=color, lw=5, alpha=0.35)
         areas.plot(values[model], row, "o", ms=9, color=color)
         areas.text(values[model], row - 0.17, f"{values[model]:.3f}", ha="center", color=color)
         if paper and model in PAPER:
@@ -67,8 +65,7 @@ def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> F
     if paper:
         areas.plot([], [], "D", ms=8, mfc="none", mec=INK, label="paper")
     areas.set_yticks(range(len(values)), values)
-    areas.set(xlabel="AUROC", ylim=(len(values) - 0.5, -0.6))
-    areas.margins(x=0.08)
+    areas.set(xlabel="AUROC", ylim=(len(values) - 0.5, -0.6), xmargin=0.08)
     areas.grid(axis="y", visible=False)
     legend_above(areas)
     best = max(values, key=values.get)

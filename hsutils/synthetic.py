@@ -159,7 +159,7 @@ def write_corpus(
     """Write an artificial corpus, `root/training-a` to `-f`, or find it already written.
 
     Beside the Challenge's own files lie `synthetic.csv` (what was drawn for each recording) and
-    `synthetic.json` (these parameters). The same parameters give the same bytes, whole or not.
+    `synthetic.json` (these parameters), which fix every byte. The folder appears whole or not.
 
     Args:
         root: the new folder; may be empty.
