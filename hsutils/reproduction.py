@@ -234,7 +234,10 @@ def _dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:
 
 def markdown(evidence: Evidence) -> str:
     """The reproduction as a Markdown table: mean (lowest to highest seed), the paper beside it."""
-    seeds = tables(evidence)["seeds"]
+    every, own = results(evidence), evidence.profile
+    seeds = over_seeds(every[every.profile == own])
+    if not evidence.is_the_papers:
+        seeds["paper"] = np.nan
     asked = [("dev", "auroc"), ("test", "auroc"), ("test", "accuracy")]
     asked += [("test", "sensitivity"), ("test", "specificity")]
     titles = [f"{split} {metric.replace('auroc', 'AUROC')}" for split, metric in asked]
@@ -249,7 +252,7 @@ def markdown(evidence: Evidence) -> str:
 
 def _cells(value: pd.Series) -> str:
     ends = f" ({value['min']:.3f}–{value['max']:.3f})" if value.seeds > 1 else ""
-    paper = f"{value.paper:.3f}" if pd.notna(value.get("paper")) else ""
+    paper = f"{value.paper:.3f}" if pd.notna(value.paper) else ""
     return f"**{value['mean']:.3f}**{ends} | {paper}"
 
 
