@@ -68,7 +68,7 @@ def gather(study: Study) -> Evidence:
         InputError: if a seed is not finished, or two seeds were evaluated on different recordings.
     """
     name = study.experiment.name
-    unfinished = [s for s in study.seeds if not _finished(study.look(s), MODELS)]
+    unfinished = [s for s in study.seeds if not finished(study.look(s), MODELS)]
     if unfinished:
         raise InputError(
             f"seeds {unfinished} of {name} are not finished: run them first, with --seeds"
@@ -78,7 +78,7 @@ def gather(study: Study) -> Evidence:
         (f"{name}-{variant}", run, (VARIANTS[variant].model,))
         for variant in VARIANTS
         for run in [study.look(seed, variant) for seed in study.seeds]
-        if _finished(run, (VARIANTS[variant].model,))
+        if finished(run, (VARIANTS[variant].model,))
     ]
     return Evidence(
         _predictions(name, trained),
@@ -87,7 +87,7 @@ def gather(study: Study) -> Evidence:
     )
 
 
-def _finished(run: Run, models: tuple[str, ...]) -> bool:
+def finished(run: Run, models: tuple[str, ...]) -> bool:
     """Whether each model is trained, and the predictions are those of the weights beside them."""
     weights = {model: run.path(f"{model}.json") for model in models}
     if not all(note.is_file() for note in weights.values()):

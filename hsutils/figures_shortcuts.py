@@ -114,6 +114,8 @@ def database_probe(table: pd.DataFrame) -> Figure:
     axes.grid(axis="y", visible=False)
     marks = {"chance": {"marker": "|", "ms": 12, "mew": 1.5, "ls": "none"}, "95% interval": BAR}
     legend_above(axes, handles=legend_handles(marks))
+    if table.empty:
+        return headline(figure, "Too few recordings to tell databases apart by features")
     told = ", ".join(f"{r.features} {r.balanced_accuracy:.0%}" for r in table.itertuples())
     ends = (f"{chance:.0%}" for chance in (table["chance"].min(), table["chance"].max()))
     chance = " to ".join(dict.fromkeys(ends))

@@ -1,8 +1,8 @@
-"""How well can something do that never hears a heart?
+"""How well can something do that hears no heart beat?
 
-A rival knows only which database a recording is from, how its file was stored, or how its sound is
-spread over the mel bands, no matter when. A model that does no better need not have learned
-anything about hearts.
+A rival knows only which database a recording is from, how its file was stored, or how loud each
+mel band is and how much it varies, no matter when. The first two hear no sound at all; the third
+hears no order in time, and with it no rhythm.
 """
 
 import warnings
@@ -89,7 +89,7 @@ def rivals(
     splits: Sequence[str] = ("dev", "test"),
     names: Sequence[str] = RIVALS,
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """Predictions of those who never hear a heart, taught by the labels the teacher sees.
+    """Predictions of those who hear no heart beat, taught by the labels the teacher sees.
 
     "database letter" knows the letter; "format only" also levels, peak, clipped samples and
     seconds (`format_facts`); "band statistics" only those of `band_statistics`. The last two are

@@ -17,19 +17,22 @@ from hsutils.cache import identity
 from hsutils.compute import start_fabric
 from hsutils.corpus import Corpus, data_folder, load_corpus
 from hsutils.errors import InputError
+from hsutils.evidence import finished
 from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.kept import Kept
-from hsutils.leaks import find_leaks, summarize
+from hsutils.leaks import find_leaks, summarize, without_leaks
 from hsutils.metrics import CLASSES
-from hsutils.robustness import PERTURBATIONS, perturbed_scores, robustness
+from hsutils.quality import by_length, by_quality, length_score
+from hsutils.robustness import PERTURBATIONS, Perturbations, perturbed_scores, robustness
 from hsutils.splits import audit, leave_out
 from hsutils.stations import EVALUATED, MODELS
 from hsutils.study import LEFT_OUT, Study
 from hsutils.training import predict
 from hsutils.wav import read_samples
 
-ABOUT = ["database", "group", "label", "quality", "seconds"]
+IDENTITY = ["database", "group", "label"]
+ABOUT = [*IDENTITY, "quality", "seconds"]
 STORED = [fact for fact in shortcuts.FACTS if fact not in ABOUT]
 PROBED = ["recordings", "balanced_accuracy", "low", "high", "chance", "chance_high"]
 ROBUSTNESS = "trust/robustness.csv"
@@ -39,49 +42,66 @@ ROBUSTNESS = "trust/robustness.csv"
 class Trust(Kept):
     """What is kept to judge runs by.
 
-    Columns of logits are named `model/seed` for trained models and by name for the rivals that
-    hear no heart (`shortcuts.RIVALS`).
+    Columns of logits are named `model/seed` for trained models, and by name for their rivals
+    (`shortcuts.RIVALS`). Cases keep nothing that would tell which recordings are in a split;
+    what needs more of them is answered while it is at hand, for the first run.
 
     Args:
-        cases: a row a recording of dev and test: split, `ABOUT`, straddles (1 if kin of it stands
-            in another split), logits.
+        cases: a row a recording of dev and test: split, database, group, label, logits.
         left_out: a row a recording of a database that was left out of training: `ABOUT`, logits
             of models that never heard it; NaN where there is no such model.
-        facts: a row a recording of any split: database, group, label, and its format facts.
+        facts: a row a recording of any split: `ABOUT` and its format facts.
         leaks: pairs that stand in two splits and are not independent (`leaks.summarize`).
+        leak_effect: test AUROC without the recordings that leak (`leaks.without_leaks`).
+        quality, length, length_score: test AUROC by annotated quality and by duration, and the
+            rank correlation of logit and duration (`hsutils.quality`).
         probe: how well the database can be read off features (`shortcuts.probe_database`).
-        robustness: scores of the first run's models on worse recordings (`robustness`).
+        robustness: scores on worse recordings (`robustness`).
     """
 
     cases: pd.DataFrame
     left_out: pd.DataFrame
     facts: pd.DataFrame
     leaks: pd.DataFrame
+    leak_effect: pd.DataFrame
+    quality: pd.DataFrame
+    length: pd.DataFrame
+    length_score: pd.DataFrame
     probe: pd.DataFrame
     robustness: pd.DataFrame
 
 
 def collect(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Trust:
-    """Ask finished runs of one experiment everything that trust depends on.
+    """Ask runs of one experiment everything that trust depends on; what is missing is trained.
 
     Args:
         runs: one a seed, all of the same recordings and splits; the first also answers what one
             run can answer for all.
-        left_out: database -> runs that left it out, one a seed; may lack databases.
+        left_out: database -> finished runs that left it out, one a seed; may lack databases.
 
     Raises:
         InputError: if there is no run, or runs were evaluated on different recordings.
     """
     if not runs:
-        raise InputError("there is no finished run to judge: train one first")
+        raise InputError("there is no run to judge: give at least one")
+    for run in runs:
+        stations.run_all(run)
     first, corpus = runs[0], load_corpus(runs[0])
     facts = shortcuts.format_facts(corpus.recordings)
     leaks = find_leaks(corpus.recordings, corpus.splits, data_folder(first))
+    cases = _cases(runs, corpus)
+    test = cases[cases.split == "test"].rename(columns=lambda name: name.split("/")[0])
+    test = test.loc[:, ~test.columns.duplicated()]
+    straddling = audit(corpus.recordings, corpus.splits).record
     return Trust(
-        cases=_cases(runs, corpus),
+        cases=_coded(cases)[["split", *IDENTITY, *cases.columns.drop(["split", "record", *ABOUT])]],
         left_out=_left_out(corpus, left_out or {}),
         facts=_anonymous(corpus.recordings.merge(facts.drop(columns="seconds"), on="record")),
         leaks=summarize(leaks),
+        leak_effect=without_leaks(test, straddling, [*MODELS, *shortcuts.RIVALS]).round(5),
+        quality=by_quality(test, MODELS).round(5),
+        length=by_length(test, MODELS).round(5),
+        length_score=length_score(test, MODELS).round(5),
         probe=_probe(first, corpus, facts),
         robustness=_robustness(first, corpus),
     )
@@ -91,13 +111,16 @@ def collect_study(study: Study) -> Trust:
     """`collect` for all seeds of a study, with every database that was left out.
 
     Raises:
-        InputError: as `collect`.
+        InputError: if a seed is not finished, and as `collect`.
     """
+    unfinished = [seed for seed in study.seeds if not finished(study.look(seed), MODELS)]
+    if unfinished:
+        raise InputError(f"seeds {unfinished} are not finished: run them first, with --seeds")
     found = {
-        database: [run for run in (study.look(s, name) for s in study.seeds) if _finished(run)]
+        database: [r for r in (study.look(s, name) for s in study.seeds) if finished(r, MODELS)]
         for name, database in LEFT_OUT.items()
     }
-    return collect([run for run in map(study.look, study.seeds) if _finished(run)], found)
+    return collect([study.look(seed) for seed in study.seeds], found)
 
 
 def load_models(run: Run) -> dict[str, nn.Module]:
@@ -121,7 +144,9 @@ def stored_stretches(
         Class name -> (time in seconds, integer samples), each (n,).
     """
     largest = recordings[recordings.database == recordings.database.mode()[0]]
-    facts = largest.merge(shortcuts.format_facts(largest)[["record", "levels_per_second"]])
+    facts = largest.merge(
+        shortcuts.format_facts(largest)[["record", "levels_per_second"]], on="record"
+    )
     stretches = {}
     for label, part in facts.groupby("label"):
         unusual = (part.levels_per_second - part.levels_per_second.median()).abs()
@@ -131,24 +156,17 @@ def stored_stretches(
     return stretches
 
 
-def _finished(run: Run) -> bool:
-    return run.path(f"predictions/{MODELS[-1]}-test.json").exists()
-
-
 def _cases(runs: Sequence[Run], corpus: Corpus) -> pd.DataFrame:
     rivals = shortcuts.rivals(corpus)
-    straddling = set(audit(corpus.recordings, corpus.splits).record)
     parts = []
     for split in EVALUATED:
-        part = corpus.of(split)
-        part = part.assign(split=split, straddles=part.record.isin(straddling).astype(int))
         logits = {
             f"{m}/{run.experiment.seed}": _saved(run, m, split) for run in runs for m in MODELS
         }
         logits |= {name: predictions[split] for name, predictions in rivals.items()}
-        parts.append(_with_logits(part, logits))
-    columns = ["split", *ABOUT, "straddles", *logits]
-    return _coded(pd.concat(parts, ignore_index=True)[columns])
+        parts.append(_with_logits(corpus.of(split).assign(split=split), logits))
+    columns = ["split", "record", *ABOUT, *logits]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def _left_out(corpus: Corpus, runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
@@ -192,13 +210,13 @@ def _with_logits(part: pd.DataFrame, logits: Mapping[str, pd.DataFrame]) -> pd.D
 
 
 def _coded(table: pd.DataFrame) -> pd.DataFrame:
-    """Groups as numbers, and durations too coarse to name a recording."""
-    return table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
+    """Groups as numbers: their names are those of records."""
+    return table.assign(group=pd.factorize(table.group)[0])
 
 
 def _anonymous(table: pd.DataFrame, columns: Sequence[str] = STORED) -> pd.DataFrame:
-    """`ABOUT` and these columns, in an order that tells nothing of the records' names."""
-    coded = _coded(table)[[*ABOUT, *columns]]
+    """`ABOUT` and these columns, sorted by what they say and not by record."""
+    coded = _coded(table.assign(seconds=table.seconds.round(1)))[[*ABOUT, *columns]]
     return coded.sort_values([*ABOUT[:1], *ABOUT[2:], *columns], ignore_index=True)
 
 
@@ -232,13 +250,21 @@ def _features(run: Run, corpus: Corpus, asked: pd.DataFrame, part: nn.Module) ->
 
 def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
     """Costs more than all else together, so it is kept in the run's folder."""
-    asked = [(p.name, p.unit, p.levels) for p in PERTURBATIONS.values()]
+    real = run.experiment.data.source == "challenge"
+    asked = PERTURBATIONS if real else mildest_and_worst(PERTURBATIONS)
     models = [read_json(run.path(f"{m}.json"))["fingerprint"] for m in MODELS]
     test = corpus.of("test")
-    stamp = fingerprint(asked, models, run.experiment.front_end, identity(test))
+    questions = [(p.name, p.unit, p.levels) for p in asked.values()]
+    stamp = fingerprint(questions, models, run.experiment.front_end, identity(test))
     if not run.is_done(ROBUSTNESS, stamp):
-        scores = perturbed_scores(run, test, load_models(run))
+        scores = perturbed_scores(run, test, load_models(run), asked)
         run.forget(ROBUSTNESS)
         write_csv(run.path(ROBUSTNESS), robustness(scores, test).round(5))
         run.mark_done(ROBUSTNESS, stamp)
     return pd.read_csv(run.path(ROBUSTNESS))
+
+
+def mildest_and_worst(perturbations: Perturbations) -> Perturbations:
+    """The same perturbations, each at its first and last level only: a quick look."""
+    ends = {name: (p.levels[0], p.levels[-1]) for name, p in perturbations.items()}
+    return {name: dataclasses.replace(p, levels=ends[name]) for name, p in perturbations.items()}

@@ -8,6 +8,7 @@ from hsutils import figures
 from hsutils.corpus import load_recordings
 from hsutils.experiment import Run
 from hsutils.files import write_csv
+from hsutils.stations import MODELS
 from hsutils.style import save_figure
 from hsutils.trust import Trust, stored_stretches
 from hsutils.trust_tables import tables
@@ -16,18 +17,19 @@ from hsutils.trust_tables import tables
 def draw(trust: Trust, folder: Path) -> list[Path]:
     """Write every table (CSV) and every figure (PNG and SVG) into a folder."""
     made = tables(trust)
+    of_models = made["intervals"][made["intervals"].model.isin(MODELS)]
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {
         "heart-or-stethoscope": figures.heart_or_stethoscope(made["heart_or_stethoscope"]),
-        "intervals": figures.intervals(made["intervals"].query("model in @MODELS")),
+        "intervals": figures.intervals(of_models),
         "paired": figures.paired_differences(made["paired"]),
-        "leak-effect": figures.leak_effect(made["leak_effect"]),
+        "leak-effect": figures.leak_effect(trust.leak_effect),
         "separation": figures.separation(made["separation"]),
         "prevalence": figures.prevalence_curves(made["prevalence"]),
         "thresholds": figures.threshold_rules(made["thresholds"]),
         "reliability": figures.reliability(made["reliability"], made["calibration"]),
         "decision": figures.decision_curves(made["decision"]),
-        "quality": figures.quality(made["quality"], made["length"]),
+        "quality": figures.quality(trust.quality, trust.length),
         "robustness": figures.robustness(trust.robustness),
     }
     if len(trust.probe):

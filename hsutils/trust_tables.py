@@ -4,23 +4,29 @@ Where there are several seeds, values are means over them. An interval is the sa
 one seed's value, averaged over seeds; the spread between seeds is shown apart.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
-from hsutils import calibration, leaks, shortcuts
+from hsutils import calibration, shortcuts
 from hsutils.errors import InputError
 from hsutils.evaluation import in_model_order
-from hsutils.intervals import cluster_bootstrap, percentiles, resamples
+from hsutils.intervals import (
+    cluster_bootstrap,
+    evaluate,
+    expanded_level,
+    percentiles,
+    resamples,
+)
 from hsutils.paired import delong, mcnemar, paired_cluster_bootstrap
-from hsutils.quality import by_length, by_quality, length_score
 from hsutils.stations import MODELS
-from hsutils.trust import ABOUT, Trust
+from hsutils.trust import ABOUT, IDENTITY, Trust
 from hsutils.within import POOLS, within_database
 
 PAIRS = (("teacher", "student"), ("student", "baseline"), ("student", "format only"))
-PREVALENCES = tuple(np.geomspace(0.005, 0.5, 25))
+PREVALENCES = tuple(sorted({0.02, 0.2, *np.geomspace(0.005, 0.5, 23)}))
 SHIFTED = "temperature and shift"
 CLINICS = (0.5, 0.205, 0.05)
 """Shares of abnormal recordings: the test split, the collection, and a screening clinic."""
@@ -38,7 +44,7 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
 def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
     """Model -> its columns of logits, one a seed; the paper's models first."""
     found: dict[str, list[str]] = {}
-    for column in table.columns.drop([*ABOUT, "split", "straddles"], errors="ignore"):
+    for column in table.columns.drop([*ABOUT, "split"], errors="ignore"):
         found.setdefault(column.split("/")[0], []).append(column)
     return in_model_order(found)
 
@@ -47,8 +53,7 @@ def one_seed(trust: Trust, split: str) -> pd.DataFrame:
     """Cases of one split with the first seed's logits, in columns named after the models."""
     part = trust.cases[trust.cases.split == split].reset_index(drop=True)
     firsts = {columns[0]: model for model, columns in columns_of(part).items()}
-    about = part[[*ABOUT, "straddles"]].assign(record=part.index.astype(str))
-    return about.join(part[list(firsts)].rename(columns=firsts))
+    return part[IDENTITY].join(part[list(firsts)].rename(columns=firsts))
 
 
 def intervals(trust: Trust) -> pd.DataFrame:
@@ -92,13 +97,6 @@ def _differing(result, p: float) -> dict[str, float]:
     return ends | {"p": float(f"{p:.2g}")}
 
 
-def leak_effect(trust: Trust) -> pd.DataFrame:
-    """AUROC with and without test recordings that have kin in another split."""
-    test = one_seed(trust, "test")
-    straddling = test.record[test.straddles == 1]
-    return leaks.without_leaks(test, straddling, list(columns_of(trust.cases)))
-
-
 def heart_or_stethoscope(trust: Trust) -> pd.DataFrame:
     """What is left of each score when it cannot be had from the stethoscope.
 
@@ -110,7 +108,8 @@ def heart_or_stethoscope(trust: Trust) -> pd.DataFrame:
     """
     test = trust.cases[trust.cases.split == "test"]
     parts = [_areas(test, {"all": ("all", ""), "pooled": ("within", "")}, "within")]
-    if told := given_away(trust):
+    told = given_away(trust)
+    if 0 < len(told) < test.database.nunique():
         others, name = test[~test.database.isin(told)], f"not {', '.join(told)}"
         pooled = _areas(others, {"pooled": ("within", name)}, "within")
         parts.append(pooled[pooled.database == name])
@@ -123,7 +122,11 @@ def heart_or_stethoscope(trust: Trust) -> pd.DataFrame:
 
 
 def given_away(trust: Trust) -> list[str]:
-    """Databases in which one format fact alone ranks more than 95% of pairs right, or wrong."""
+    """Databases in which one format fact alone ranks more than 95% of all pairs right, or wrong.
+
+    The interval must leave no doubt that it is more than 90%. Labels of all splits are counted, as
+    this describes how the collection is stored and chooses no model.
+    """
     table = separation(trust)
     told = table[(table.distance > 0.45) & (np.fmax(table.low, 1 - table.high) > 0.9)]
     return sorted(set(told.database))
@@ -154,52 +157,61 @@ def _areas(cases: pd.DataFrame, pools: dict[str, tuple[str, str]], protocol: str
 
 
 def _mean_of_databases(cases: pd.DataFrame, by_database: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the databases' AUROCs; each database is resampled on its own."""
-    rows = []
-    for model, part in by_database.dropna(subset="auroc").groupby("model", sort=False):
-        ends = []
-        for column in columns_of(cases)[model]:
-            asked = cases[cases.database.isin(part.database) & cases[column].notna()]
-            draws = [
-                resamples(known.label, known[column], known.group)["auroc"]
-                for _, known in asked.groupby("database")
-            ]
-            ends.append(percentiles(np.mean(draws, axis=0), 0.95)[:2])
+    """The mean of the databases' AUROCs, for models that left out every one of them in turn."""
+    known = by_database.dropna(subset="auroc")
+    every, rows = set(known.database), []
+    for model, part in known.groupby("model", sort=False):
+        if set(part.database) != every:
+            continue
+        # A database without an interval of its own leaves the mean without one.
+        ends = part.low.notna().all() and [
+            _interval_of_mean(cases[cases[column].notna()], column, every)
+            for column in columns_of(cases)[model]
+            if set(cases.database[cases[column].notna()]) >= every
+        ]
         row = {"model": model, "protocol": "left out", "database": "", "seeds": part.seeds.min()}
         row |= part[["recordings", "abnormal"]].sum().to_dict() | {"auroc": part.auroc.mean()}
-        rows.append(row | dict(zip(("low", "high"), np.mean(ends, axis=0), strict=True)))
+        ends = np.mean(ends, axis=0) if ends else (np.nan, np.nan)
+        rows.append(row | dict(zip(("low", "high"), ends, strict=True)))
     return pd.DataFrame(rows)
+
+
+def _interval_of_mean(cases: pd.DataFrame, column: str, databases: set[str]) -> tuple[float, float]:
+    """Each database is resampled on its own, and the widest of their levels serves the mean."""
+    draws, levels = [], []
+    for seed, name in enumerate(sorted(databases)):
+        part = cases[cases.database == name]
+        draws.append(resamples(part.label, part[column], part.group, seed=seed)["auroc"])
+        levels.append(expanded_level(part.label, part.group, 0.95))
+    return percentiles(np.mean(draws, axis=0), max(levels))[:2]
 
 
 def separation(trust: Trust) -> pd.DataFrame:
     """Which format fact tells the classes apart inside each database."""
     facts = trust.facts.assign(record=trust.facts.index.astype(str))
-    table = shortcuts.separation(
-        facts[["record", *shortcuts.FACTS]], facts[["record", "database", "label", "group"]]
-    )
-    return table
+    return shortcuts.separation(facts[["record", *shortcuts.FACTS]], facts[["record", *IDENTITY]])
 
 
 def prevalence(trust: Trust) -> pd.DataFrame:
     """PPV and NPV at logit 0, at `PREVALENCES`: model, prevalence, ppv, npv and their ends."""
     test, rows = one_seed(trust, "test"), []
+    level = expanded_level(test.label, test.group, 0.95)
     for model in MODELS:
         drawn = resamples(test.label, test[model], test.group)
-        value = cluster_bootstrap(test.label, test[model], test.group, n_resamples=1)
-        value = value.set_index("metric").value
+        value = evaluate(test.label, test[model])
         for share in PREVALENCES:
             at = calibration.ppv_npv(value["sensitivity"], value["specificity"], share)
             spread = calibration.ppv_npv(drawn["sensitivity"], drawn["specificity"], share)
             row = {"model": model, "prevalence": share}
             for name, middle, values in zip(("ppv", "npv"), at, spread, strict=True):
-                low, high, _ = percentiles(values, 0.95)
+                low, high, _ = percentiles(values, level)
                 row |= {name: float(middle), f"{name}_low": low, f"{name}_high": high}
             rows.append(row)
     return pd.DataFrame(rows)
 
 
 def thresholds(trust: Trust) -> pd.DataFrame:
-    """Each rule's threshold, chosen on dev, and what it does on test, with intervals."""
+    """Each rule's threshold, chosen on dev, and what it does on test; intervals hold it fixed."""
     dev, test, rows = one_seed(trust, "dev"), one_seed(trust, "test"), []
     for model in MODELS:
         for rule in calibration.RULES:
@@ -219,11 +231,12 @@ def _calibrated(trust: Trust) -> Iterable[tuple[str, str, float, pd.DataFrame]]:
     dev, test = one_seed(trust, "dev"), one_seed(trust, "test")
     for model in MODELS:
         yield model, "as trained", 1.0, test.assign(logit=test[model])
-        try:
-            fits = {"temperature": (calibration.temperature(dev.label, dev[model]), 0.0)}
+        fits = {}
+        # A model without a mistake on dev, or without any skill, has no temperature.
+        with contextlib.suppress(InputError):
+            fits["temperature"] = (calibration.temperature(dev.label, dev[model]), 0.0)
+        with contextlib.suppress(InputError):
             fits[SHIFTED] = calibration.platt(dev.label, dev[model])
-        except InputError:
-            continue  # A model without a mistake on dev has no temperature.
         for name, fit in fits.items():
             calibrated = test.assign(logit=calibration.recalibrate(test[model], *fit))
             yield model, name, fit[0], calibrated
@@ -257,9 +270,10 @@ def decision(trust: Trust) -> pd.DataFrame:
     """Net benefit by threshold in each of `CLINICS`: prevalence, model, threshold, net_benefit."""
     best = {model: cases for model, _, _, cases in _calibrated(trust)}
     at, parts = np.linspace(0.01, 0.6, 60), []
+    fitted_at = one_seed(trust, "dev").label.mean()
     for share in CLINICS:
         for model, cases in best.items():
-            moved = calibration.prevalence_shift(cases.logit, cases.label.mean(), share)
+            moved = calibration.prevalence_shift(cases.logit, fitted_at, share)
             curves = calibration.net_benefit(cases.label, moved, at, share)
             curves = curves.rename(columns={"model": model})
             wanted = [model, "all", "none"] if model == MODELS[0] else [model]
@@ -272,7 +286,6 @@ def decision(trust: Trust) -> pd.DataFrame:
 TABLES: dict[str, Callable[[Trust], pd.DataFrame]] = {
     "intervals": intervals,
     "paired": paired,
-    "leak_effect": leak_effect,
     "heart_or_stethoscope": heart_or_stethoscope,
     "separation": separation,
     "prevalence": prevalence,
@@ -280,8 +293,5 @@ TABLES: dict[str, Callable[[Trust], pd.DataFrame]] = {
     "reliability": reliability,
     "calibration": calibration_scores,
     "decision": decision,
-    "quality": lambda trust: by_quality(one_seed(trust, "test"), MODELS),
-    "length": lambda trust: by_length(one_seed(trust, "test"), MODELS),
-    "length_score": lambda trust: length_score(one_seed(trust, "test"), MODELS),
 }
 """Name -> the function whose docstring says what the table holds."""

@@ -10,6 +10,7 @@ from test_reproduction import made_up
 from test_trust_tables import made_trust
 
 from hsutils.__main__ import main
+from hsutils.errors import InputError
 from hsutils.model_card import model_card
 from hsutils.stations import MODELS
 from hsutils.trust import Trust
@@ -67,6 +68,11 @@ def test_every_table_is_rectangular(card):
     assert len(blocks) >= 7
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1, block
+
+
+def test_a_study_of_something_else_gets_no_card(trust):
+    with pytest.raises(InputError, match="paper's experiment"):
+        model_card(made_up("synthetic"), trust)
 
 
 def test_one_command_writes_it_from_what_is_kept(trust, tmp_path, card):
