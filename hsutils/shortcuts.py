@@ -19,6 +19,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from hsutils.cache import SpectrogramCache
 from hsutils.corpus import Corpus
@@ -260,7 +261,8 @@ def _cross_validated(
         StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1_000)
     )
     parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    # On matrices this small several threads mostly wait for one another.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # A database of fewer groups than folds is learned from fewer; nothing is wrong with that.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         return cross_val_predict(probe, features, classes, groups=groups, cv=parts)
