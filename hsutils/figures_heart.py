@@ -107,7 +107,7 @@ def _protocol_panel(axes: Axes, part: pd.DataFrame, rows: dict, pooled: pd.Serie
         axes.text(row.auroc, y - 0.2, text, color=color, weight="bold", **place)
     for model, letters in part[part["database"].str.len() == 1].groupby("model"):
         _letters(axes, rows[model], letters.sort_values("auroc"))
-    for model in rows.keys() - set(part["model"]):
+    for model in [model for model in rows if model not in set(part["model"])]:
         axes.text(0.52, rows[model], "not measured", va="center", size=9, color="#767676")
     axes.set_xlabel("AUROC (0.5: guessing)")
     axes.grid(axis="y", visible=False)
