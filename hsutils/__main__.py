@@ -152,10 +152,15 @@ def _variants(options: argparse.Namespace) -> None:
 
 
 def _add_gather(parser: argparse.ArgumentParser) -> None:
+    _add_gathering(parser, "seeds")
+    parser.set_defaults(command=_gather)
+
+
+def _add_gathering(parser: argparse.ArgumentParser, kind: str) -> None:
+    """What every command that gathers finished runs understands."""
     _add_experiment(parser)
     parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
-    parser.add_argument("--to", help="folder to write into; default RUN_DIR-seeds")
-    parser.set_defaults(command=_gather)
+    parser.add_argument("--to", help=f"folder to write into; default RUN_DIR-{kind}")
 
 
 def _gather(options: argparse.Namespace) -> None:
@@ -164,9 +169,7 @@ def _gather(options: argparse.Namespace) -> None:
 
 
 def _add_trust(parser: argparse.ArgumentParser) -> None:
-    _add_experiment(parser)
-    parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
-    parser.add_argument("--to", help="folder to write into; default RUN_DIR-trust")
+    _add_gathering(parser, "trust")
     parser.set_defaults(command=_trust)
 
 

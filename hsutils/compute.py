@@ -35,13 +35,15 @@ def start_fabric(compute: Compute) -> Fabric:
 def resolve_precision(compute: Compute) -> str:
     """The precision that `auto` stands for here: bfloat16 where the hardware is fast at it.
 
-    A CPU without AMX tiles multiplies bfloat16 no faster than float32 and converts besides.
+    A CPU without instructions for it multiplies bfloat16 no faster than float32 and converts
+    besides.
     """
     if compute.precision != "auto":
         return compute.precision
     if compute.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+    has_instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if has_instructions else "32-true"
 
 
 def layout(fabric: Fabric) -> torch.memory_format:

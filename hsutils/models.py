@@ -148,8 +148,7 @@ def _packed(
     spectrograms: Tensor, padding: float | None, stages: tuple[tuple[int, int], ...]
 ) -> packing.Packed | None:
     """The batch packed, where its padding is known and arithmetic is what takes the time."""
-    device = spectrograms.device.type
-    if padding is None or device != "cpu" or torch.is_autocast_enabled(device):
+    if padding is None or spectrograms.device.type != "cpu":
         return None
     packed = packing.pack(spectrograms, padding, stages)
     return packed if packed.share < WORTHWHILE else None

@@ -148,8 +148,8 @@ def _layout(first: Tensor, last: Tensor, width: int, stride: int, reach: int) ->
 def encode(encoder: ResNet, packed: Packed) -> Tensor:
     """Features (N, 512) of a batch: what `encoder` gives for the spectrograms, to rounding.
 
-    Walks the encoder's own modules: parameters, running statistics and mode are theirs. Meant for
-    float32 and float64; takes no part in autocast.
+    Walks the encoder's own modules: parameters, running statistics and mode are theirs. Under
+    autocast, sums over columns stay in float32: one steady column stands for thousands.
 
     Args:
         encoder: a ResNet-18 such as `models.Encoder`.
@@ -165,10 +165,11 @@ def encode(encoder: ResNet, packed: Packed) -> Tensor:
     ):
         x = _move(x, before.level(stride), after.level(stride))
         x = _layer(layer, x, after, stride)
-    source = packed.layouts[-1].level(32).source
-    shares = x.new_zeros(len(source), x.shape[3])
+    source, x = packed.layouts[-1].level(32).source, _wide(x).mean(dim=2)[0]
+    shares = x.new_zeros(len(source), x.shape[1])
     shares.scatter_add_(1, source, x.new_full(source.shape, 1 / source.shape[1]))
-    return encoder.fc(shares @ x.mean(dim=2)[0].T)
+    with torch.autocast(x.device.type, enabled=False):
+        return encoder.fc(shares @ x.T)
 
 
 def student_features(features: nn.Sequential, packed: Packed) -> Tensor:
@@ -207,9 +208,14 @@ def _layer(layer: nn.Sequential, x: Tensor, layout: Layout, stride: int) -> Tens
     return x
 
 
+def _wide(x: Tensor) -> Tensor:
+    """x in at least float32: bfloat16 loses small terms of long sums, and so of their gradients."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 def _columns(x: Tensor, index: Tensor) -> Tensor:
     """Columns `index` (K,) of x (1, C, H, L), shape (1, C, H, K), channels last as they lie."""
-    return x[0].permute(1, 2, 0).index_select(1, index).permute(2, 0, 1)[None]
+    return _wide(x)[0].permute(1, 2, 0).index_select(1, index).permute(2, 0, 1)[None]
 
 
 def _move(x: Tensor, old: Level, new: Level) -> Tensor:
@@ -235,10 +241,12 @@ def _normalize(norm: nn.BatchNorm2d, x: Tensor, level: Level) -> Tensor:
 
 def _statistics(x: Tensor, level: Level, count: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (C,) of the images: the canvas's own, corrected at odd columns."""
-    cells, columns = x.numel() // x.shape[1], x[..., level.odd]
-    extra = level.weights[level.odd].to(x.dtype) - 1
+    cells, columns = x.numel() // x.shape[1], _wide(x[..., level.odd])
+    extra = level.weights[level.odd].to(columns.dtype) - 1
+    # Running statistics that nobody reads: their dtype is that of the result.
+    unread = (columns.new_zeros(x.shape[1]), columns.new_ones(x.shape[1]))
     # One running sum over a whole float32 canvas would lose four digits: add up mel rows.
-    rows = [torch.batch_norm_update_stats(row, None, None, 0.0) for row in x.split(1, dim=2)]
+    rows = [torch.batch_norm_update_stats(row, *unread, 0.0) for row in x.split(1, dim=2)]
     means, variances = (torch.stack(each) for each in zip(*rows, strict=True))
     mean = (cells * means.mean(dim=0) + (columns * extra).sum(dim=(0, 2, 3))) / count
     squares = cells * (variances + (means - mean) ** 2).mean(dim=0)
@@ -270,7 +278,8 @@ class _Normalization(Function):
         dx = F.batch_norm(x, mean, variance, share * dgamma, share * dbeta, eps=ctx.eps)
         odd = ctx.level.odd
         dx[..., odd] *= ctx.level.weights[odd]
-        dx.addcmul_(g, scale[:, None, None])
+        # scale * g, by the one product that mixes bfloat16 with float32 fast.
+        dx += F.batch_norm(g, torch.zeros_like(mean), variance, gamma, eps=ctx.eps)
         return dx, dgamma, dbeta, None, None, None, None, None
 
 

@@ -33,12 +33,12 @@ CLINICS = (0.5, 0.205, 0.05)
 
 
 def tables(trust: Trust, *names: str) -> dict[str, pd.DataFrame]:
-    """The tables of these names, or all of `TABLES`, rounded to 4 decimals (p: 2 digits)."""
+    """The tables of these names, or all of `TABLES`, rounded to 5 decimals (p: 2 digits)."""
     return {name: _rounded(TABLES[name](trust)) for name in names or TABLES}
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    return table.round(dict.fromkeys(table.columns.drop("p", errors="ignore"), 4))
+    return table.round(dict.fromkeys(table.columns.drop("p", errors="ignore"), 5))
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -20,10 +20,11 @@ def same_threads():
     torch.set_num_threads(before)
 
 
-def hardware(monkeypatch, cuda: bool, bf16: bool, amx: bool) -> None:
+def hardware(monkeypatch, cuda: bool, bf16: bool, amx: bool, avx512: bool = False) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,11 @@ def test_auto_is_bfloat16_where_the_hardware_is_fast_at_it(
 ):
     hardware(monkeypatch, cuda, bf16, amx)
     assert resolve_precision(Compute(accelerator=accelerator)) == precision
+
+
+def test_vectors_of_bfloat16_are_as_good_as_tiles(monkeypatch):
+    hardware(monkeypatch, cuda=False, bf16=False, amx=False, avx512=True)
+    assert resolve_precision(Compute()) == "bf16-mixed"
 
 
 def test_a_precision_that_is_named_is_used(monkeypatch):

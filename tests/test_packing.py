@@ -128,6 +128,37 @@ def test_single_precision_stays_near_double(memory, trained_encoder):
     assert all(p.grad.isfinite().all() for p in single.parameters())
 
 
+def gradients(model: nn.Module, run, autocast: bool) -> list[Tensor]:
+    """Gradients of a loss that weighs outputs unevenly."""
+    model = copy.deepcopy(model)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        output = run(model)
+    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
+    (output * direction.to(output.dtype)).sum().backward()
+    return [p.grad.double() for p in model.parameters() if p.grad is not None]
+
+
+def relative_error(actual: list[Tensor], expected: list[Tensor]) -> float:
+    off = torch.cat([(a - b).flatten() for a, b in zip(actual, expected, strict=True)])
+    return float(off.norm() / torch.cat([b.flatten() for b in expected]).norm())
+
+
+@pytest.mark.parametrize("network", ["encoder", "student"])
+def test_bfloat16_is_no_farther_from_double_packed_than_dense(network, trained_encoder, student):
+    images = noise([(500, 700), (300, 880), (540, 620), (0, WIDTH)], mels=24)
+    if network == "encoder":
+        double, stages = copy.deepcopy(trained_encoder).train(), RESNET_STAGES
+    else:
+        double, stages = copy.deepcopy(student.features), STUDENT_STAGES
+    packed, single = pack(images.float(), PADDING, stages), copy.deepcopy(double).float()
+    forward = encode if network == "encoder" else student_features
+    exact = gradients(double, lambda m: m(images), False)
+    dense = relative_error(gradients(single, lambda m: m(images.float()), True), exact)
+    ours = relative_error(gradients(single, lambda m: forward(m, packed), True), exact)
+    assert dense > 1e-3, "autocast did round"
+    assert ours < 1.1 * dense
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_training_the_student_is_the_same_packed(batch, student):
     images = noise(BATCHES[batch])
@@ -266,13 +297,14 @@ def test_gradients_of_normalization_are_those_of_finite_differences(level):
     assert torch.autograd.gradcheck(normalized, inputs)
 
 
-def test_statistics_of_a_large_canvas_keep_their_digits():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_statistics_of_a_large_canvas_keep_their_digits(dtype):
     source = torch.arange(10_000)[None]
     level = Level(source, torch.ones(10_000, dtype=torch.long), source[:, :0].flatten())
     canvas = (
         torch.randn(1, 16, 25, 10_000, generator=torch.Generator().manual_seed(0)) + 1.5
     ).relu()
-    canvas = canvas.contiguous(memory_format=torch.channels_last)
+    canvas = canvas.contiguous(memory_format=torch.channels_last).to(dtype)
     mean, variance = _statistics(canvas, level, 250_000)
     assert_close(mean, canvas.double().mean(dim=(0, 2, 3)), "mean", 5e-6)
     assert_close(variance, canvas.double().var(dim=(0, 2, 3), correction=0), "variance", 1e-5)
