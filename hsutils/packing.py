@@ -181,15 +181,14 @@ def student_features(features: nn.Sequential, packed: Packed) -> Tensor:
     """
     (layout,) = packed.layouts
     x, (images, width), stride = packed.canvas, layout.source.shape, 1
-    for module in features[:-1]:
-        if isinstance(module, nn.Conv2d):
-            # Unlike the ResNet's, its first convolution drops columns at the image's end.
-            x = x.index_fill(3, layout.level(stride, width).walls, 0) if stride > 1 else x
-            kernel, step, pad = module.kernel_size[1], module.stride[1], module.padding[1]
-            width, stride = (width + 2 * pad - kernel) // step + 1, stride * step
-        elif isinstance(module, nn.MaxPool2d):
-            width, stride = width // 2, stride * 2
-        x = module(x)
+    for convolution, activation, pooling in zip(*[iter(features[:-1])] * 3, strict=True):
+        # Unlike the ResNet's, its first convolution drops columns at the image's end.
+        x = x.index_fill(3, layout.level(stride, width).walls, 0) if stride > 1 else x
+        step, lost = convolution.stride[1], convolution.kernel_size[1] - 2 * convolution.padding[1]
+        width = ((width - lost) // step + 1) // 2
+        stride *= 2 * step
+        # An activation that never falls may follow the pooling: the same, for a quarter of it.
+        x = activation(pooling(convolution(x)))
     columns = _columns(x, layout.level(stride, width).source.flatten())
     return features[-1](columns[0].unflatten(2, (images, width)).permute(2, 0, 1, 3))
 
