@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hsutils.cache import SpectrogramCache
-from hsutils.experiment import Augment
+from hsutils.settings import Augment
 from hsutils.spectrograms import Occupied
 
 

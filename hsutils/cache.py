@@ -18,9 +18,10 @@ from filelock import FileLock
 from torch import Tensor
 
 from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, FrontEnd, fingerprint
+from hsutils.experiment import PROJECT, fingerprint
 from hsutils.files import atomic_path, write_csv
 from hsutils.progress import progress
+from hsutils.settings import FrontEnd
 from hsutils.spectrograms import Occupied, log_mel, standardize
 from hsutils.wav import SAMPLE_RATE, read_waveform
 

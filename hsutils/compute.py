@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from hsutils.experiment import Compute, fingerprint
+from hsutils.experiment import fingerprint
+from hsutils.settings import Compute
 
 
 @cache

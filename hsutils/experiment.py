@@ -19,102 +19,23 @@ from hsutils.environment import describe_environment
 from hsutils.errors import InputError
 from hsutils.fields import build, override, parse_overrides, toml_lines
 from hsutils.files import atomic_path, read_json, write_json, write_text
+from hsutils.settings import (
+    Augment,
+    Compute,
+    Data,
+    Distillation,
+    FrontEnd,
+    Splits,
+    Training,
+)
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROFILES = Path(__file__).resolve().parent / "profiles"
+NYQUIST = 1000
+"""Hz: recordings are read at 2,000 a second (`wav.SAMPLE_RATE`)."""
+
 SMALLEST = 21
 """Mel bands and frames that the student's convolutions and poolings leave one cell of."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Where the recordings come from. `seed` draws artificial corpora, subsets and splits.
-
-    It is apart from the run's seed, so that runs with several seeds hear the same recordings.
-    """
-
-    source: str = "challenge"
-    folder: str = ""
-    recordings: int = 0
-    seed: int = 0
-    seconds_scale: float = 1.0
-    snr_db: float = 9.0
-    murmur_db: float = 0.0
-
-
-@dataclass(frozen=True)
-class Splits:
-    """How recordings are divided (paper section 3)."""
-
-    method: str = "published"
-    lists: str = ""
-    leave_out: str = ""
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """From waveform to log-mel spectrogram (paper section 3; details from the lab's code)."""
-
-    clip_seconds: float = 57.0
-    sample_rate: int = 22_050
-    n_fft: int = 512
-    hop: int = 448
-    bins: int = 175
-    mels: int = 50
-    floor: float = 1e-11
-    offset: float = 0.0035824
-    scale: float = 0.0735521
-
-    @property
-    def frames(self) -> int:
-        """Frames in one spectrogram: whole windows only, no centering."""
-        samples = round(self.clip_seconds * self.sample_rate)
-        return (samples - (self.n_fft - self.hop)) // self.hop
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one spectrogram: (1, mels, frames)."""
-        return (1, self.mels, self.frames)
-
-
-@dataclass(frozen=True)
-class Augment:
-    """SpecAugment without time warp (paper section 3; Park et al. 2019)."""
-
-    frequency_masks: int = 2
-    time_masks: int = 5
-    masked_share: float = 0.5
-    both_views: bool = False
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training procedure; the paper's four differ only in these values."""
-
-    epochs: int = 15
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    batch_size: int = 16
-    temperature: float = 0.07
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """What the student is told, which is all that the paper's comparison turns on (section 4)."""
-
-    targets: str = "soft labels"
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where and how the arithmetic runs; handed to Lightning Fabric."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    precision: str = "auto"
-    threads: int = 0
-    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +114,15 @@ def _contradictions(front_end: FrontEnd) -> list[str]:
     problems = []
     if front_end.bins > most:
         problems.append(f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}")
+    top_hz = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
+    if front_end.low_hz >= top_hz:
+        problems.append(f"'front_end.low_hz' must be below the highest bin, {top_hz:g} Hz")
+    low, high = front_end.pass_low_hz, front_end.pass_high_hz
+    if max(low, high) >= NYQUIST or (high and low >= high):
+        problems.append(
+            "'front_end.pass_low_hz' and 'front_end.pass_high_hz' must rise and lie below "
+            f"{NYQUIST} Hz, half the recordings' sample rate"
+        )
     if min(mels, frames) < SMALLEST:
         problems.append(
             f"'front_end' makes spectrograms of {mels} mels x {frames} frames, but the student "
@@ -203,9 +133,19 @@ def _contradictions(front_end: FrontEnd) -> list[str]:
 
 def fingerprint(*parts: Any) -> str:
     """A short hash of what a result depends on; dataclasses and JSON values only."""
-    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
-    text = json.dumps(plain, sort_keys=True)
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(part: Any) -> Any:
+    if not dataclasses.is_dataclass(part):
+        return part
+    values = {field: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return {
+        field.name: _plain(value)
+        for field, value in values.items()
+        if not (field.metadata.get("later") and value == field.default)
+    }
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ CHOICES = {
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
     "splits.leave_out": ("", *"abcdef"),
+    "front_end.scaling": ("min-max", "band mean"),
     "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),
     "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
 }
@@ -30,13 +31,16 @@ AT_LEAST = {
         ("seed", "data.seed", "data.recordings", "compute.threads", "compute.workers"), 0
     ),
     "pretrain.epochs": 0,
+    **dict.fromkeys(
+        (f"front_end.{n}" for n in ("low_hz", "pass_low_hz", "pass_high_hz", "bits")), 0
+    ),
     **dict.fromkeys((f"augment.{name}_masks" for name in ("frequency", "time")), 0),
     **dict.fromkeys((f"{stage}.weight_decay" for stage in STAGES), 0),
     # Neither batch normalization nor NT-Xent can use a batch of one recording.
     **dict.fromkeys((f"{stage}.batch_size" for stage in STAGES), 2),
     "augment.masked_share": 0,
 }
-AT_MOST = {"augment.masked_share": 1}
+AT_MOST = {"augment.masked_share": 1, "front_end.bits": 24}
 
 
 def parse_overrides(

@@ -15,8 +15,9 @@ from torch.nn import functional
 from hsutils import figures
 from hsutils.corpus import data_folder
 from hsutils.environment import versions
-from hsutils.experiment import PROJECT, FrontEnd, Run
+from hsutils.experiment import PROJECT, Run
 from hsutils.metrics import CLASSES
+from hsutils.settings import FrontEnd
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
 from hsutils.wav import SAMPLE_RATE, read_waveform
 

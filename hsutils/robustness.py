@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from hsutils.compute import start_fabric
 from hsutils.errors import InputError
-from hsutils.experiment import FrontEnd, Run
+from hsutils.experiment import Run
 from hsutils.intervals import cluster_bootstrap
 from hsutils.paired import paired_cluster_bootstrap
 from hsutils.progress import progress
+from hsutils.settings import FrontEnd
 from hsutils.spectrograms import log_mel, standardize
 from hsutils.training import predict
 from hsutils.wav import SAMPLE_RATE, read_waveform

@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from hsutils.artefacts import clipped
 from hsutils.cache import SpectrogramCache
 from hsutils.corpus import Corpus
 from hsutils.errors import InputError
@@ -186,15 +187,11 @@ def _facts(path: str) -> dict[str, float]:
     samples = samples.astype(np.int32)
     seconds = len(samples) / rate
     levels = np.count_nonzero(np.bincount(samples.ravel() + 32_768))
-    at_extreme = (samples == samples.max()) | (samples == samples.min())
-    as_before = np.zeros_like(at_extreme)
-    as_before[1:] = samples[1:] == samples[:-1]
-    as_after = np.roll(as_before, -1, axis=0)
     return {
         "seconds": seconds,
         "levels": levels,
         "peak": int(np.abs(samples).max()),
-        "clipped": int((at_extreme & (as_before | as_after)).sum()),
+        "clipped": int(clipped(samples).sum()),
         "levels_per_second": levels / seconds,
     }
 

@@ -14,7 +14,8 @@ from scipy.signal.windows import tukey
 from torch import Tensor
 from torchaudio.functional import resample
 
-from hsutils.experiment import FrontEnd
+from hsutils.artefacts import control
+from hsutils.settings import FrontEnd
 
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
 # the spectrogram's floor, which torchaudio's default filter does not achieve.
@@ -41,7 +42,7 @@ class Occupied:
 def mel_filters(front_end: FrontEnd) -> Tensor:
     """Triangular HTK mel filters of peak 1, shape (bins, mels).
 
-    Band edges are equally spaced in mel from 0 Hz to the highest bin kept.
+    Band edges are equally spaced in mel from `low_hz` (the paper: 0) to the highest bin kept.
     """
     hz = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft
     edges = mel_edges(front_end)
@@ -54,7 +55,8 @@ def mel_filters(front_end: FrontEnd) -> Tensor:
 def mel_edges(front_end: FrontEnd) -> np.ndarray:
     """Edges of the mel bands in Hz, shape (mels + 2,): band k runs from k to k + 2."""
     top_hz = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
-    mels = np.linspace(0, 2595 * np.log10(1 + top_hz / 700), front_end.mels + 2)
+    ends = 2595 * np.log10(1 + np.array([front_end.low_hz, top_hz]) / 700)
+    mels = np.linspace(*ends, front_end.mels + 2)
     return 700 * (10 ** (mels / 2595) - 1)
 
 
@@ -70,7 +72,10 @@ def resample_waveform(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> T
 
 
 def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
-    """The min-max scaled log-mel spectrogram of one recording, before standardization.
+    """The scaled log-mel spectrogram of one recording, before standardization.
+
+    Scaled either by the recording's minimum and maximum (the paper), or by taking each band's mean
+    over the recording away: what a device does to a band at all times goes with it.
 
     Args:
         waveform: samples in [-1, 1], shape (samples,).
@@ -78,18 +83,15 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tenso
         front_end: the settings.
 
     Returns:
-        Spectrogram (mels, frames) in [0, 1], where padding holds the minimum, and the region
-        the recording occupies. A silent recording gives all zeros.
+        Spectrogram (mels, frames) and the region the recording occupies. Min-max: in [0, 1], where
+        padding holds the minimum. Band mean: in factors of ten of power, where padding holds 0.
+        A silent recording gives all zeros.
     """
-    clip = resample_waveform(waveform, rate, front_end)
+    clip = resample_waveform(control(waveform, rate, front_end), rate, front_end)
     first, last, chunk = _occupied_chunk(clip, front_end)
     power = _power_density(chunk, front_end) @ mel_filters(front_end)
     occupied = torch.log10(power + front_end.floor).T
-    padded = occupied.shape[1] < front_end.frames
-    lowest = np.log10(front_end.floor) if padded else occupied.min().item()
-    span = occupied.max().item() - lowest
-    # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
-    scaled = (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
+    scaled = _SCALED[front_end.scaling](occupied, front_end)
     spectrogram = torch.zeros(front_end.mels, front_end.frames)
     spectrogram[:, first:last] = scaled
     return spectrogram, Occupied(_occupied_rows(scaled), (first, last))
@@ -114,6 +116,21 @@ def _occupied_chunk(clip: Tensor, front_end: FrontEnd) -> tuple[int, int, Tensor
     start, stop = first * front_end.hop, (last - 1) * front_end.hop + front_end.n_fft
     before, after = left - start, stop - (left + len(clip))
     return first, last, torch.nn.functional.pad(clip, (before, after))
+
+
+def _min_max(occupied: Tensor, front_end: FrontEnd) -> Tensor:
+    padded = occupied.shape[1] < front_end.frames
+    lowest = np.log10(front_end.floor) if padded else occupied.min().item()
+    span = occupied.max().item() - lowest
+    # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
+    return (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
+
+
+def _without_band_means(occupied: Tensor, front_end: FrontEnd) -> Tensor:
+    return occupied - occupied.mean(dim=1, keepdim=True)
+
+
+_SCALED = {"min-max": _min_max, "band mean": _without_band_means}
 
 
 def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:

@@ -22,10 +22,10 @@ from hsutils.augment import Labeled, ViewPairs
 from hsutils.cache import SpectrogramCache
 from hsutils.checkpoints import Checkpoint, copy_state, history_table
 from hsutils.compute import layout, seed_everything, seed_for
-from hsutils.experiment import Training
 from hsutils.losses import nt_xent, soft_label_bce
 from hsutils.metrics import auroc
 from hsutils.progress import progress
+from hsutils.settings import Training
 
 Loss = Callable[[nn.Module, list[Tensor]], Tensor]
 

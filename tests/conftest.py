@@ -82,7 +82,7 @@ def noise_recordings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
     """Their spectrograms, 1 x 24 x 73."""
     from hsutils.cache import build_cache
-    from hsutils.experiment import FrontEnd
+    from hsutils.settings import FrontEnd
 
     return build_cache(noise_recordings, FrontEnd(clip_seconds=1.5, mels=24))
 

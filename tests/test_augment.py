@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from hsutils.augment import Labeled, ViewPairs, spec_augment
-from hsutils.experiment import Augment
+from hsutils.settings import Augment
 from hsutils.spectrograms import Occupied
 
 SHAPE = (1, 50, 300)

@@ -16,7 +16,8 @@ import torch
 from hsutils import cache as module
 from hsutils.cache import SpectrogramCache, build_cache, cache_key, cache_root
 from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, FrontEnd
+from hsutils.experiment import PROJECT
+from hsutils.settings import FrontEnd
 from hsutils.spectrograms import log_mel, standardize
 from hsutils.splits import stratified_subset
 from hsutils.wav import SAMPLE_RATE, read_waveform
@@ -120,7 +121,7 @@ KILLED_BUILD = """
 import sys, time
 import pandas as pd
 from hsutils import cache
-from hsutils.experiment import FrontEnd
+from hsutils.settings import FrontEnd
 
 compute, calls = cache.log_mel, []
 

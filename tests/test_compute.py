@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hsutils.compute import layout, resolve_precision, seed_everything, seed_for, start_fabric
-from hsutils.experiment import Compute
+from hsutils.settings import Compute
 
 CPU = Compute(accelerator="cpu", precision="32-true", threads=1)
 

@@ -10,14 +10,13 @@ from hsutils.errors import InputError
 from hsutils.experiment import (
     PROFILES,
     PROJECT,
-    Compute,
     Experiment,
-    FrontEnd,
     Run,
     fingerprint,
     load_experiment,
     open_run,
 )
+from hsutils.settings import Compute, FrontEnd
 
 PAPER = {
     "data": {"source": "challenge", "recordings": 0},
@@ -137,6 +136,8 @@ def test_an_unknown_field_is_answered_with_the_known_ones():
     [
         ("front_end.bins=258", "'front_end.bins'"),
         ("front_end.mels=20", "20 mels"),
+        ("front_end.low_hz=8000", "'front_end.low_hz'"),
+        ("front_end.pass_high_hz=1000", "'front_end.pass_high_hz'"),
         ("front_end.clip_seconds=0.01", "clip_seconds"),
     ],
 )
@@ -182,6 +183,12 @@ def test_what_was_made_with_the_paper_profile_is_still_recognized():
     paper = load_experiment("paper")
     assert fingerprint(paper.front_end) == "69b9c3dda20c5e71"
     assert fingerprint(paper.pretrain, paper.augment) == "1a8165e705e0f5ca"
+
+
+def test_a_later_field_counts_as_soon_as_it_says_something():
+    paper = load_experiment("paper").front_end
+    changed = {fingerprint(dataclasses.replace(paper, bits=bits)) for bits in (0, 8, 9)}
+    assert len(changed) == 3 and fingerprint(paper) in changed
 
 
 def test_an_open_run_holds_its_resolved_profile_and_environment(tmp_path):

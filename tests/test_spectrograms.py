@@ -1,5 +1,6 @@
 """The front end against an independent one in float64, and what it does to padding."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import soundfile
 import torch
 import torchaudio
 
-from hsutils.experiment import FrontEnd
+from hsutils.artefacts import control
+from hsutils.settings import FrontEnd
 from hsutils.spectrograms import (
     Occupied,
     log_mel,
@@ -245,3 +247,46 @@ def test_standardizing_maps_padding_to_the_padding_value():
     ends = standardize(torch.tensor([0.0, 1.0]), PAPER)
     assert ends[0].item() == pytest.approx(padding_value(PAPER))
     assert (ends[1] - ends[0]).item() == pytest.approx(1 / 0.0735521)
+
+
+# Beyond the paper
+
+NATIVE = FrontEnd(
+    **{"clip_seconds": 6.0, "sample_rate": 2000, "n_fft": 256, "hop": 40, "bins": 129},
+    **{"low_hz": 20.0, "scaling": "band mean", "offset": 0.0, "scale": 1.0},
+)
+
+
+def test_bands_may_begin_above_zero():
+    edges = mel_edges(NATIVE)
+    assert edges[0] == pytest.approx(20) and edges[-1] == pytest.approx(1000)
+    assert np.diff(2595 * np.log10(1 + edges / 700)).std() < 1e-9
+    assert (mel_filters(NATIVE).sum(dim=0) > 0).all(), "no band falls between two bins"
+    assert mel_filters(NATIVE)[:3].sum() < 0.5, "nothing below 20 Hz"
+
+
+def test_without_band_means_every_band_averages_zero_and_padding_holds_zero():
+    found, occupied = log_mel(beating(4.0), SAMPLE_RATE, NATIVE)
+    inside = found[:, slice(*occupied.frames)]
+    assert inside.mean(dim=1).abs().max() < 1e-5
+    assert not outside(found, occupied).any()
+    assert padding_value(NATIVE) == 0
+
+
+def test_without_band_means_a_device_that_filters_leaves_no_trace():
+    waveform = beating(5.9)
+    filtered = scipy.signal.sosfilt(scipy.signal.butter(1, 300, fs=SAMPLE_RATE, output="sos"),
+                                    7 * waveform)  # fmt: skip
+    plain, occupied = log_mel(waveform, SAMPLE_RATE, NATIVE)
+    other, _ = log_mel(filtered, SAMPLE_RATE, NATIVE)
+    # The first and last frames reach over the edges of the recording.
+    inside = slice(occupied.frames[0] + 7, occupied.frames[1] - 7)
+    apart = (plain - other)[:, inside]
+    assert apart.std() < 0.1 * plain[:, inside].std()
+
+
+def test_the_waveform_is_controlled_before_it_is_transformed():
+    front_end = dataclasses.replace(NATIVE, bits=9, pass_high_hz=300.0, repair_clips=True)
+    controlled = control(beating(4.0), SAMPLE_RATE, front_end)
+    expected, _ = log_mel(controlled, SAMPLE_RATE, NATIVE)
+    assert torch.equal(log_mel(beating(4.0), SAMPLE_RATE, front_end)[0], expected)

@@ -15,9 +15,9 @@ from hsutils.augment import Labeled, ViewPairs
 from hsutils.cache import SpectrogramCache
 from hsutils.checkpoints import Checkpoint, copy_state, load_weights, save_weights
 from hsutils.compute import seed_everything
-from hsutils.experiment import Augment, FrontEnd, Training
 from hsutils.losses import nt_xent
 from hsutils.models import StudentCNN
+from hsutils.settings import Augment, FrontEnd, Training
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
 pytestmark = pytest.mark.usefixtures("one_thread")

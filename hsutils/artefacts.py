@@ -1,0 +1,102 @@
+"""What the stethoscope and the file leave in a waveform, removed before anything listens.
+
+Inside one database the number of distinct sample values alone can tell normal from abnormal, and
+across databases clipping, loudness and bandwidth name the device. Each step takes one such cue
+away and leaves the rhythm and the murmur, as far as they were recorded at all.
+"""
+
+import zlib
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.signal import butter, sosfiltfilt
+
+from hsutils.settings import FrontEnd
+
+LEVEL = 0.05
+"""Root mean square, of full scale, that recordings are brought to before they are dithered."""
+
+BEYOND = 1.5
+"""A repaired peak rises at most to this multiple of the flat top it replaces."""
+
+
+def control(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
+    """The waveform after those steps that the front end asks for, in this order.
+
+    Args:
+        waveform: samples in [-1, 1], shape (samples,).
+        rate: its sample rate in Hz.
+        front_end: `repair_clips`, `pass_low_hz` and `pass_high_hz`, `bits`.
+
+    Returns:
+        The waveform, float64, same shape; unchanged where no step is asked for.
+    """
+    if front_end.repair_clips:
+        waveform = repair_clips(waveform)
+    if front_end.pass_low_hz or front_end.pass_high_hz:
+        waveform = pass_band(waveform, rate, front_end.pass_low_hz, front_end.pass_high_hz)
+    return dither(waveform, front_end.bits) if front_end.bits else waveform
+
+
+def clipped(samples: np.ndarray) -> np.ndarray:
+    """Which samples lie on a flat top, as truth values of the same shape; time comes first.
+
+    That is at the largest or the smallest value of the recording, beside a sample of the same
+    value: a wave touches its extremes for one sample, and a recording rescaled after clipping need
+    not reach full scale.
+    """
+    at_extreme = (samples == samples.max()) | (samples == samples.min())
+    as_before = np.zeros_like(at_extreme)
+    as_before[1:] = samples[1:] == samples[:-1]
+    return at_extreme & (as_before | np.roll(as_before, -1, axis=0))
+
+
+def repair_clips(waveform: np.ndarray) -> np.ndarray:
+    """Flat tops rounded by a cubic spline through all other samples.
+
+    A repaired sample lies no lower than the flat top it replaces, and at most `BEYOND` times as
+    high. A recording that is all flat is returned as it is.
+
+    Args:
+        waveform: shape (samples,).
+    """
+    flat, repaired, time = clipped(waveform), waveform.astype(float), np.arange(len(waveform))
+    if flat.any() and np.count_nonzero(~flat) > 1:
+        top = repaired[flat]
+        spline = CubicSpline(time[~flat], repaired[~flat])
+        lowest, highest = np.sort([top, BEYOND * top], axis=0)
+        repaired[flat] = np.clip(spline(time[flat]), lowest, highest)
+    return repaired
+
+
+def pass_band(waveform: np.ndarray, rate: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """The waveform without what lies below and above a band: Butterworth, order 4, both ways.
+
+    Args:
+        waveform: shape (samples,).
+        rate: its sample rate in Hz.
+        low_hz, high_hz: where the gain is a half (-6 dB); 0 for no limit.
+    """
+    kind = "bandpass" if low_hz and high_hz else "highpass" if low_hz else "lowpass"
+    edges = (low_hz, high_hz) if kind == "bandpass" else low_hz or high_hz
+    sections = butter(4, edges, kind, fs=rate, output="sos")
+    return sosfiltfilt(sections, waveform, padlen=min(100, len(waveform) - 1))
+
+
+def dither(waveform: np.ndarray, bits: int) -> np.ndarray:
+    """The waveform at a common level, stored in common steps with triangular dither.
+
+    Dither makes the error of rounding a noise of the same power everywhere, whatever the steps in
+    which the recording was stored before (Lipshitz et al. 1992, J. Audio Eng. Soc. 40:355). It is
+    drawn from the waveform itself, so that a recording is always given the same.
+
+    Args:
+        waveform: shape (samples,); silence stays silent but for its dither.
+        bits: of the steps, 2 ** (1 - bits) of full scale; values beyond full scale are kept.
+    """
+    loudness = np.sqrt(np.mean(np.square(waveform, dtype=float)))
+    levelled = waveform * (LEVEL / loudness) if loudness else waveform.astype(float)
+    generator = np.random.default_rng(zlib.crc32(np.ascontiguousarray(waveform).tobytes()))
+    step = 2.0 ** (1 - bits)
+    noise = generator.random((2, len(waveform)))
+    return step * np.round(levelled / step + noise[0] - noise[1])

@@ -1,0 +1,110 @@
+"""What can be set, table by table: every field of a profile, with the paper's value as default."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def later(default: Any) -> Any:
+    """A field that came after runs were made: while it holds its default, they are recognized."""
+    return field(default=default, metadata={"later": True})
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the recordings come from. `seed` draws artificial corpora, subsets and splits.
+
+    It is apart from the run's seed, so that runs with several seeds hear the same recordings.
+    """
+
+    source: str = "challenge"
+    folder: str = ""
+    recordings: int = 0
+    seed: int = 0
+    seconds_scale: float = 1.0
+    snr_db: float = 9.0
+    murmur_db: float = 0.0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How recordings are divided (paper section 3)."""
+
+    method: str = "published"
+    lists: str = ""
+    leave_out: str = ""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """From waveform to log-mel spectrogram (paper section 3; details from the lab's code).
+
+    The last six fields take away what tells of device and file (`artefacts`, `spectrograms`); as
+    they stand here they do nothing, as in the paper.
+    """
+
+    clip_seconds: float = 57.0
+    sample_rate: int = 22_050
+    n_fft: int = 512
+    hop: int = 448
+    bins: int = 175
+    mels: int = 50
+    floor: float = 1e-11
+    offset: float = 0.0035824
+    scale: float = 0.0735521
+    low_hz: float = later(0.0)
+    scaling: str = later("min-max")
+    repair_clips: bool = later(False)
+    pass_low_hz: float = later(0.0)
+    pass_high_hz: float = later(0.0)
+    bits: int = later(0)
+
+    @property
+    def frames(self) -> int:
+        """Frames in one spectrogram: whole windows only, no centering."""
+        samples = round(self.clip_seconds * self.sample_rate)
+        return (samples - (self.n_fft - self.hop)) // self.hop
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one spectrogram: (1, mels, frames)."""
+        return (1, self.mels, self.frames)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """SpecAugment without time warp (paper section 3; Park et al. 2019)."""
+
+    frequency_masks: int = 2
+    time_masks: int = 5
+    masked_share: float = 0.5
+    both_views: bool = False
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training procedure; the paper's four differ only in these values."""
+
+    epochs: int = 15
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    batch_size: int = 16
+    temperature: float = 0.07
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What the student is told, which is all that the paper's comparison turns on (section 4)."""
+
+    targets: str = "soft labels"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how the arithmetic runs; handed to Lightning Fabric."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    threads: int = 0
+    workers: int = 0
