@@ -30,7 +30,7 @@ def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: naming the columns that are missing, or if a value is unusable.
     """
-    _require(cases, "quality", models)
+    _require(cases, ["quality"], models)
     subsets = {
         "all": cases,
         "usable": cases[cases.quality == 1],
@@ -59,7 +59,7 @@ def by_length(cases: pd.DataFrame, models: Sequence[str], bins: int = 4) -> pd.D
     Raises:
         InputError: as `by_quality`, or if there is no bin.
     """
-    _require(cases, "seconds", models)
+    _require(cases, ["seconds"], models)
     if bins < 1:
         raise InputError(f"bins: {bins} is too few; give at least 1")
     edges = np.quantile(cases.seconds, np.linspace(0, 1, bins + 1)[1:-1])
@@ -84,35 +84,53 @@ def length_score(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     hearts only, unless the sick of one class were recorded longer. Over both classes together it
     would be found in any good model: the Challenge's abnormal recordings are a little longer.
 
+    Databases differ in length, so that a model which knows no more than the database follows the
+    length as well. The second correlation is free of that: ranks are taken within each database.
+
     Args:
-        cases: as for `by_quality`, with a column seconds.
+        cases: as for `by_quality`, with columns database and seconds.
         models: the columns of logits.
 
     Returns:
         One row a model and class: model, label (0, 1), recordings, spearman and its 95 %
-        interval low, high from resampled groups; NaN where logits or lengths are all equal.
+        interval low, high from resampled groups; within, within_low, within_high, the same with
+        ranks within databases. NaN where logits or lengths are all equal.
 
     Raises:
         InputError: naming the columns that are missing, or as `intervals.cluster_bootstrap`.
     """
-    _require(cases, "seconds", models)
+    _require(cases, ["seconds", "database"], models)
     pairs = [(model, label) for model in models for label in range(len(CLASSES))]
-    metrics = {pair: _spearman_within(cases, *pair) for pair in pairs}
-    # A metric is handed labels and logits; row numbers in their place tell it all of a recording.
-    table = cluster_bootstrap(cases.label, np.arange(len(cases)), cases.group, metrics)
+    databases = pd.factorize(cases.database)[0]
     names = pd.DataFrame(pairs, columns=["model", "label"])
     names["recordings"] = names.label.map(cases.label.value_counts())
-    return names.join(table[["value", "low", "high"]].rename(columns={"value": "spearman"}))
+    strata = {"spearman": np.zeros_like(databases), "within": databases}
+    for name, codes in strata.items():
+        metrics = {pair: _spearman_within(cases, *pair, codes) for pair in pairs}
+        # A metric is handed labels and logits; row numbers in their place tell it everything.
+        table = cluster_bootstrap(cases.label, np.arange(len(cases)), cases.group, metrics)
+        ends = ("low", "high") if name == "spearman" else (f"{name}_low", f"{name}_high")
+        names[[name, *ends]] = table[["value", "low", "high"]].to_numpy()
+    return names
 
 
 def _spearman_within(
-    cases: pd.DataFrame, model: str, label: int
+    cases: pd.DataFrame, model: str, label: int, strata: np.ndarray
 ) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Correlation of ranks taken within one class and each stratum, every recording of one weight.
+
+    Args:
+        strata: (n,) codes from 0; all 0 for Spearman's own correlation.
+    """
     logits, seconds = (np.unique(cases[x], return_inverse=True)[1] for x in (model, "seconds"))
 
     def metric(labels: np.ndarray, rows: np.ndarray) -> float:
         chosen = rows[labels == label].astype(int)
-        x, y = _centered_ranks(logits[chosen]), _centered_ranks(seconds[chosen])
+        parts = [chosen[strata[chosen] == stratum] for stratum in range(strata.max() + 1)]
+        x, y = (
+            np.concatenate([_centered_ranks(values[p]) / max(1, len(p)) for p in parts])
+            for values in (logits, seconds)
+        )
         spread = np.sqrt((x @ x) * (y @ y))
         return float(x @ y / spread) if spread else np.nan
 
@@ -138,7 +156,7 @@ def _auroc(part: pd.DataFrame, model: str) -> dict[str, float]:
     return counts | {"auroc": value, "low": low, "high": high}
 
 
-def _require(cases: pd.DataFrame, column: str, models: Sequence[str]) -> None:
-    needed = ["label", "group", column, *models]
+def _require(cases: pd.DataFrame, columns: Sequence[str], models: Sequence[str]) -> None:
+    needed = ["label", "group", *columns, *models]
     if missing := [name for name in needed if name not in cases]:
         raise InputError(f"cases: lacks the columns {', '.join(missing)}; add them")

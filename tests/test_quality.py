@@ -24,7 +24,7 @@ def cases() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "record": [f"a{i:04d}" for i in range(400)],
-            **{"label": label, "quality": quality, "seconds": seconds},
+            **{"label": label, "quality": quality, "seconds": seconds, "database": "a"},
             "group": np.repeat([f"g{i}" for i in range(200)], 2),
             "hears the heart": heart,
             "lost in noise": np.where(quality == 1, heart, rng.normal(size=400)),
@@ -138,7 +138,27 @@ def test_correlations_are_scipys_with_ties_and_all(cases):
 
 def test_a_model_that_says_one_thing_has_no_correlation(cases):
     table = length_score(cases.assign(mute=0.5), ["mute"])
-    assert table[["spearman", "low", "high"]].isna().all(axis=None)
+    assert table[["spearman", "low", "high", "within"]].isna().all(axis=None)
+
+
+def test_a_reader_of_databases_follows_the_length_but_not_within_them(cases):
+    """Databases of other lengths, as in the Challenge, and a model that knows nothing else."""
+    generator, database = np.random.default_rng(1), np.repeat([0, 1, 2, 3], 100)
+    told = cases.assign(
+        database=np.array(list("abcd"))[database],
+        seconds=cases.seconds / 10 + 10 * database,
+        reader=database + 0.1 * generator.normal(size=400),
+    )
+    table = length_score(told, ["reader", "reads the length"]).set_index(["model", "label"])
+    assert (table.loc["reader"].low > 0.8).all()
+    reader = table.loc["reader"]
+    assert ((reader.within_low < 0) & (reader.within_high > 0)).all()
+    assert (table.loc["reads the length"].within_low > 0.3).all()
+
+
+def test_in_one_database_both_correlations_are_one(followed):
+    assert followed.within.to_numpy() == pytest.approx(followed.spearman.to_numpy())
+    assert followed.within_low.to_numpy() == pytest.approx(followed.low.to_numpy())
 
 
 def test_copies_of_recordings_narrow_no_interval(cases):
@@ -156,7 +176,7 @@ def test_copies_of_recordings_narrow_no_interval(cases):
 @pytest.mark.parametrize("table", [by_quality, by_length, length_score])
 def test_missing_columns_are_named_at_once(cases, table):
     with pytest.raises(InputError, match=r"lacks the columns group, .*, rival"):
-        table(cases.drop(columns=["group", "quality", "seconds"]), ["rival"])
+        table(cases.drop(columns=["group", "quality", "seconds", "database"]), ["rival"])
 
 
 def test_no_bin_and_unusable_logits_are_refused(cases):
