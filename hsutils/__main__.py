@@ -207,15 +207,18 @@ def _add_redraw(parser: argparse.ArgumentParser) -> None:
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import reproduction, trust_figures
+    from hsutils import findings, reproduction, trust_figures
     from hsutils.evidence import Evidence
     from hsutils.trust import Trust
 
     folder = Path(options.folder)
-    of_trust = (folder / "cases.csv").is_file()
-    kept, draw = (Trust, trust_figures.draw) if of_trust else (Evidence, reproduction.draw)
-    for path in draw(kept.read(folder), folder):
-        print(path)
+    if (folder / "cases.csv").is_file():
+        written = trust_figures.draw(Trust.read(folder), folder)
+        summary = findings.summary(findings.read_tables(folder))
+    else:
+        written = reproduction.draw(evidence := Evidence.read(folder), folder)
+        summary = reproduction.markdown(evidence)
+    print(*written, "", summary, sep="\n")
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:

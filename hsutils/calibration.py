@@ -27,14 +27,15 @@ class Platt(NamedTuple):
 
 
 def reliability(
-    labels: ArrayLike, logits: ArrayLike, bins: int = 10, level: float = 0.95
+    labels: ArrayLike, logits: ArrayLike, bins: int | None = None, level: float = 0.95
 ) -> pd.DataFrame:
     """What share is abnormal among recordings given like probabilities, in equally filled bins.
 
     Args:
         labels: (n,) 0 normal, 1 abnormal.
         logits: (n,) finite.
-        bins: number of bins, at least 1. Equal probabilities share a bin, so ties leave fewer.
+        bins: number of bins, at least 1; by default 10, or fewer so that each holds 15 recordings.
+            Equal probabilities share a bin, so ties leave fewer.
         level: of the Wilson interval of the observed share (independent recordings).
 
     Returns:
@@ -44,6 +45,7 @@ def reliability(
         InputError: if lengths differ, a value is unusable, or there is no bin.
     """
     labels, logits = checked(labels, logits)
+    bins = min(10, max(1, len(labels) // 15)) if bins is None else bins
     if bins < 1:
         raise InputError(f"bins: {bins} is too few; give at least 1")
     probability = expit(logits)
@@ -59,7 +61,7 @@ def reliability(
     return pd.DataFrame({**columns, "count": count})
 
 
-def ece(labels: ArrayLike, logits: ArrayLike, bins: int = 10) -> float:
+def ece(labels: ArrayLike, logits: ArrayLike, bins: int | None = None) -> float:
     """Expected calibration error: mean distance of probability and observed share over the bins.
 
     Chance alone keeps it above 0: about 0.05 for 400 recordings of a calibrated model in 10 bins.

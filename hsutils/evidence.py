@@ -65,7 +65,8 @@ def gather(study: Study) -> Evidence:
     """Collect predictions and histories of every seed, and of those variants that are trained.
 
     Raises:
-        InputError: if a seed is not finished, or two seeds were evaluated on different recordings.
+        InputError: if a seed is not finished, two seeds were evaluated on different recordings, or
+            trainings differ in precision.
     """
     name = study.experiment.name
     unfinished = [s for s in study.seeds if not finished(study.look(s), MODELS)]
@@ -80,11 +81,28 @@ def gather(study: Study) -> Evidence:
         for run in [study.look(seed, variant) for seed in study.seeds]
         if finished(run, (VARIANTS[variant].model,))
     ]
+    trainings = pd.DataFrame([row for item in trained for row in _trainings(*item)])
+    _refuse_mixed_precision(trainings)
     return Evidence(
         _predictions(name, trained),
         pd.concat([_histories(*item) for item in trained], ignore_index=True),
-        pd.DataFrame([row for item in trained for row in _trainings(*item)]),
+        trainings,
     )
+
+
+def _refuse_mixed_precision(trainings: pd.DataFrame) -> None:
+    """Models that are compared must have been computed alike."""
+    by_precision = trainings.groupby("precision").apply(
+        lambda part: ", ".join(
+            sorted({f"{p} seed {s}" for p, s in zip(part.profile, part.seed, strict=True)})
+        )
+    )
+    if len(by_precision) > 1:
+        told = "; ".join(f"{name or 'unknown'}: {runs}" for name, runs in by_precision.items())
+        raise InputError(
+            f"trainings of different precision cannot be compared ({told}): train all with one "
+            "--precision"
+        )
 
 
 def finished(run: Run, models: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsutils.figures_seeds import BELOW, DASHED, DOT, legend_handles
-from hsutils.style import color_of, headline, new_page, quiet, styled
+from hsutils.style import INK, color_of, headline, new_page, quiet, styled
 
 QUESTION_ROWS = 1.35  # Height of a question and the gap above it, in rows.
 
@@ -18,9 +18,9 @@ def ablations(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     The axis spans the seeds; an interval that is much wider ends in an arrow at its edge.
 
     Args:
-        table: columns question, option, model, mean, low, high, difference, difference_low,
-            difference_high; intervals are NaN for one seed, and the difference is NaN in the row
-            of the paper's own recipe, the first of its question.
+        table: columns question, option, model, mean, low, high, last_epoch, difference,
+            difference_low, difference_high, p_holm; intervals and p are NaN for one seed, and the
+            difference is NaN in the row of the paper's own recipe, the first of its question.
         seeds: columns question, option, seed, dev_auroc.
     """
     groups = table.groupby("question", sort=False)
@@ -47,6 +47,7 @@ def ablations(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
         top += len(group) + QUESTION_ROWS
     forest.set_ylim(top - 0.6, -1.3)
     marks = {"one seed": DOT | {"ms": 6}, "mean": DOT | {"marker": "D"}}
+    marks |= {"mean, last epoch": DOT | {"marker": "D", "mfc": "white", "mec": INK, "mew": 1.5}}
     marks |= {"95% interval over seeds": {"lw": 5, "alpha": 0.3}, "paper's recipe": DASHED}
     figure.legend(handles=legend_handles(marks), **BELOW)
     return headline(figure, _largest_difference(table))
@@ -60,6 +61,7 @@ def _forest_row(axes: Axes, y: float, row: tuple, values: pd.Series) -> None:
     for end, limit, arrow in zip(ends, limits, "<>", strict=True):
         if end == limit:
             axes.plot(end, y, arrow, ms=8, color=color, mew=0, clip_on=False)
+    axes.plot(row.last_epoch, y, "D", ms=7, mfc="white", mec=color, mew=1.5, zorder=2)
     axes.plot(row.mean, y, "D", ms=7, color=color, mew=0, zorder=3)
     axes.plot(values, [y + 0.32] * len(values), color=color, **DOT | {"ms": 6, "clip_on": False})
 
@@ -67,6 +69,7 @@ def _forest_row(axes: Axes, y: float, row: tuple, values: pd.Series) -> None:
 def _axis_about(table: pd.DataFrame, values: pd.Series) -> tuple[float, float]:
     """Ends of the axis: the intervals, but never much farther out than the seeds."""
     room = max(0.4 * np.ptp(values), 0.01)
+    values = pd.concat([values, table["last_epoch"]])
     left = np.fmax(np.fmin(table["low"].min(), values.min()), values.min() - room)
     right = np.fmin(np.fmax(table["high"].max(), values.max()), values.max() + room)
     return left - 0.2 * room, min(right + 0.2 * room, 1.0)
@@ -85,10 +88,15 @@ def _largest_difference(table: pd.DataFrame) -> str:
     options = table.dropna(subset="difference")
     if options.empty:
         return "Dev AUROC of the paper's recipe"
-    clear = options[options.difference_low * options.difference_high > 0]
-    listed = options if options.difference_low.isna().all() else clear
-    if listed.empty:
-        return "No change of the paper's recipe moves dev AUROC by more than seeds do"
-    most = listed.iloc[listed["difference"].abs().argmax()]
-    difference = difference_text(most)
-    return f"Dev AUROC differs most for “{most.question}”: {difference} with {most.option}"
+    most = options.iloc[options["difference"].abs().argmax()]
+    told = f"{difference_text(most)} with {most.option}"
+    clear = options[options["p_holm"] < 0.05]
+    if clear.empty and options["p_holm"].notna().any():
+        return (
+            f"Of {len(options)} changes of the recipe none moves dev AUROC clearly more than seeds "
+            f"do; the largest: {told}"
+        )
+    if len(clear):
+        most = clear.iloc[clear["difference"].abs().argmax()]
+        told = f"{difference_text(most)} with {most.option}"
+    return f"Dev AUROC differs most for “{most.question}”: {told}"

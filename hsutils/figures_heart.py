@@ -52,7 +52,7 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
     )
     pooled = table[whole].set_index(["protocol", "model"])["auroc"]
     table = table[whole | (single & (table["high"] > table["low"]))]
-    first.set(xlim=(min(0.45, table["auroc"].min() - 0.03), 1.03), ylim=(bottom, -0.4))
+    first.set(xlim=(min(0.45, table["auroc"].min() - 0.03), 1.1), ylim=(bottom, -0.4))
     first.set_xticks(np.arange(0.5, 1.01, 0.1))
     for axes, protocol in zip((first, *others), asked, strict=True):
         if HEARING[True] in heads:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from pandas.api.typing import DataFrameGroupBy
 
 from hsutils.evaluation import (
@@ -109,15 +110,19 @@ def logit_histograms(predictions: Mapping[str, pd.DataFrame]) -> Figure:
         predictions: model -> predictions on one split.
     """
     predictions = in_model_order(predictions)
-    figure, panels = new_page(10, 3.7, ncols=len(predictions), sharey=True, squeeze=False)
+    look = {"ncols": len(predictions), "sharex": True, "sharey": True, "squeeze": False}
+    figure, panels = new_page(10, 3.7, **look)
+    logits = np.concatenate([p["logit"] for p in predictions.values()])
+    count = int(np.clip(1.5 * np.sqrt(len(logits) / len(predictions)), 8, 30))
+    bins = np.histogram_bin_edges(logits, count)
     for axes, (model, p) in zip(panels[0], predictions.items(), strict=True):
-        bins = np.histogram_bin_edges(p["logit"], 30)
         for label, name in enumerate(CLASSES):
             logits = p.loc[p["label"] == label, "logit"]
             axes.hist(logits, bins, color=CLASS_COLORS[name], alpha=0.65, label=name)
         axes.axvline(0, color=INK, lw=1, ls="--")
         axes.set(xlabel="logit", title=model)
     panels[0, 0].set_ylabel("recordings")
+    panels[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0, -1].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     found = {m: confusion(p["label"], p["logit"])[1] for m, p in predictions.items()}
     shares = ", ".join(f"{m} {row[1] / row.sum():.0%}" for m, row in found.items())
@@ -159,13 +164,19 @@ def _matrix(axes: Axes, matrix: np.ndarray, title: str, model: str) -> None:
     shades = LinearSegmentedColormap.from_list(model, ["#F7F7F7", color_of(model)])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(2, 2):
-        place = {"ha": "center", "color": "white" if shares[row, column] > 0.55 else INK}
+        place = {"ha": "center", "color": _readable_on(shades(shares[row, column]))}
         axes.text(column, row, f"{matrix[row, column]:,}", size=17, weight="bold", **place)
         axes.text(column, row + 0.1, f"{shares[row, column]:.0%}", va="top", size=9, **place)
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), title=title, xlabel="predicted", ylabel="actual")
     axes.set_xticks((0, 1), CLASSES)
     axes.set_yticks((0, 1), CLASSES, rotation=90, va="center")
     axes.tick_params(length=0)
+
+
+def _readable_on(background: tuple[float, ...]) -> str:
+    """White or ink, whichever stands out more (relative luminance, WCAG 2)."""
+    linear = np.array(to_rgb(background)) ** 2.2
+    return "white" if linear @ (0.2126, 0.7152, 0.0722) < 0.18 else INK
 
 
 def _misses(axes: Axes, n_wrong: pd.Series, labels: pd.Series, models: int) -> None:

@@ -31,6 +31,8 @@ def robustness(table: pd.DataFrame) -> Figure:
     for axes, (kind, part) in zip(panels.flat, kinds.items(), strict=False):
         for model, value in clean.items():
             axes.axhline(value, **DASHED | {"color": shade(model)})
+        if kind == "gain":
+            part = _with_clean(part, table)
         names = [level if isinstance(level, str) else f"{level:g}" for level in part["level"]]
         _dodged(axes, part.assign(place=names), models, join=True)
         axes.set(title=kind, xlabel=part["unit"].iloc[0])
@@ -72,6 +74,12 @@ def quality(table: pd.DataFrame, lengths: pd.DataFrame) -> Figure:
     marks = color_key(models) | {"95% interval": BAR}
     figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": 6})
     return headline(figure, _by_subset_and_length(table, lengths, models[0]))
+
+
+def _with_clean(part: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Levels to either side of no change, with the clean recordings between them."""
+    clean = table[table["perturbation"] == CLEAN].assign(level=0.0, unit=part["unit"].iloc[0])
+    return pd.concat([part, clean]).sort_values("level", kind="stable")
 
 
 def _dodged(axes: Axes, part: pd.DataFrame, models: list[str], join: bool) -> None:

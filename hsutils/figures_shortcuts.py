@@ -53,7 +53,9 @@ def separation(table: pd.DataFrame) -> Figure:
     meanings = ("larger means\nnormal", "tells nothing", "larger means\nabnormal")
     bar.ax.set_yticklabels(["0: " + meanings[0], "0.5: " + meanings[1], "1: " + meanings[2]])
     bar.outline.set_visible(False)
-    most = table.loc[(table["auroc"] - 0.5).abs().idxmax()]
+    # A handful of recordings may be parted perfectly by luck; they have no interval.
+    known = table if table["low"].isna().all() else table.dropna(subset="low")
+    most = table.loc[(known["auroc"] - 0.5).abs().idxmax()]
     where = f"in database {most.database}" if most.database else "over all databases"
     finding = f"“{most.fact}” alone tells normal from abnormal {where} with AUROC {most.auroc:.2f}"
     if table["low"].isna().all():

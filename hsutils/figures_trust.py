@@ -117,6 +117,8 @@ def leak_effect(table: pd.DataFrame) -> Figure:
     marks = {f"all {first.n:,} recordings": DOT | {"ms": 8}}
     marks |= {f"without the {first.dropped:,} with kin": SQUARE, "95% interval": BAR}
     legend_above(axes, handles=legend_handles(marks))
+    if not first.dropped:
+        return headline(figure, f"None of {first.n:,} recordings has kin in another split")
     changes = ", ".join(f"{signed(row.change)} ({row.model})" for row in table.itertuples())
     about = f"{first.dropped:,} of {first.n:,} recordings that have kin in another split"
     return headline(figure, f"Without the {about}, AUROC changes by {changes}")

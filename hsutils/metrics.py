@@ -4,6 +4,7 @@ Everywhere, a recording is called abnormal when its logit lies above the thresho
 section 4: logit 0).
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -104,15 +105,26 @@ def confusion_report(matrix: ArrayLike) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(CLASSES, name="class"))
 
 
-def sensitivity_at(labels: ArrayLike, logits: ArrayLike, specificity: float) -> float:
-    """The highest sensitivity that any threshold reaches with at least this specificity.
+def threshold_at(labels: ArrayLike, logits: ArrayLike, specificity: float) -> float:
+    """The lowest threshold above which at most a share 1 - specificity of the normal lies.
+
+    Args:
+        labels: (n,) 0 normal, 1 abnormal; both must occur.
+        logits: (n,) finite.
+        specificity: in (0, 1].
+
+    Returns:
+        A logit halfway to the next recording's, so that rounding moves none across.
 
     Raises:
         InputError: as for `auroc`.
     """
-    false_positive_rates, sensitivities = roc(labels, logits)
+    labels, logits = checked(labels, logits)
+    normal = np.sort(logits[labels == 0])
     # A share of a few hundred recordings must not be missed by its rounding.
-    return float(sensitivities[false_positive_rates <= 1 - specificity + 1e-9].max())
+    highest_cleared = normal[math.ceil(specificity * len(normal) - 1e-9) - 1]
+    above = logits[logits > highest_cleared]
+    return float((highest_cleared + above.min()) / 2 if above.size else highest_cleared)
 
 
 def checked(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """What the notebooks share: keeping figures, listening, looking closer."""
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hsutils import figures
 from hsutils.corpus import data_folder
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, Run
+from hsutils.findings import finding, read_tables
 from hsutils.metrics import CLASSES
 from hsutils.settings import FrontEnd
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
@@ -64,6 +66,16 @@ def keep(run: Run, figure: Figure, name: str) -> Figure:
     path = figures.save_figure(figure, run.path("figures"), name)
     print(f"saved {shown(path)} and .svg")
     return figure
+
+
+@cache
+def _kept_tables() -> dict[str, pd.DataFrame]:
+    return read_tables(PROJECT / "figures/trust")
+
+
+def tell(question: str) -> Markdown:
+    """What the kept evidence of the real recordings says to a question of `findings.FINDINGS`."""
+    return Markdown(finding(question, _kept_tables()))
 
 
 def examples(recordings: pd.DataFrame) -> pd.DataFrame:

@@ -5,19 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from hsutils import evaluation, figures_ablations, figures_seeds
+from hsutils import ablations, evaluation, figures_ablations, figures_seeds
 from hsutils.evaluation import PAPER
 from hsutils.evidence import KEY, Evidence
 from hsutils.files import write_csv
-from hsutils.metrics import class_report, confusion_report, sensitivity_at
+from hsutils.metrics import class_report, confusion_report, threshold_at
 from hsutils.stations import EVALUATED, MODELS
 from hsutils.study import VARIANTS
 from hsutils.style import save_figure
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "macc", "ppv", "npv", "f1")
-_ENDS = ("low", "high")
 
 
 def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
@@ -26,7 +24,8 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     results: a row a model, seed and split with every metric (`evaluation.summary`).
     seeds: mean, sd, lowest and highest of each metric over seeds, the paper's value beside it.
     table_1, table_2, table_3: the paper's tables for every seed and their mean.
-    operating_points: sensitivity of each model and seed where it is as specific as the paper's.
+    operating_points: each model and seed with its threshold moved, on dev, to the paper's
+        specificity.
     ablations: dev AUROC of each option of each question, with intervals over seeds.
     """
     made = {"results": results(evidence)}
@@ -40,8 +39,8 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
         made["operating_points"] = operating_points(evidence)
     else:
         made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
-    made["ablations"] = ablations(made["results"], last_epochs(evidence), own)
-    return {name: table.round(4) for name, table in made.items()}
+    made["ablations"] = ablations.ablations(made["results"], ablations.last_epochs(evidence), own)
+    return {name: table.round(5) for name, table in made.items()}
 
 
 def results(evidence: Evidence) -> pd.DataFrame:
@@ -87,74 +86,26 @@ def _paper(model: str, split: str, metric: str) -> float:
 def operating_points(evidence: Evidence) -> pd.DataFrame:
     """Whether a model that decides otherwise than the paper's also ranks otherwise.
 
+    The threshold that gives the paper's specificity is chosen on dev and judged on test.
+
     Returns:
-        Columns model, seed, at_logit_0_specificity, at_logit_0_sensitivity, paper_specificity,
-        sensitivity (on test, with the threshold moved to the paper's specificity),
-        paper_sensitivity.
+        Columns model, seed, at_logit_0_specificity, at_logit_0_sensitivity, threshold (logit),
+        specificity, sensitivity, paper_specificity, paper_sensitivity.
     """
+    dev = evidence.logits("dev", variants=False).groupby(KEY[1:])
     rows = []
     for (model, seed), part in evidence.logits("test", variants=False).groupby(KEY[1:], sort=False):
-        ours = class_report(part.label, part.logit).recall
-        asked = {name: _paper(model, "test", name) for name in ("specificity", "sensitivity")}
-        reached = sensitivity_at(part.label, part.logit, asked["specificity"])
-        row = {"model": model, "seed": seed, "at_logit_0_specificity": ours["normal"]}
-        row |= {"at_logit_0_sensitivity": ours["abnormal"]}
-        row |= {"paper_specificity": asked["specificity"], "sensitivity": reached}
-        rows.append(row | {"paper_sensitivity": asked["sensitivity"]})
-    return pd.DataFrame(rows)
-
-
-def last_epochs(evidence: Evidence) -> pd.Series:
-    """Dev AUROC after the last epoch, indexed by profile, model, seed.
-
-    The best epoch is chosen on dev, and the more epochs the luckier the best: a training of more
-    epochs must be compared by its last one too.
-    """
-    histories = evidence.histories.dropna(subset="dev_auroc").sort_values("epoch")
-    return histories.groupby(KEY).dev_auroc.last()
-
-
-def ablations(results: pd.DataFrame, last: pd.Series, profile: str) -> pd.DataFrame:
-    """Dev AUROC of each option of each question, with 95% t intervals over seeds.
-
-    Args:
-        results: as `results` gives them, of the profile and its variants.
-        last: dev AUROC after the last epoch, as `last_epochs` gives it.
-        profile: the name of the profile itself.
-
-    Returns:
-        Columns question, option, model, seeds, mean, low, high, and against the paper's recipe
-        with the same seeds: difference, difference_low, difference_high; then the mean after the
-        last epoch, last_epoch. An interval needs two seeds; it holds the spread between seeds,
-        not the sampling error of the recordings.
-    """
-    dev = results[results.split == "dev"].set_index(KEY).auroc.sort_index()
-    rows, asked = [], None
-    for name, variant in VARIANTS.items():
-        key = (f"{profile}-{name}", variant.model)
-        if key not in dev.index:
-            continue
-        recipe, option = dev.loc[profile, variant.model], dev.loc[key]
-        about = {"question": variant.question, "model": variant.model}
-        if variant.question != asked:
-            ended = {"last_epoch": last.loc[profile, variant.model].mean()}
-            rows.append(about | {"option": variant.recipe, **_spread(recipe), **ended})
-        asked = variant.question
-        change = _spread((option - recipe).dropna())
-        change = {"difference": change["mean"], **{f"difference_{k}": change[k] for k in _ENDS}}
-        change["last_epoch"] = last.loc[key].mean()
-        rows.append(about | {"option": variant.option, **_spread(option), **change})
-    columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
-    columns += [*(f"difference_{k}" for k in _ENDS), "last_epoch"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _spread(values: pd.Series) -> dict[str, float]:
-    low, high = np.nan, np.nan
-    if len(values) > 1:
-        half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
-        low, high = values.mean() - half, values.mean() + half
-    return {"seeds": len(values), "mean": values.mean(), "low": low, "high": high}
+        paper = {name: _paper(model, "test", name) for name in ("specificity", "sensitivity")}
+        asked = dev.get_group((model, seed))
+        threshold = threshold_at(asked.label, asked.logit, paper["specificity"])
+        row = {"model": model, "seed": seed}
+        for prefix, at in (("at_logit_0_", 0.0), ("", threshold)):
+            found = class_report(part.label, part.logit - at).recall
+            row |= {f"{prefix}specificity": found["normal"]}
+            row |= {f"{prefix}sensitivity": found["abnormal"]}
+        rows.append(row | {"threshold": threshold} | {f"paper_{k}": v for k, v in paper.items()})
+    columns = [*list(rows[0])[:4], "threshold", "specificity", "sensitivity"]
+    return pd.DataFrame(rows)[[*columns, "paper_specificity", "paper_sensitivity"]]
 
 
 def _by_seed(logits: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
@@ -196,7 +147,7 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
         pages["learning-rates"] = figures_seeds.learning_rates(rates)
     if len(made["ablations"]):
         pages["ablations"] = figures_ablations.ablations(
-            made["ablations"], _dots(made["results"], own)
+            made["ablations"], ablations.dots(made["results"], own)
         )
     digest = evidence.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]
@@ -216,20 +167,6 @@ def learning_rates(evidence: Evidence) -> pd.DataFrame:
     table = student.merge(rates[[*KEY, "learning_rate"]], on=KEY)
     table = table.rename(columns={"learning_rate": "rate"})
     return table[["rate", "seed", "epoch", "dev_auroc"]].reset_index(drop=True)
-
-
-def _dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:
-    """Every seed's dev AUROC of every option: question, option, seed, dev_auroc."""
-    dev = results[results.split == "dev"]
-    parts = []
-    for name, v in VARIANTS.items():
-        for option, run in ((v.recipe, profile), (v.option, f"{profile}-{name}")):
-            rows = dev[(dev.profile == run) & (dev.model == v.model)]
-            parts.append(
-                pd.DataFrame({"question": v.question, "option": option, "seed": rows.seed,
-                              "dev_auroc": rows.auroc})
-            )  # fmt: skip
-    return pd.concat(parts, ignore_index=True).drop_duplicates(["question", "option", "seed"])
 
 
 def markdown(evidence: Evidence) -> str:
@@ -254,16 +191,3 @@ def _cells(value: pd.Series) -> str:
     ends = f" ({value['min']:.3f}–{value['max']:.3f})" if value.seeds > 1 else ""
     paper = f"{value.paper:.3f}" if pd.notna(value.paper) else ""
     return f"**{value['mean']:.3f}**{ends} | {paper}"
-
-
-def ablations_markdown(table: pd.DataFrame) -> str:
-    """The table of `ablations` as Markdown; each question stands before its first option."""
-    titles = ["", "", "seeds", "dev AUROC", "difference (95% interval over seeds)", "last epoch"]
-    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-    for _, options in table.groupby(table.question.ne(table.question.shift()).cumsum()):
-        for position, (_, option) in enumerate(options.iterrows()):
-            question = "" if position else option.question
-            cells = [question, option.option, f"{option.seeds}", f"{option['mean']:.3f}"]
-            cells += [figures_ablations.difference_text(option), f"{option.last_epoch:.3f}"]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

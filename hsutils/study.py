@@ -12,6 +12,7 @@ from pathlib import Path
 from hsutils import stations
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, Experiment, Run, load_experiment, open_run
+from hsutils.files import read_json
 
 STATION = {
     "teacher": stations.fine_tune_teacher,
@@ -133,8 +134,14 @@ class Study:
         return base.with_name("-".join(filter(None, [base.name, variant, str(what)])))
 
     def settings(self, seed: int, variant: str = "") -> list[str]:
-        """Every override of one run."""
-        return [*self.overrides, f"seed={seed}", *_changes(self.experiment, variant)]
+        """Every override of one run.
+
+        Unless a precision is asked for, a run goes on in the one in which it began, and so do its
+        variants: on another machine `auto` may stand for another.
+        """
+        begun = _precision(self.folder(seed)) or _precision(self.folder(seed, variant))
+        kept = [f"compute.precision={begun}"] if begun else []
+        return [*kept, *self.overrides, f"seed={seed}", *_changes(self.experiment, variant)]
 
     def open(self, seed: int, variant: str = "") -> Run:
         """The run of one seed, or of a variant of it, ready to be trained."""
@@ -153,6 +160,13 @@ class Study:
         if run.path("experiment.toml").exists():
             _refuse_other_settings(run)
         return run
+
+
+def _precision(folder: Path) -> str:
+    """The precision in which a run's first model was trained; "" where none is."""
+    notes = [folder / f"{name}.json" for name in ("encoder", *STATION)]
+    environments = [read_json(note).get("environment", {}) for note in notes if note.is_file()]
+    return next((e["precision"] for e in environments if "precision" in e), "")
 
 
 def _refuse_other_settings(run: Run) -> None:

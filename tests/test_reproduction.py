@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import recall_score, roc_auc_score, roc_curve
+from statsmodels.stats.multitest import multipletests
 
-from hsutils import reproduction
+from hsutils import ablations, reproduction
 from hsutils.evidence import Evidence
 from hsutils.study import VARIANTS
 
@@ -136,6 +137,13 @@ def test_ablations_pair_seed_with_seed(evidence, tables):
     recipe = table.loc[variant.recipe]
     last = evidence.histories.query("epoch == 3 and profile == 'paper-hard-decisions'").dev_auroc
     assert row.last_epoch == pytest.approx(last.mean(), abs=1e-4)
+    own = evidence.histories.query("epoch == 3 and profile == 'paper' and model == 'student'")
+    at_end = last.to_numpy() - own.dev_auroc.to_numpy()
+    low, high = stats.ttest_1samp(at_end, 0).confidence_interval(0.95)
+    assert [row.last_difference, row.last_low, row.last_high] == pytest.approx(
+        [at_end.mean(), low, high], abs=2e-4
+    )
+    assert row.p == pytest.approx(stats.ttest_1samp(change, 0).pvalue, abs=1e-4)
     assert recipe["mean"] == pytest.approx(aurocs(evidence, "paper", "student").mean(), abs=1e-4)
     assert np.isnan(recipe.difference) and recipe.question == row.question == variant.question
 
@@ -147,13 +155,40 @@ def test_questions_nobody_trained_for_are_left_out(tables):
     assert set(tables["ablations"].question) == asked
 
 
-def test_operating_points_move_the_threshold_to_the_papers_specificity(evidence, tables):
+def test_p_values_are_corrected_for_the_number_of_questions():
+    p = pd.Series([0.04, np.nan, 0.01, 0.3, 0.011])
+    corrected = ablations.holm(p)
+    oracle = multipletests(p.dropna(), method="holm")[1]
+    assert corrected.dropna().tolist() == pytest.approx(oracle.tolist())
+    assert np.isnan(corrected[1])
+
+
+def test_operating_points_move_the_threshold_on_dev_and_judge_it_on_test(evidence, tables):
     table = tables["operating_points"].set_index(["model", "seed"])
-    rows = evidence.predictions[evidence.predictions.split == "test"]
+    dev, test = (evidence.predictions.query(f"split == '{split}'") for split in ("dev", "test"))
     for (model, seed), row in table.iterrows():
-        called = roc_curve(rows.label, rows[f"paper/{model}/{seed}"], drop_intermediate=False)
+        column = f"paper/{model}/{seed}"
+        called = roc_curve(dev.label, dev[column], drop_intermediate=False)
         specific = called[0] <= 1 - row.paper_specificity + 1e-9
-        assert row.sensitivity == pytest.approx(called[1][specific].max(), abs=1e-4)
+        on_dev = (dev[column] > row.threshold)[dev.label == 1].mean()
+        assert on_dev == pytest.approx(called[1][specific].max())
+        verdict = test[column] > row.threshold
+        assert row.sensitivity == pytest.approx(verdict[test.label == 1].mean(), abs=1e-4)
+        assert row.specificity == pytest.approx(1 - verdict[test.label == 0].mean(), abs=1e-4)
+
+
+def test_test_labels_choose_no_threshold(evidence):
+    flipped = evidence.predictions.copy()
+    test = flipped.split == "test"
+    flipped.loc[test, "label"] = 1 - flipped.loc[test, "label"]
+    changed = Evidence(flipped, evidence.histories, evidence.trainings)
+    before, after = (reproduction.operating_points(e) for e in (evidence, changed))
+    assert before.threshold.equals(after.threshold)
+    assert not before.sensitivity.equals(after.sensitivity)
+
+
+def test_the_papers_operating_points_stand_beside(tables):
+    table = tables["operating_points"].set_index(["model", "seed"])
     assert table.loc["student"].paper_sensitivity.tolist() == [0.96] * 3
     assert "operating_points" not in reproduction.tables(made_up("synthetic"))
 
@@ -180,15 +215,14 @@ def test_the_markdown_table_holds_mean_range_and_paper(evidence):
 
 
 def test_the_ablations_as_markdown_hold_what_the_table_holds(tables):
-    text = reproduction.ablations_markdown(tables["ablations"])
+    text = ablations.markdown(tables["ablations"])
     header, rule, *lines = text.splitlines()
-    assert {header.count("|"), rule.count("|"), *(line.count("|") for line in lines)} == {7}
+    assert {header.count("|"), rule.count("|"), *(line.count("|") for line in lines)} == {8}
     for line, (_, row) in zip(lines, tables["ablations"].iterrows(), strict=True):
-        assert (
-            row.option in line and f"{row['mean']:.3f}" in line and f"{row.last_epoch:.3f}" in line
-        )
+        assert row.option in line and f"{row['mean']:.3f}" in line
         if np.isfinite(row.difference):
-            assert f"{row.difference:+.3f}".replace("-", "−") in line
+            for difference in (row.difference, row.last_difference):
+                assert f"{difference:+.3f}".replace("-", "−") in line
 
 
 def test_the_same_evidence_draws_the_same_files(evidence, tmp_path):

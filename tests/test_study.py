@@ -363,3 +363,27 @@ def test_seeds_evaluated_on_other_recordings_are_refused(study, tmp_path):
     path.write_text(path.read_text().replace(",0,", ",1,", 1))
     with pytest.raises(InputError, match="tiny-1 was evaluated on other dev recordings"):
         evidence.gather(moved)
+
+
+def test_a_study_goes_on_in_the_precision_in_which_it_began(study, monkeypatch):
+    """Trained in float32 where that was asked for, it must not begin anew on a machine of bf16."""
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
+    unasked = tuple(text for text in study.overrides if "precision" not in text)
+    later = Study(study.profile, study.seeds, unasked, study.base)
+    for variant in ("", "no-pretraining", "both-views"):
+        assert later.look(0, variant).experiment.compute.precision == "32-true"
+    assert later.look(7).experiment.compute.precision == "auto"
+    asked = Study(study.profile, study.seeds, (*unasked, "compute.precision=16-mixed"), study.base)
+    assert asked.look(0).experiment.compute.precision == "16-mixed"
+
+
+def test_trainings_of_different_precision_are_not_compared(study, tmp_path):
+    for seed in study.seeds:
+        shutil.copytree(study.folder(seed), tmp_path / f"tiny-{seed}")
+    mixed = Study(study.profile, study.seeds, study.overrides, str(tmp_path / "tiny"))
+    path = tmp_path / "tiny-1/student.json"
+    note = read_json(path)
+    note["environment"]["precision"] = "bf16-mixed"
+    write_json(path, note)
+    with pytest.raises(InputError, match="bf16-mixed: demo seed 1"):
+        evidence.gather(mixed)

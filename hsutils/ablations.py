@@ -1,0 +1,119 @@
+"""What carries the result: every change of the paper's recipe against the recipe itself."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hsutils import figures_ablations
+from hsutils.evidence import KEY, Evidence
+from hsutils.study import VARIANTS
+
+_ENDS = ("low", "high")
+
+
+def last_epochs(evidence: Evidence) -> pd.Series:
+    """Dev AUROC after the last epoch, indexed by profile, model, seed.
+
+    The best epoch is chosen on dev, and the more epochs the luckier the best: a training of more
+    epochs must be compared by its last one too.
+    """
+    histories = evidence.histories.dropna(subset="dev_auroc").sort_values("epoch")
+    return histories.groupby(KEY).dev_auroc.last()
+
+
+def ablations(results: pd.DataFrame, last: pd.Series, profile: str) -> pd.DataFrame:
+    """Dev AUROC of each option of each question, with 95% t intervals over seeds.
+
+    Args:
+        results: as `results` gives them, of the profile and its variants.
+        last: dev AUROC after the last epoch, as `last_epochs` gives it.
+        profile: the name of the profile itself.
+
+    Returns:
+        Columns question, option, model, seeds, mean, low, high, and against the paper's recipe
+        with the same seeds: difference, difference_low, difference_high, p of the paired t test
+        and p_holm, corrected for all questions of the table (Holm 1979); last_epoch, the mean
+        after the last epoch, and last_difference, last_low, last_high, the same comparison there.
+        An interval needs two seeds; it holds the spread between seeds, not the sampling error of
+        the recordings.
+    """
+    dev = results[results.split == "dev"].set_index(KEY).auroc.sort_index()
+    rows, asked = [], None
+    for name, variant in VARIANTS.items():
+        key = (f"{profile}-{name}", variant.model)
+        if key not in dev.index:
+            continue
+        recipe, option = dev.loc[profile, variant.model], dev.loc[key]
+        ended = {"recipe": last.loc[profile, variant.model], "option": last.loc[key]}
+        about = {"question": variant.question, "model": variant.model}
+        if variant.question != asked:
+            at_end = {"last_epoch": ended["recipe"].mean()}
+            rows.append(about | {"option": variant.recipe, **_spread(recipe), **at_end})
+        asked = variant.question
+        rows.append(about | {"option": variant.option, **_spread(option)})
+        rows[-1] |= _compared(option - recipe, ended["option"] - ended["recipe"])
+        rows[-1]["last_epoch"] = ended["option"].mean()
+    columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
+    columns += [*(f"difference_{k}" for k in _ENDS), "p", "p_holm", "last_epoch"]
+    columns += ["last_difference", *(f"last_{k}" for k in _ENDS)]
+    table = pd.DataFrame(rows).reindex(columns=columns)
+    return table.assign(p_holm=holm(table.p.astype(float)))
+
+
+def _compared(best: pd.Series, last: pd.Series) -> dict[str, float]:
+    """Paired differences over seeds, at the best and at the last epoch."""
+    best, last = best.dropna(), last.dropna()
+    values = {}
+    for name, change in (("difference", _spread(best)), ("last", _spread(last))):
+        values |= {f"{name}_{k}": change[k] for k in _ENDS}
+        values["last_difference" if name == "last" else name] = change["mean"]
+    return values | {"p": stats.ttest_1samp(best, 0).pvalue if len(best) > 1 else np.nan}
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p values corrected so that any false finding among them is as rare as a single one's.
+
+    Holm 1979, Scand. J. Statist. 6:65. NaN stays NaN and counts for nothing.
+    """
+    known = p.dropna().sort_values()
+    steps = known * np.arange(len(known), 0, -1)
+    return steps.cummax().clip(upper=1).reindex(p.index)
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    low, high = np.nan, np.nan
+    if len(values) > 1:
+        half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
+        low, high = values.mean() - half, values.mean() + half
+    return {"seeds": len(values), "mean": values.mean(), "low": low, "high": high}
+
+
+def dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """Every seed's dev AUROC of every option: question, option, seed, dev_auroc."""
+    dev = results[results.split == "dev"]
+    parts = []
+    for name, v in VARIANTS.items():
+        for option, run in ((v.recipe, profile), (v.option, f"{profile}-{name}")):
+            rows = dev[(dev.profile == run) & (dev.model == v.model)]
+            parts.append(
+                pd.DataFrame({"question": v.question, "option": option, "seed": rows.seed,
+                              "dev_auroc": rows.auroc})
+            )  # fmt: skip
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["question", "option", "seed"])
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table of `ablations` as Markdown; each question stands before its first option."""
+    titles = ["", "", "seeds", "dev AUROC", "difference (95% interval over seeds)", "p (Holm)"]
+    titles += ["difference after the last epoch"]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for _, options in table.groupby(table.question.ne(table.question.shift()).cumsum()):
+        for position, (_, option) in enumerate(options.iterrows()):
+            question = "" if position else option.question
+            cells = [question, option.option, f"{option.seeds}", f"{option['mean']:.3f}"]
+            cells += [figures_ablations.difference_text(option)]
+            cells += [f"{option.p_holm:.2g}" if np.isfinite(option.p_holm) else ""]
+            end = option.last_difference
+            cells += [f"{end:+.3f}".replace("-", "−") if np.isfinite(end) else ""]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
