@@ -25,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"hsutils: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"hsutils: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nhsutils: stopped; run the same command again to go on from here", file=sys.stderr)
         return 130

@@ -6,6 +6,7 @@ order: the split lists are not ours to copy.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
 
@@ -41,6 +42,12 @@ class Evidence(Kept):
     predictions: pd.DataFrame
     histories: pd.DataFrame
     trainings: pd.DataFrame
+
+    COLUMNS: ClassVar = {
+        "predictions": ("split", *FACTS),
+        "histories": (*KEY, "epoch", "loss", "dev_auroc", "seconds"),
+        "trainings": (*KEY, "is_the_papers", "epochs", "learning_rate", "best_epoch"),
+    }
 
     @property
     def profile(self) -> str:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ from hsutils.files import write_csv
 @dataclasses.dataclass(frozen=True)
 class Kept:
     """Base of dataclasses whose every field is a table; each is a CSV file of its name."""
+
+    COLUMNS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Table -> columns without which it is not what its name says."""
 
     @classmethod
     def parts(cls) -> tuple[str, ...]:
@@ -37,9 +41,23 @@ class Kept:
         """What `save` wrote.
 
         Raises:
-            InputError: naming the files that are missing.
+            InputError: naming the files that are missing, no table, or without a column that
+                `COLUMNS` asks for.
         """
-        missing = [part for part in cls.parts() if not (Path(folder) / f"{part}.csv").is_file()]
+        paths = {part: Path(folder) / f"{part}.csv" for part in cls.parts()}
+        missing = [part for part, path in paths.items() if not path.is_file()]
         if missing:
             raise InputError(f"{folder} lacks {', '.join(missing)} (.csv): gather into it first")
-        return cls(*(pd.read_csv(Path(folder) / f"{part}.csv") for part in cls.parts()))
+        return cls(*(_read(path, cls.COLUMNS.get(part, ())) for part, path in paths.items()))
+
+
+def _read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    remedy = "gather into its folder again"
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no table ({error}): {remedy}") from error
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise InputError(f"{path} lacks the columns {', '.join(absent)}: {remedy}")
+    return table

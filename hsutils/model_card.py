@@ -1,7 +1,7 @@
 """The model card: what a reader must know before trusting a model, under the headings of TRIPOD+AI.
 
-The headings follow Collins et al. 2024, BMJ 385:e078378. Every number comes from kept evidence, so
-the card cannot part from the figures.
+The headings follow Collins et al. 2024, BMJ 385:e078378. Every measured number comes from kept
+evidence, so the card cannot part from the figures; sizes of the paper's lists stand in the text.
 """
 
 from pathlib import Path
@@ -14,7 +14,10 @@ from hsutils.files import write_text
 from hsutils.model_card_text import CARD
 from hsutils.stations import MODELS
 from hsutils.trust import Trust
-from hsutils.trust_tables import columns_of, tables
+from hsutils.trust_tables import columns_of, given_away, tables
+
+FEW = 100
+"""Abnormal recordings below which a database counts as having few."""
 
 
 def write_model_card(evidence: Evidence, trust: Trust, path: Path) -> Path:
@@ -55,6 +58,7 @@ def model_card(evidence: Evidence, trust: Trust) -> str:
 def _about(evidence: Evidence, trust: Trust) -> dict[str, object]:
     test = trust.cases[trust.cases.split == "test"]
     facts, columns = trust.facts, columns_of(trust.cases)["teacher"]
+    counts = facts.groupby("database").label.sum()
     return {
         "recordings": f"{len(facts):,}",
         "abnormal": f"{int(facts.label.sum()):,}",
@@ -62,7 +66,19 @@ def _about(evidence: Evidence, trust: Trust) -> dict[str, object]:
         "seeds": ", ".join(column.partition("/")[2] for column in columns),
         "test": len(test),
         "straddling": int(trust.leak_effect.dropped.iloc[0]),
+        "told": _told(given_away(trust)),
+        "rich": _listed(sorted(counts.index[counts >= FEW])),
     }
+
+
+def _told(databases: list[str]) -> str:
+    if not databases:
+        return "other things than the heart may differ between the classes there too."
+    return f"in {_listed(databases)} the file format alone gives the label away."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or "none"
 
 
 def _table(rows: list[dict[str, str]]) -> str:
@@ -91,25 +107,24 @@ def _performance(table: pd.DataFrame) -> str:
 
 
 def _by_protocol(table: pd.DataFrame) -> str:
-    pooled = table[table.database == ""].set_index(["model", "protocol"])
-    titles = {
-        "all": "all pairs",
-        "within": "pairs of one database",
-        "left out": "databases never heard (mean)",
-    }
+    pooled = table[table.database.str.len() != 1].set_index(["model", "protocol", "database"])
+    titles = {("all", ""): "all pairs", ("within", ""): "pairs of one database"}
+    others = [name for name in dict.fromkeys(table.database) if name.startswith("not ")]
+    titles |= {("within", name): f"the same, {name}" for name in others}
+    titles |= {("left out", ""): "databases never heard (mean)"}
     rows = []
     for model in dict.fromkeys(table.model):
         cells = {"": model}
         for protocol, title in titles.items():
-            known = (model, protocol) in pooled.index
-            row = pooled.loc[(model, protocol)] if known else None
+            known = (model, *protocol) in pooled.index
+            row = pooled.loc[(model, *protocol)] if known else None
             cells[title] = _value(row.auroc, row.low, row.high) if known else "not trained"
         rows.append(cells)
     return _table(rows)
 
 
 def _by_database(table: pd.DataFrame) -> str:
-    part = table[(table.database != "") & table.model.isin(MODELS)]
+    part = table[(table.database.str.len() == 1) & table.model.isin(MODELS)]
     rows = []
     for (protocol, database), group in part.groupby(["protocol", "database"], sort=False):
         where = "in the test split" if protocol == "within" else "left out of training"

@@ -4,8 +4,9 @@ CARD = """\
 # Model card: teacher, student and baseline for heart sounds
 
 Written by `python -m hsutils card` from `figures/reproduction` and `figures/trust`; headings after
-TRIPOD+AI (Collins et al. 2024). Values in brackets are 95 % intervals of the recordings drawn,
-by bootstrap of whole groups; values are means over the training seeds {seeds}.
+TRIPOD+AI (Collins et al. 2024). Values are means over the training seeds {seeds}; in brackets
+stands the 95 % interval of that mean, by bootstrap of whole groups of recordings. It holds no
+spread between seeds.
 
 ## Title and summary
 
@@ -80,8 +81,9 @@ patients or public were involved.
 
 {protocols}
 
-The last three are no networks and learn from the same 400 labels: *database letter* and *format
-only* hear no sound at all, *band statistics* hears no order in time. Database by database (AUROC):
+The last three are no networks and learn from the same 400 labels (for databases never heard, from
+those of the other databases): *database letter* and *format only* hear no sound at all, *band
+statistics* hears no order in time. Database by database (AUROC):
 
 {databases}
 
@@ -109,14 +111,15 @@ Student's AUROC at the worst level of each disturbance: {worst}.
 ## Discussion
 
 **Interpretation.** Most of the score can be had without hearing a heart, because databases and
-file formats go together with labels in this collection. What remains inside one database, or on a
-database never heard, is what the models know of hearts, and it is modest.
+file formats go together with labels in this collection. A score inside one database proves no
+hearing of hearts either: {told} What a model ranks right where neither database nor format helps
+may be hearing; whether it is more than what the rivals reach there, the table above shows.
 
-**Limitations.** Six databases of one collection; few abnormal recordings outside two of them;
+**Limitations.** Six databases of one collection; few abnormal recordings outside {rich};
 patients unknown; labels of one kind for many diseases; test split half abnormal.
 
-**Known failures.** New devices and rooms; short and noisy recordings; a threshold chosen
-elsewhere; any use of the logit as a probability.
+**Known failures.** New devices and rooms; noise, hum and clipping that the training recordings do
+not have (above); a threshold chosen elsewhere; any use of the logit as a probability.
 
 **Usability.** `python -m hsutils predict FILE.wav` gives a logit. Before any use beyond a lesson:
 evaluate on recordings of your own, by patient, with your own device.

@@ -7,6 +7,7 @@ They name no recording.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,13 @@ class Trust(Kept):
     length_score: pd.DataFrame
     probe: pd.DataFrame
     robustness: pd.DataFrame
+
+    COLUMNS: ClassVar = {
+        "cases": ("split", *IDENTITY),
+        "left_out": tuple(ABOUT),
+        "facts": (*ABOUT, *STORED),
+        "length_score": ("model", "label", "spearman", "within"),
+    }
 
 
 def collect(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Trust:

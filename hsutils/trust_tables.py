@@ -57,15 +57,21 @@ def one_seed(trust: Trust, split: str) -> pd.DataFrame:
 
 
 def intervals(trust: Trust) -> pd.DataFrame:
-    """Every metric on test: model, metric, seeds, value, low, high, seed_sd, seed_min, seed_max."""
+    """Every metric on test: model, metric, seeds, value, low, high, seed_sd, seed_min, seed_max.
+
+    The interval is that of the mean over seeds: in every resample the mean is taken. It holds no
+    spread between seeds, which stands beside it.
+    """
     test, rows = trust.cases[trust.cases.split == "test"], []
+    level = expanded_level(test.label, test.group, 0.95)
     for model, columns in columns_of(test).items():
-        parts = [cluster_bootstrap(test.label, test[c], test.group) for c in columns]
-        for metric, part in pd.concat(parts).groupby("metric", sort=False):
-            spread = {"seed_sd": part.value.std(), "seed_min": part.value.min()}
-            spread["seed_max"] = part.value.max()
-            mean = part[["value", "low", "high"]].mean().to_dict()
-            rows.append({"model": model, "metric": metric, "seeds": len(part)} | mean | spread)
+        values = pd.DataFrame([evaluate(test.label, test[column]) for column in columns])
+        drawn = [resamples(test.label, test[column], test.group) for column in columns]
+        for metric, part in values.items():
+            low, high, _ = percentiles(np.mean([d[metric] for d in drawn], axis=0), level)
+            row = {"model": model, "metric": metric, "seeds": len(columns), "value": part.mean()}
+            row |= {"low": low, "high": high, "seed_sd": part.std()}
+            rows.append(row | {"seed_min": part.min(), "seed_max": part.max()})
     return pd.DataFrame(rows)
 
 
@@ -140,20 +146,10 @@ def _areas(cases: pd.DataFrame, pools: dict[str, tuple[str, str]], protocol: str
         pools: name there -> protocol and database here.
         protocol: of the single databases.
     """
-    parts = []
-    for model, columns in columns_of(cases).items():
-        for column in columns:
-            known = cases[cases[column].notna()]
-            if len(known):
-                found = within_database(known, [column])
-                parts.append(found.assign(model=model))
-    table = pd.concat(parts, ignore_index=True)
-    table = table[~table.database.isin(set(POOLS) - set(pools))]
-    keys = ["model", "database", "recordings", "abnormal"]
-    sums = table.groupby(keys, sort=False)[["auroc", "low", "high"]]
-    mean = sums.mean().join(sums.size().rename("seeds")).reset_index()
-    named = [pools.get(name, (protocol, name)) for name in mean.database]
-    return mean.assign(**pd.DataFrame(named, columns=["protocol", "database"]))
+    table = within_database(cases, columns_of(cases))
+    table = table[~table.database.isin(set(POOLS) - set(pools))].reset_index(drop=True)
+    named = [pools.get(name, (protocol, name)) for name in table.database]
+    return table.assign(**pd.DataFrame(named, columns=["protocol", "database"]))
 
 
 def _mean_of_databases(cases: pd.DataFrame, by_database: pd.DataFrame) -> pd.DataFrame:
@@ -164,24 +160,25 @@ def _mean_of_databases(cases: pd.DataFrame, by_database: pd.DataFrame) -> pd.Dat
         if set(part.database) != every:
             continue
         # A database without an interval of its own leaves the mean without one.
-        ends = part.low.notna().all() and [
-            _interval_of_mean(cases[cases[column].notna()], column, every)
-            for column in columns_of(cases)[model]
-            if set(cases.database[cases[column].notna()]) >= every
-        ]
+        ends = (np.nan, np.nan)
+        if part.low.notna().all():
+            ends = _interval_of_mean(cases, columns_of(cases)[model], every)
         row = {"model": model, "protocol": "left out", "database": "", "seeds": part.seeds.min()}
         row |= part[["recordings", "abnormal"]].sum().to_dict() | {"auroc": part.auroc.mean()}
-        ends = np.mean(ends, axis=0) if ends else (np.nan, np.nan)
         rows.append(row | dict(zip(("low", "high"), ends, strict=True)))
     return pd.DataFrame(rows)
 
 
-def _interval_of_mean(cases: pd.DataFrame, column: str, databases: set[str]) -> tuple[float, float]:
+def _interval_of_mean(
+    cases: pd.DataFrame, columns: list[str], databases: set[str]
+) -> tuple[float, float]:
     """Each database is resampled on its own, and the widest of their levels serves the mean."""
     draws, levels = [], []
     for seed, name in enumerate(sorted(databases)):
         part = cases[cases.database == name]
-        draws.append(resamples(part.label, part[column], part.group, seed=seed)["auroc"])
+        known = [column for column in columns if part[column].notna().all()]
+        drawn = [resamples(part.label, part[c], part.group, seed=seed)["auroc"] for c in known]
+        draws.append(np.mean(drawn, axis=0))
         levels.append(expanded_level(part.label, part.group, 0.95))
     return percentiles(np.mean(draws, axis=0), max(levels))[:2]
 

@@ -5,7 +5,7 @@ of abnormal recordings, a pair from two databases can be ranked by the stethosco
 from one database cannot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 
 from hsutils.errors import InputError
 from hsutils.intervals import (
-    cluster_bootstrap,
     expanded_level,
     group_codes,
     multiplicities,
     percentiles,
+    resamples,
     weighted_wins,
 )
 from hsutils.metrics import checked
@@ -27,38 +27,54 @@ POOLS = ("pooled", "between", "all")
 
 
 def within_database(
-    cases: pd.DataFrame, models: Sequence[str], n_resamples: int = 2000, seed: int = 0
+    cases: pd.DataFrame,
+    models: Sequence[str] | Mapping[str, Sequence[str]],
+    n_resamples: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """AUROC inside each database, over all pairs of one database, of two, and over all pairs.
 
-    "all" is the ordinary AUROC: the mean of "pooled" and "between", weighted by their pairs.
+    "all" is the ordinary AUROC: the mean of "pooled" and "between", weighted by their pairs. Of a
+    model with several seeds it is the mean over them, in every resample as well, so that the
+    interval is that of the mean.
 
     Args:
-        cases: columns record, database, group, label, and one column of logits a model.
-        models: names of those columns.
+        cases: columns record, database, group, label, and columns of logits.
+        models: names of those columns, or model -> its columns, one a seed. A seed with NaN in a
+            database does not count there; pools are left out unless all logits are known.
         n_resamples, seed: of the bootstrap of whole groups; see `intervals.cluster_bootstrap`.
             Pooled, between and all are evaluated on the same resamples.
 
     Returns:
         One row a model and database, then one for each of `POOLS`: model, database, recordings,
-        abnormal, pairs (of an abnormal and a normal recording), auroc, low, high (95%). The counts
-        of "pooled" leave out databases of one class. AUROC is NaN where there is no pair, and the
-        interval where all recordings of a class are one group.
+        abnormal, pairs (of an abnormal and a normal recording), seeds, auroc, low, high (95%). The
+        counts of "pooled" leave out databases of one class. AUROC is NaN where there is no pair,
+        and the interval where all recordings of a class are one group.
 
     Raises:
         InputError: if a column is missing or a value is unusable.
     """
-    if missing := [c for c in ("database", "group", "label", *models) if c not in cases]:
+    lenient = isinstance(models, Mapping)
+    models = models if lenient else {model: [model] for model in models}
+    needed = ("database", "group", "label", *(c for columns in models.values() for c in columns))
+    if missing := [c for c in needed if c not in cases]:
         raise InputError(
             f"cases: lack the columns {', '.join(missing)}; add them or drop the model"
         )
     rows = []
-    for model in models:
+    for model, columns in models.items():
         for database, part in cases.groupby("database"):
-            area = auroc_interval(part.label, part[model], part.group, n_resamples, seed)
-            rows.append({"model": model, "database": database} | _counts(part) | area)
-        rows += [{"model": model} | row for row in _pools(cases, model, n_resamples, seed)]
-    return pd.DataFrame(rows)
+            known = [c for c in columns if not lenient or part[c].notna().all()]
+            if not known:
+                continue
+            area = auroc_interval(part.label, part[known].T, part.group, n_resamples, seed)
+            about = {"model": model, "database": database} | _counts(part)
+            rows.append(about | {"seeds": len(known)} | area)
+        if not lenient or cases[columns].notna().all(axis=None):
+            pools = _pools(cases, columns, n_resamples, seed)
+            rows += [{"model": model} | row | {"seeds": len(columns)} for row in pools]
+    columns = ["model", "database", "recordings", "abnormal", "pairs", "seeds"]
+    return pd.DataFrame(rows, columns=[*columns, "auroc", "low", "high"])
 
 
 def auroc_interval(
@@ -67,7 +83,8 @@ def auroc_interval(
     """AUROC and its 95% interval, or NaN where they do not exist.
 
     Args:
-        labels, logits, groups, n_resamples, seed: as in `intervals.cluster_bootstrap`.
+        labels, groups, n_resamples, seed: as in `intervals.cluster_bootstrap`.
+        logits: (n,), or (seeds, n) for the mean over seeds and its interval.
 
     Returns:
         auroc, low and high: all NaN if a class is missing; the interval NaN if all recordings of
@@ -76,32 +93,39 @@ def auroc_interval(
     Raises:
         InputError: if a value is unusable.
     """
-    labels, logits = checked(labels, logits)
+    every = [checked(labels, row) for row in np.atleast_2d(np.asarray(logits, dtype=float))]
+    once = np.ones((1, len(every[0][0])))
+    area = np.mean([_ratio(*weighted_wins(*each, once))[0] for each in every])
+    ends = (np.nan, np.nan)
     if _has_interval(labels, groups):
-        table = cluster_bootstrap(labels, logits, groups, n_resamples=n_resamples, seed=seed)
-        row = table.set_index("metric").loc["auroc"]
-        return {"auroc": float(row.value), "low": float(row.low), "high": float(row.high)}
-    area = _ratio(*weighted_wins(labels, logits, np.ones((1, len(labels)))))
-    return {"auroc": float(area[0]), "low": np.nan, "high": np.nan}
+        drawn = [
+            resamples(*each, groups, n_resamples=n_resamples, seed=seed)["auroc"] for each in every
+        ]
+        ends = percentiles(np.mean(drawn, axis=0), expanded_level(labels, groups, 0.95))[:2]
+    return {"auroc": float(area), "low": ends[0], "high": ends[1]}
 
 
-def _pools(cases: pd.DataFrame, model: str, n_resamples: int, seed: int) -> list[dict]:
-    """The rows of `POOLS` of one model."""
-    labels, logits = checked(cases.label, cases[model])
+def _pools(cases: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: int) -> list[dict]:
+    """The rows of `POOLS` of one model, its seeds averaged."""
     databases, groups = (group_codes(cases[c], len(cases)) for c in ("database", "group"))
-    once = _tallies(labels, logits, databases, np.ones((1, len(labels))))
-    draws = multiplicities(labels, groups, n_resamples, seed)
-    drawn = [_tallies(labels, logits, databases, weights) for weights in draws]
+    labels = checked(cases.label, cases[columns[0]])[0]
+    draws = list(multiplicities(labels, groups, n_resamples, seed))
+    once, drawn = [], []
+    for column in columns:
+        logits = checked(cases.label, cases[column])[1]
+        once.append(_tallies(labels, logits, databases, np.ones((1, len(labels)))))
+        drawn.append([_tallies(labels, logits, databases, weights) for weights in draws])
     of_both = cases[cases.groupby("database").label.transform("nunique") == 2]
     rows = []
     for pool in POOLS:
         part, low, high = of_both if pool == "pooled" else cases, np.nan, np.nan
         if _has_interval(part.label, part.group):
-            values = np.concatenate([_ratio(*tally[pool]) for tally in drawn])
-            low, high, _ = percentiles(values, expanded_level(part.label, part.group, 0.95))
-        counts = _counts(part) | {"pairs": int(once[pool][1][0])}
-        area = {"auroc": float(_ratio(*once[pool])[0]), "low": low, "high": high}
-        rows.append({"database": pool} | counts | area)
+            values = [np.concatenate([_ratio(*t[pool]) for t in tallies]) for tallies in drawn]
+            level = expanded_level(part.label, part.group, 0.95)
+            low, high, _ = percentiles(np.mean(values, axis=0), level)
+        counts = _counts(part) | {"pairs": int(once[0][pool][1][0])}
+        area = float(np.mean([_ratio(*tally[pool])[0] for tally in once]))
+        rows.append({"database": pool} | counts | {"auroc": area, "low": low, "high": high})
     return rows
 
 

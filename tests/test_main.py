@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -42,10 +43,30 @@ def test_predicting_without_a_trained_model_says_how_to_get_one(tmp_path, capsys
     assert "make run" in capsys.readouterr().err
 
 
-def test_help_names_every_command(capsys):
+COMMANDS = ("run", "variants", "gather", "trust", "card", "redraw", "fetch", "predict")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_there_and_explains_itself(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"hsutils {command}" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    shown = capsys.readouterr().out
-    assert all(
-        command in shown for command in ("run", "variants", "gather", "redraw", "fetch", "predict")
-    )
+    assert re.search(rf"^    {command}  ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["run", "--run-dir", str(tmp_path / "file" / "run")]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("content", ["", "profile,model\n", "\xff"])
+def test_evidence_that_is_no_evidence_is_named(tmp_path, capsys, content):
+    for name in ("predictions", "histories", "trainings"):
+        (tmp_path / f"{name}.csv").write_text(content, encoding="latin-1")
+    assert main(["redraw", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "predictions.csv" in error and "gather" in error

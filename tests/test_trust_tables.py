@@ -201,3 +201,59 @@ def test_prevalence_of_dev_is_undone_not_that_of_test(trust):
 def test_single_tables_can_be_asked_for(trust, made):
     assert list(made) == list(TABLES)
     pd.testing.assert_frame_equal(tables(trust, "paired")["paired"], made["paired"])
+
+
+def changed(trust: Trust, **columns) -> Trust:
+    return dataclasses.replace(trust, cases=trust.cases.assign(**columns))
+
+
+def test_labels_of_the_test_split_choose_nothing(trust):
+    """Thresholds, temperatures and shifts come from dev alone."""
+    test = trust.cases.split == "test"
+    flipped = changed(trust, label=trust.cases.label.where(~test, 1 - trust.cases.label))
+    asked = ("thresholds", "calibration")
+    before, after = tables(trust, *asked), tables(flipped, *asked)
+    assert before["thresholds"].threshold.equals(after["thresholds"].threshold)
+    assert before["calibration"].temperature.equals(after["calibration"].temperature)
+    shifted = before["calibration"].calibration == "temperature and shift"
+    assert shifted.any()
+    assert not before["thresholds"].accuracy.equals(after["thresholds"].accuracy)
+
+
+def test_labels_of_dev_choose_thresholds_and_temperatures(trust):
+    dev = trust.cases.split == "dev"
+    moved = changed(trust, **{"student/0": trust.cases["student/0"].where(~dev, 3.0)})
+    asked = ("thresholds", "calibration")
+    before, after = tables(trust, *asked), tables(moved, *asked)
+    assert not before["thresholds"].threshold.equals(after["thresholds"].threshold)
+
+
+def test_copies_within_groups_narrow_no_interval(trust):
+    """Four copies of each recording in one group tell no more than one."""
+    copies = pd.concat([trust.cases] * 4, ignore_index=True)
+    few, many = trust, dataclasses.replace(trust, cases=copies)
+    for name in ("intervals", "paired"):
+        alone, copied = (tables(t, name)[name] for t in (few, many))
+        width = (copied.high - copied.low) / (alone.high - alone.low)
+        assert width[alone.high > alone.low].min() > 0.8, name
+    alone, copied = (tables(t, "heart_or_stethoscope")["heart_or_stethoscope"] for t in (few, many))
+    ends = (t[t.protocol != "left out"].set_index(["model", "protocol", "database"])
+            for t in (alone, copied))  # fmt: skip
+    alone, copied = ends
+    assert ((copied.high - copied.low) / (alone.high - alone.low)).dropna().min() > 0.8
+
+
+def test_the_interval_of_several_seeds_is_that_of_their_mean(trust, made):
+    """Seeds that err independently make a mean surer than each; equal ones do not."""
+    table = made["intervals"].query("metric == 'auroc'").set_index("model")
+    single = {}
+    for model in ("baseline", "teacher"):
+        alone = dataclasses.replace(
+            trust, cases=trust.cases.drop(columns=[f"{model}/1"], errors="ignore")
+        )
+        found = tables(alone, "intervals")["intervals"].query("metric == 'auroc'")
+        single[model] = found.set_index("model").loc[model]
+    width = {m: table.high[m] - table.low[m] for m in single}
+    alone = {m: single[m].high - single[m].low for m in single}
+    assert width["baseline"] < 0.93 * alone["baseline"]
+    assert width["teacher"] == pytest.approx(alone["teacher"], rel=0.05)
