@@ -196,12 +196,16 @@ def _add_card(parser: argparse.ArgumentParser) -> None:
 
 
 def _card(options: argparse.Namespace) -> None:
+    from hsutils import findings
     from hsutils.evidence import Evidence
     from hsutils.model_card import write_model_card
     from hsutils.trust import Trust
 
     kept = Evidence.read(options.evidence), Trust.read(options.trust)
     print(write_model_card(*kept, Path(options.to)))
+    tables = findings.read_tables(Path(options.trust))
+    if "heart_or_stethoscope" in tables:
+        print(f"\nin the README:\n\n{findings.summary(tables)}")
 
 
 def _add_redraw(parser: argparse.ArgumentParser) -> None:
@@ -210,18 +214,16 @@ def _add_redraw(parser: argparse.ArgumentParser) -> None:
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import findings, reproduction, trust_figures
+    from hsutils import reproduction, trust_figures
     from hsutils.evidence import Evidence
     from hsutils.trust import Trust
 
     folder = Path(options.folder)
     if (folder / "cases.csv").is_file():
-        written = trust_figures.draw(Trust.read(folder), folder)
-        summary = findings.summary(findings.read_tables(folder))
-    else:
-        written = reproduction.draw(evidence := Evidence.read(folder), folder)
-        summary = reproduction.markdown(evidence)
-    print(*written, "", summary, sep="\n")
+        print(*trust_figures.draw(Trust.read(folder), folder), sep="\n")
+        return
+    evidence = Evidence.read(folder)
+    print(*reproduction.draw(evidence, folder), "", reproduction.markdown(evidence), sep="\n")
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
