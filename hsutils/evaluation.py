@@ -166,6 +166,19 @@ def side_by_side(by_model: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return reference[["label"]].assign(**logits).reset_index()
 
 
+def shared_errors(by_model: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How many recordings two models both get wrong at logit 0.
+
+    Returns:
+        A square table, rows and columns named after the models: each model's own mistakes on the
+        diagonal, those it shares with another beside it.
+    """
+    table = side_by_side(by_model)
+    logits = table.drop(columns=["record", "label"])
+    wrong = (logits > 0).ne(table["label"] == 1, axis=0).astype(int)
+    return wrong.T @ wrong
+
+
 def errors(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Recordings that at least one model gets wrong at logit 0, most confident errors first.
 

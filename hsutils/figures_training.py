@@ -29,26 +29,28 @@ DATABASE_MARKERS = dict(zip(DATABASE_COLORS, "os^vDP", strict=True))
 @styled
 def loss_by_epoch(
     history: pd.DataFrame,
-    chance: float | None = None,
+    reference: float | None = None,
     ylabel: str = "loss",
     model: str = "teacher",
+    meaning: str = "chance",
 ) -> Figure:
     """Training loss at the end of each epoch.
 
     Args:
         history: columns epoch, loss.
-        chance: loss of a model that knows nothing, drawn as a line.
+        reference: a loss to compare with, drawn as a line.
         ylabel: what the loss is, with its unit.
         model: whose loss it is; gives the color.
+        meaning: of the line, such as "chance": the loss of a model that knows nothing.
     """
     figure, axes = new_page(10, 3.8)
     epochs, loss = history["epoch"], history["loss"]
     axes.plot(epochs, loss, marker="o", color=color_of(model))
-    if chance is not None:
-        axes.axhline(chance, color=INK, ls="--", lw=1)
-        note = f"chance {chance:.3g}"
+    if reference is not None:
+        axes.axhline(reference, color=INK, ls="--", lw=1)
+        note = f"{meaning} {reference:.3g}"
         axes.annotate(
-            note, (1, chance), (-2, 3), axes.get_yaxis_transform(), "offset points", ha="right"
+            note, (1, reference), (-2, 3), axes.get_yaxis_transform(), "offset points", ha="right"
         )
     axes.set(xlabel="epoch", ylabel=ylabel, xlim=(epochs.min() - 0.3, epochs.max() + 0.3))
     axes.margins(y=0.12)

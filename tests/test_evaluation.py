@@ -177,3 +177,18 @@ def test_models_evaluated_on_different_recordings_are_refused():
     p = scored(8)
     with pytest.raises(InputError, match="same split"):
         ev.errors({"teacher": p, "student": p.iloc[1:]})
+
+
+def test_shared_errors_are_counted_recording_by_recording():
+    records, label = list("pqrs"), [0, 0, 1, 1]
+    logits = {"teacher": [1, -1, -1, 1], "student": [1, 1, -1, 1]}
+    table = ev.shared_errors(
+        {
+            m: pd.DataFrame({"record": records, "label": label, "logit": v})
+            for m, v in logits.items()
+        }
+    )
+    assert table.to_dict() == {
+        "teacher": {"teacher": 2, "student": 2},
+        "student": {"teacher": 2, "student": 3},
+    }

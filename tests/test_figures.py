@@ -112,7 +112,7 @@ EVERY_FIGURE = {
     "error_gallery": lambda: figures.error_gallery(
         np.stack([some_spectrogram()] * 3), ["a0001", "a0002", "a0003"]
     ),
-    "loss_by_epoch": lambda: figures.loss_by_epoch(some_history(), chance=3.4),
+    "loss_by_epoch": lambda: figures.loss_by_epoch(some_history(), 3.4),
     "dev_auroc_by_epoch": lambda: figures.dev_auroc_by_epoch({"student": some_history()}),
     "soft_label_histogram": lambda: figures.soft_label_histogram(soft_labels()),
     "embedding_map": lambda: figures.embedding_map(*some_embeddings()),
