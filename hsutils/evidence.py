@@ -131,7 +131,9 @@ def _predictions(name: str, trained: list[tuple[str, Run, tuple[str, ...]]]) -> 
         columns, reference = {}, None
         for profile, run, models in trained:
             for model in models if split == "dev" or profile == name else ():
-                table = pd.read_csv(run.path(f"predictions/{model}-{split}.csv"))
+                table = pd.read_csv(
+                    run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str}
+                )
                 facts = table[["record", "label"]]
                 reference = facts if reference is None else reference
                 if not facts.equals(reference):

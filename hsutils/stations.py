@@ -66,7 +66,7 @@ def label_softly(run: Run) -> pd.DataFrame:
     """
     corpus = load_corpus(run)
     stamp = fingerprint(_teacher_stamp(run, corpus), "soft labels")
-    if not _is_there(run, "soft_labels.csv", stamp):
+    if not _found(run, "soft_labels.csv", stamp):
         teacher, _ = fine_tune_teacher(run)
         table = _predict(run, corpus, "pretrain", teacher)[["record", "logit"]]
         run.forget("soft_labels.csv")
@@ -148,7 +148,7 @@ def _new_teacher(run: Run) -> Teacher:
 def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, train) -> Trained:
     """Load what was trained from the same inputs; otherwise train, save and say so."""
     file, settings = f"{name}.safetensors", getattr(run.experiment, section)
-    if _is_there(run, file, stamp):
+    if _found(run, file, stamp):
         print(f"{name}: loaded from {run.path(file)}")
         load_weights(model, run.path(file))
     else:
@@ -167,8 +167,11 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
     return Trained(history_table(facts["history"]))
 
 
-def _is_there(run: Run, file: str, stamp: str) -> bool:
-    """Whether a file made from these inputs is in the run folder, or can be taken over."""
+def _found(run: Run, file: str, stamp: str) -> bool:
+    """Whether a file made from these inputs is in the run folder, once the parent's is taken over.
+
+    Every process waits here until the first has copied what there was to take over.
+    """
     if is_first_process(run):
         run.inherit(file, stamp)
     start_fabric(run.experiment.compute).barrier()
@@ -199,7 +202,7 @@ def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, sta
     for split in EVALUATED:
         file = f"predictions/{name}-{split}.csv"
         made_from = fingerprint(stamp, split, identity(corpus.of(split)), _labels(corpus, split))
-        if not _is_there(run, file, made_from):
+        if not _found(run, file, made_from):
             run.forget(file)
             write_csv(run.path(file), _predict(run, corpus, split, model))
             run.mark_done(file, made_from, model=stamp)
