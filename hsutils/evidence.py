@@ -160,7 +160,8 @@ def _refuse_other_weights(run: Run, model: str, split: str, table: pd.DataFrame)
     if split != "dev":
         return
     best = history_table(read_json(run.path(f"{model}.json"))["history"]).dev_auroc.max()
-    if abs(best - auroc(table.label, table.logit)) > 1e-4:
+    # Weights loaded from a file lie in another order, and bfloat16 then rounds a few ties apart.
+    if abs(best - auroc(table.label, table.logit)) > 1e-3:
         raise InputError(
             f"{run.folder}: predictions of the {model} are not those of the epoch kept; delete "
             f"predictions/{model}-dev.json and run again"
