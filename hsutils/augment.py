@@ -1,5 +1,7 @@
 """SpecAugment and the two views of a recording that make a positive pair (paper section 4)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -62,7 +64,7 @@ class ViewPairs(Dataset):
 
     def __init__(self, cache: SpectrogramCache, rows: np.ndarray, settings: Augment, seed: int):
         self.cache, self.rows, self.settings, self.seed = cache, rows, settings, seed
-        self.epoch = 1
+        self.epoch, self.strata = 1, None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,6 +81,35 @@ class ViewPairs(Dataset):
         return spec_augment(original, occupied, self.settings, generator), second
 
 
+@dataclass(frozen=True)
+class Views:
+    """What a training sees of a recording in an epoch: all of it, a crop, a masked one.
+
+    Args:
+        crop: frames of a crop, drawn from those that the recording occupies; a shorter recording
+            is repeated to fill it. 0: the whole spectrogram.
+        masks: SpecAugment's settings; None: no masks.
+        seed: with epoch and recording, the only source of chance.
+    """
+
+    crop: int = 0
+    masks: Augment | None = None
+    seed: int = 0
+
+    def of(self, spectrogram: Tensor, occupied: Occupied, epoch: int, row: int) -> Tensor:
+        """The view of one spectrogram (1, mels, frames) in one epoch: (1, mels, crop or frames)."""
+        generator = np.random.default_rng([self.seed, epoch, row])
+        if self.crop:
+            first, last = occupied.frames
+            start = first + int(generator.integers(max(1, last - first - self.crop + 1)))
+            whole = spectrogram[..., start : min(last, start + self.crop)]
+            spectrogram = whole.repeat(1, 1, -(-self.crop // whole.shape[-1]))[..., : self.crop]
+            occupied = Occupied(occupied.rows, (0, self.crop))
+        if self.masks is None:
+            return spectrogram
+        return spec_augment(spectrogram, occupied, self.masks, generator)
+
+
 class Labeled(Dataset):
     """Spectrograms with their targets: labels, or a teacher's soft labels.
 
@@ -86,15 +117,29 @@ class Labeled(Dataset):
         cache: the spectrograms.
         rows: rows of the cache, shape (N,).
         targets: probability of abnormal for each row, shape (N,).
+        strata: (N,) what an even sampling is even over; see `sampling.EvenSampler`.
+        views: what is shown of them; by default all.
     """
 
-    def __init__(self, cache: SpectrogramCache, rows: np.ndarray, targets: np.ndarray):
-        self.cache, self.rows = cache, rows
+    def __init__(
+        self,
+        cache: SpectrogramCache,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        strata: np.ndarray | None = None,
+        views: Views | None = None,
+    ):
+        self.cache, self.rows, self.strata, self.views = cache, rows, strata, views
         self.targets = torch.tensor(np.asarray(targets, dtype=np.float32))
+        self.epoch = 1
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """One spectrogram (1, mels, frames) and its target, a scalar."""
-        return self.cache.batch([self.rows[index]])[0], self.targets[index]
+        """One spectrogram (1, mels, frames) or the view of it, and its target, a scalar."""
+        row = int(self.rows[index])
+        spectrogram = self.cache.batch([row])[0]
+        if self.views is not None:
+            spectrogram = self.views.of(spectrogram, self.cache.occupied(row), self.epoch, row)
+        return spectrogram, self.targets[index]

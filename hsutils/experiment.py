@@ -24,7 +24,9 @@ from hsutils.settings import (
     Compute,
     Data,
     Distillation,
+    Fit,
     FrontEnd,
+    Networks,
     Splits,
     Training,
 )
@@ -49,10 +51,11 @@ class Experiment:
     front_end: FrontEnd = field(default_factory=FrontEnd)
     augment: Augment = field(default_factory=Augment)
     pretrain: Training = field(default_factory=Training)
-    finetune: Training = field(default_factory=Training)
-    student: Training = field(default_factory=Training)
+    finetune: Fit = field(default_factory=Fit)
+    student: Fit = field(default_factory=Fit)
+    networks: Networks = field(default_factory=Networks)
     distillation: Distillation = field(default_factory=Distillation)
-    baseline: Training = field(default_factory=Training)
+    baseline: Fit = field(default_factory=Fit)
     compute: Compute = field(default_factory=Compute)
 
     @property

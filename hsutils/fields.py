@@ -15,11 +15,14 @@ CHOICES = {
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
     "splits.leave_out": ("", *"abcdef"),
+    "networks.cnn": ("paper", "compact"),
     "front_end.scaling": ("min-max", "band mean"),
     "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),
     "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
 }
 STAGES = ("pretrain", "finetune", "student", "baseline")
+FITS = STAGES[1:]
+CHOICES |= {f"{stage}.sampling": ("each once", "even") for stage in FITS}
 POSITIVE = {
     *("data.seconds_scale", "compute.devices", "compute.nodes"),
     *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
@@ -36,6 +39,8 @@ AT_LEAST = {
     ),
     **dict.fromkeys((f"augment.{name}_masks" for name in ("frequency", "time")), 0),
     **dict.fromkeys((f"{stage}.weight_decay" for stage in STAGES), 0),
+    **{f"{s}.{n}": 0 for s in FITS for n in ("patience", "focal_gamma", "crop_seconds")},
+    "networks.width": 1,
     # Neither batch normalization nor NT-Xent can use a batch of one recording.
     **dict.fromkeys((f"{stage}.batch_size" for stage in STAGES), 2),
     "augment.masked_share": 0,

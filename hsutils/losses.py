@@ -37,7 +37,7 @@ def nt_xent(z_i: Tensor, z_j: Tensor, temperature: float = 0.07) -> Tensor:
     return functional.cross_entropy(similarity.masked_fill(itself, -torch.inf), partner)
 
 
-def soft_label_bce(logits: Tensor, soft_labels: Tensor) -> Tensor:
+def soft_label_bce(logits: Tensor, soft_labels: Tensor, gamma: float = 0.0) -> Tensor:
     """Binary cross entropy of logits against probabilities of abnormal (paper section 4).
 
     True labels are the special case of soft labels 0 and 1: distillation, fine-tuning and the
@@ -46,6 +46,9 @@ def soft_label_bce(logits: Tensor, soft_labels: Tensor) -> Tensor:
     Args:
         logits: shape (N,).
         soft_labels: in [0, 1], shape (N,).
+        gamma: at least 0; above, each recording is weighed by the distance of its probability from
+            its soft label to this power: focal loss (Lin et al. 2017), carried over to soft labels
+            by Li et al. 2020 (Generalized focal loss, eq. 5).
 
     Returns:
         Scalar, in nats, averaged over the batch; smallest where sigmoid(logit) = soft label.
@@ -55,4 +58,7 @@ def soft_label_bce(logits: Tensor, soft_labels: Tensor) -> Tensor:
     """
     if logits.shape != soft_labels.shape:
         raise ValueError(f"{(*logits.shape,)} logits but {(*soft_labels.shape,)} soft labels")
-    return functional.binary_cross_entropy_with_logits(logits, soft_labels)
+    if gamma == 0:
+        return functional.binary_cross_entropy_with_logits(logits, soft_labels)
+    loss = functional.binary_cross_entropy_with_logits(logits, soft_labels, reduction="none")
+    return ((soft_labels - logits.sigmoid()).abs() ** gamma * loss).mean()

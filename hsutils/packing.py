@@ -97,7 +97,7 @@ def pack(spectrograms: Tensor, padding: float, stages: tuple[tuple[int, int], ..
         padding: the value of padding, see `spectrograms.padding_value`.
         stages: stride and reach of each stage, in columns.
     """
-    first, last = _occupied(spectrograms, padding)
+    first, last = occupied_columns(spectrograms, padding)
     layouts = tuple(_layout(first, last, spectrograms.shape[-1], *stage) for stage in stages)
     images = spectrograms[:, 0].transpose(1, 2)
     canvas = images.new_zeros(layouts[0].length, images.shape[2])
@@ -106,7 +106,7 @@ def pack(spectrograms: Tensor, padding: float, stages: tuple[tuple[int, int], ..
     return Packed(canvas.T[None, None], layouts)
 
 
-def _occupied(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
+def occupied_columns(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     """First and last column (N,) that differ from padding by more than its rounding."""
     rounding = 4 * torch.finfo(spectrograms.dtype).eps * abs(padding)
     differs = ~((spectrograms - padding).abs() <= rounding).all(dim=2)[:, 0]

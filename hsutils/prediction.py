@@ -10,8 +10,9 @@ import torch
 from hsutils.checkpoints import load_weights
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, load_experiment
-from hsutils.models import StudentCNN, Teacher
+from hsutils.models import Teacher
 from hsutils.spectrograms import log_mel, standardize
+from hsutils.stations import new_cnn
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
 
@@ -34,8 +35,9 @@ def classify(files: Sequence[Path | str], run_dir: Path, model: str = "student")
     weights = folder / f"{model}.safetensors"
     if not weights.exists():
         raise InputError(f"{weights}: missing; train it first with `make run`, or name --run-dir")
-    front_end = load_experiment(folder / "experiment.toml").front_end
-    network = Teacher() if model == "teacher" else StudentCNN(front_end.shape)
+    experiment = load_experiment(folder / "experiment.toml")
+    front_end = experiment.front_end
+    network = Teacher() if model == "teacher" else new_cnn(experiment)
     load_weights(network, weights).eval()
     logits, problems = [], []
     for file in files:

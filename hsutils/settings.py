@@ -92,6 +92,34 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Fit(Training):
+    """A training of a classifier. What follows goes beyond the paper and does nothing as it stands.
+
+    `patience` ends a training after so many epochs of falling dev AUROC in a row. `focal_gamma`
+    weighs recordings by how far the model is from their target. `sampling` "even" gives every
+    database and class the same number of places in an epoch. `crop_seconds` shows that much of a
+    recording, drawn anew in each epoch, and `masks` hides some of it as SpecAugment does.
+    """
+
+    patience: int = later(0)
+    focal_gamma: float = later(0.0)
+    sampling: str = later("each once")
+    crop_seconds: float = later(0.0)
+    masks: bool = later(False)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Which CNN is student and baseline: "paper" (figure 1), or "compact" (`compact.CompactCNN`).
+
+    `width` is the number of channels of the compact one's first convolution.
+    """
+
+    cnn: str = "paper"
+    width: int = 24
+
+
+@dataclass(frozen=True)
 class Distillation:
     """What the student is told, which is all that the paper's comparison turns on (section 4)."""
 

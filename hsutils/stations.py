@@ -10,17 +10,20 @@ import dataclasses
 import numpy as np
 import pandas as pd
 from lightning_fabric import Fabric
+from numpy.typing import ArrayLike
 from torch import nn
 
-from hsutils.augment import Labeled, ViewPairs
+from hsutils.augment import Labeled, ViewPairs, Views
 from hsutils.cache import identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
+from hsutils.compact import CompactCNN
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus, load_recordings
 from hsutils.environment import describe_environment
-from hsutils.experiment import Run, fingerprint
+from hsutils.experiment import Experiment, Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
+from hsutils.settings import Networks
 from hsutils.spectrograms import padding_value
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
@@ -48,8 +51,8 @@ def fine_tune_teacher(run: Run) -> tuple[Teacher, Trained]:
     stamp = _teacher_stamp(run, corpus)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples, dev = corpus.labeled("finetune"), corpus.labeled("dev")
-        return fit(teacher.classifier, examples, dev, procedure, fabric)
+        examples = _examples(run, corpus, "finetune", "finetune", corpus.of("finetune").label)
+        return fit(teacher.classifier, examples, corpus.labeled("dev"), procedure, fabric)
 
     trained = _trained(run, "teacher", "finetune", teacher, stamp, train)
     _save_predictions(run, corpus, "teacher", teacher, stamp)
@@ -75,7 +78,7 @@ def label_softly(run: Run) -> pd.DataFrame:
     return pd.read_csv(run.path("soft_labels.csv"), dtype={"record": str})
 
 
-def distill_student(run: Run) -> tuple[StudentCNN, Trained]:
+def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     """Station 05: the student, trained on the teacher's soft labels alone.
 
     With `distillation.targets` it is told something else instead: the teacher's decisions, or the
@@ -89,7 +92,7 @@ def distill_student(run: Run) -> tuple[StudentCNN, Trained]:
     return _train_cnn(run, "student", "pretrain", soft_labels > 0.5 if hard else soft_labels)
 
 
-def train_baseline(run: Run) -> tuple[StudentCNN, Trained]:
+def train_baseline(run: Run) -> tuple[nn.Module, Trained]:
     """Station 06: the same CNN, trained on the true labels."""
     return _train_cnn(run, "baseline", "pretrain", _true_labels(run))
 
@@ -118,22 +121,47 @@ def load_histories(run: Run) -> dict[str, pd.DataFrame]:
     return {m: history_table(read_json(run.path(f"{m}.json"))["history"]) for m in MODELS}
 
 
-def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[StudentCNN, Trained]:
+def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[nn.Module, Trained]:
     """Student and baseline: one network from the same initial weights, told other targets."""
     corpus = load_corpus(run)
     seed_everything(seed_for(run.experiment.seed, "student weights"))
-    front_end = run.experiment.front_end
-    model = StudentCNN(front_end.shape, padding_value(front_end))
+    model = new_cnn(run.experiment)
     wanted = targets.loc[corpus.of(split).record].to_numpy(float)
-    stamp = _stamp(run, corpus, name, [split, "dev"], wanted.tolist(), _labels(corpus, "dev"))
+    told = [wanted.tolist(), _labels(corpus, "dev")]
+    # Runs from before there was a choice are recognized.
+    networks = run.experiment.networks
+    told += [dataclasses.asdict(networks)] if networks != Networks() else []
+    stamp = _stamp(run, corpus, name, [split, "dev"], *told)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = Labeled(corpus.cache, corpus.rows(split), wanted)
+        examples = _examples(run, corpus, name, split, wanted)
         return fit(model, examples, corpus.labeled("dev"), procedure, fabric)
 
     trained = _trained(run, name, name, model, stamp, train)
     _save_predictions(run, corpus, name, model, stamp)
     return model, trained
+
+
+def _examples(run: Run, corpus: Corpus, section: str, split: str, targets: ArrayLike) -> Labeled:
+    """What a classifier is trained on, sampled and shown as the profile's section says."""
+    settings, front_end = getattr(run.experiment, section), run.experiment.front_end
+    recordings, strata = corpus.of(split), None
+    if settings.sampling == "even":
+        # By the targets, not the labels: a student that is told no label must not sense it either.
+        told = pd.Series(np.asarray(targets) > 0.5, recordings.index)
+        strata = (recordings.database + told.astype(str)).to_numpy()
+    crop = round(settings.crop_seconds * front_end.sample_rate / front_end.hop)
+    masks = run.experiment.augment if settings.masks else None
+    views = Views(crop, masks, run.experiment.seed) if crop or masks else None
+    return Labeled(corpus.cache, corpus.rows(split), np.asarray(targets), strata, views)
+
+
+def new_cnn(experiment: Experiment) -> nn.Module:
+    """Student or baseline of an experiment, with weights drawn from the global generator."""
+    front_end, networks = experiment.front_end, experiment.networks
+    if networks.cnn == "compact":
+        return CompactCNN(front_end.mels, networks.width, padding_value(front_end))
+    return StudentCNN(front_end.shape, padding_value(front_end))
 
 
 def _true_labels(run: Run) -> pd.Series:

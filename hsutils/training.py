@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from hsutils.compute import layout, seed_everything, seed_for
 from hsutils.losses import nt_xent, soft_label_bce
 from hsutils.metrics import auroc
 from hsutils.progress import progress
+from hsutils.sampling import EvenSampler
 from hsutils.settings import Training
 
 Loss = Callable[[nn.Module, list[Tensor]], Tensor]
@@ -110,12 +112,13 @@ def fit(
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
         spectrograms, targets = batch
         views = spectrograms.contiguous(memory_format=layout(fabric))
-        return soft_label_bce(model(views), targets)
+        return soft_label_bce(model(views), targets, procedure.settings.focal_gamma)
 
     def dev_auroc(model: nn.Module) -> float:
         return auroc(dev.targets.numpy(), predict(model, dev.cache, dev.rows, fabric))
 
-    return _train(model, examples, loss_of, dev_auroc, procedure, fabric)
+    patience = procedure.settings.patience
+    return _train(model, examples, loss_of, dev_auroc, procedure, fabric, patience)
 
 
 @torch.no_grad()
@@ -144,6 +147,7 @@ def _train(
     dev_auroc: Callable[[nn.Module], float] | None,
     procedure: Procedure,
     fabric: Fabric,
+    patience: int = 0,
 ) -> Trained:
     settings, checkpoint = procedure.settings, procedure.checkpoint
     # On its device before the checkpoint is read: Adam's restored moments go where the weights are.
@@ -158,6 +162,8 @@ def _train(
     done = len(history) * len(loader)
     with _bar(procedure, loader, done, fabric) as bar:
         for epoch in range(len(history) + 1, settings.epochs + 1):
+            if has_stopped(history, patience):
+                break
             started = time.perf_counter()
             _begin_epoch(loader, procedure, epoch)
             wrapped.train()
@@ -178,6 +184,12 @@ def _train(
     return Trained(history_table(history))
 
 
+def has_stopped(history: list[dict], patience: int) -> bool:
+    """Whether dev AUROC fell from epoch to epoch `patience` times running; 0 never stops."""
+    scores = [row["dev_auroc"] for row in history][-patience - 1 :]
+    return 0 < patience < len(scores) and all(b < a for a, b in pairwise(scores))
+
+
 def _bar(procedure: Procedure, loader: DataLoader, done: int, fabric: Fabric) -> tqdm:
     steps, quiet = procedure.settings.epochs * len(loader), not fabric.is_global_zero
     return progress(None, steps, procedure.name, done, quiet)
@@ -186,9 +198,11 @@ def _bar(procedure: Procedure, loader: DataLoader, done: int, fabric: Fabric) ->
 def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoader:
     batch_size = procedure.settings.batch_size
     # It shuffles by seed + epoch: neighboring seeds would share most of their orders.
-    sampler = DistributedSampler(
-        examples, fabric.world_size, fabric.global_rank, seed=1000 * procedure.seed
-    )
+    place = (fabric.world_size, fabric.global_rank)
+    if examples.strata is None:
+        sampler = DistributedSampler(examples, *place, seed=1000 * procedure.seed)
+    else:
+        sampler = EvenSampler(examples.strata, *place, seed=procedure.seed)
     # Not through fabric.setup_dataloaders: that counts epochs itself, anew after every restart.
     return DataLoader(
         examples,
@@ -203,8 +217,7 @@ def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoad
 
 def _begin_epoch(loader: DataLoader, procedure: Procedure, epoch: int) -> None:
     loader.sampler.set_epoch(epoch - 1)
-    if isinstance(loader.dataset, ViewPairs):
-        loader.dataset.epoch = epoch
+    loader.dataset.epoch = epoch
     seed_everything(seed_for(procedure.seed, procedure.name, epoch))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hsutils.augment import Labeled, ViewPairs, spec_augment
+from hsutils.augment import Labeled, ViewPairs, Views, spec_augment
 from hsutils.settings import Augment
 from hsutils.spectrograms import Occupied
 
@@ -174,3 +174,47 @@ def test_no_masks_means_an_unchanged_second_view(noise_cache):
     settings = replace(Augment(), frequency_masks=0, time_masks=0)
     first, second = ViewPairs(noise_cache, np.arange(3), settings, seed=0)[0]
     assert torch.equal(first, second)
+
+
+# Views of examples, beyond the paper
+
+
+def view(row: int, cache, epoch: int = 1, **settings) -> torch.Tensor:
+    examples = Labeled(cache, np.arange(40), np.zeros(40), views=Views(**settings))
+    examples.epoch = epoch
+    return examples[row][0]
+
+
+def test_a_crop_is_a_stretch_of_the_recording(noise_cache):
+    for row in range(12):
+        start, stop = noise_cache.occupied(row).frames
+        inside = noise_cache.batch([row])[0][..., start:stop]
+        crop = view(row, noise_cache, crop=20)
+        assert crop.shape == (1, 24, 20)
+        places = range(stop - start - 19)
+        assert any(torch.equal(crop, inside[..., at : at + 20]) for at in places)
+
+
+def test_a_shorter_recording_is_repeated_to_fill_the_crop(noise_cache):
+    start, stop = noise_cache.occupied(3).frames
+    inside = noise_cache.batch([3])[0][..., start:stop]
+    crop = view(3, noise_cache, crop=2 * (stop - start) + 5)
+    assert torch.equal(crop, torch.cat([inside, inside, inside[..., :5]], dim=2))
+
+
+def test_crops_differ_between_epochs_and_repeat_with_the_seed(noise_cache):
+    row = int(np.argmax([np.diff(noise_cache.occupied(r).frames)[0] for r in range(40)]))
+    crops = [view(row, noise_cache, epoch, crop=12) for epoch in range(1, 9)]
+    assert any(not torch.equal(crops[0], other) for other in crops[1:])
+    assert torch.equal(crops[4], view(row, noise_cache, 5, crop=12))
+
+
+def test_masks_lie_on_the_crop(noise_cache):
+    masked = view(5, noise_cache, crop=30, masks=Augment(masked_share=1.0))
+    plain = view(5, noise_cache, crop=30)
+    changed = masked != plain
+    assert changed.any() and not masked[changed].any()
+
+
+def test_without_settings_all_is_shown(noise_cache):
+    assert torch.equal(view(5, noise_cache), noise_cache.batch([5])[0])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import NTXentLoss
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from hsutils.losses import nt_xent, soft_label_bce
 
@@ -142,3 +143,25 @@ def test_soft_label_bce_does_not_overflow_for_a_certain_student():
 def test_soft_label_bce_refuses_other_shapes_instead_of_broadcasting():
     with pytest.raises(ValueError, match="soft labels"):
         soft_label_bce(torch.zeros(3), torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_of_true_labels_is_torchvisions(gamma):
+    logits, labels = torch.linspace(-4, 4, 9), torch.tensor([0.0, 1.0, 0.0] * 3)
+    expected = sigmoid_focal_loss(logits, labels, alpha=-1, gamma=gamma, reduction="mean")
+    assert soft_label_bce(logits, labels, gamma).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_focal_loss_weighs_nothing_at_gamma_0_and_forgives_agreement():
+    logits, soft = torch.tensor([0.3, -2.0]), torch.tensor([0.5, 0.9])
+    assert soft_label_bce(logits, soft, 0.0).item() == soft_label_bce(logits, soft).item()
+    agreed = torch.logit(torch.tensor([0.8]))
+    assert soft_label_bce(agreed, torch.tensor([0.8]), 2.0).item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("soft_label", [0.1, 0.7])
+def test_focal_loss_is_smallest_where_the_student_agrees_with_the_teacher(soft_label):
+    agreement = math.log(soft_label / (1 - soft_label))
+    logits, target = agreement + torch.linspace(-1, 1, 21), torch.tensor([soft_label])
+    losses = [soft_label_bce(logit[None], target, 2.0).item() for logit in logits]
+    assert losses.index(min(losses)) == 10

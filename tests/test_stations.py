@@ -14,8 +14,10 @@ from conftest import TINY_SETTINGS
 
 from hsutils import stations, training
 from hsutils.checkpoints import copy_state
+from hsutils.compact import CompactCNN
 from hsutils.experiment import Run, open_run
 from hsutils.files import read_json
+from hsutils.prediction import classify
 from hsutils.splits import SPLITS
 from hsutils.stations import MODELS
 from hsutils.training import Trained
@@ -337,3 +339,54 @@ def test_a_file_without_its_note_is_made_again(copied, monkeypatch):
     assert digests(run, ["student.safetensors"]) != original
     stations.distill_student(copied())
     assert digests(run, ["student.safetensors"]) == original
+
+
+# Beyond the paper
+
+NATIVE = {
+    **{"networks.cnn": "compact", "networks.width": 4, "front_end.scaling": "band mean"},
+    **{"front_end.offset": 0.0, "front_end.scale": 1.0, "front_end.bits": 9},
+    **{f"{s}.sampling": "even" for s in ("finetune", "student", "baseline")},
+    **{f"{s}.crop_seconds": 1.0 for s in ("finetune", "student", "baseline")},
+    **{f"{s}.masks": True for s in ("student", "baseline")},
+}
+
+
+@pytest.fixture(scope="module")
+def native(data, tmp_path_factory) -> Run:
+    """All that goes beyond the paper, together."""
+    run = start(tmp_path_factory.mktemp("native"), data, **NATIVE)
+    finish(run)
+    return run
+
+
+def test_a_compact_student_goes_through_all_stations_and_repeats(native, data, tmp_path):
+    student, _ = stations.distill_student(native)
+    assert isinstance(student, CompactCNN)
+    again = start(tmp_path / "again", data, **NATIVE)
+    finish(again)
+    assert digests(again, NUMBERS) == digests(native, NUMBERS)
+
+
+def test_the_command_predicts_with_a_compact_student(native):
+    recordings = stations.load_recordings(native).set_index("record")
+    expected = pd.read_csv(native.path("predictions/student-test.csv"))
+    table = classify([recordings.path[expected.record[0]]], native.folder)
+    assert table.logit[0] == pytest.approx(expected.logit[0], abs=0.02)
+
+
+def test_another_network_is_trained_anew_and_the_teacher_is_not(copied, capsys):
+    run = copied(**{"networks.cnn": "compact", "networks.width": 4})
+    capsys.readouterr()
+    stations.distill_student(run)
+    shown = capsys.readouterr().out
+    assert "student: trained" in shown and "teacher: loaded" in shown
+
+
+def test_even_sampling_of_a_student_does_not_betray_true_labels(native):
+    """Strata come from what it is told, whatever the truth may be."""
+    corpus = stations.load_corpus(native)
+    targets = np.linspace(0, 1, len(corpus.of("pretrain")))
+    strata = stations._examples(native, corpus, "student", "pretrain", targets).strata
+    assert set(pd.Series(strata).str[1:]) == {"True", "False"}
+    assert [s.endswith("True") for s in strata] == (targets > 0.5).tolist()

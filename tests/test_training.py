@@ -17,12 +17,12 @@ from hsutils.checkpoints import Checkpoint, copy_state, load_weights, save_weigh
 from hsutils.compute import seed_everything
 from hsutils.losses import nt_xent
 from hsutils.models import StudentCNN
-from hsutils.settings import Augment, FrontEnd, Training
+from hsutils.settings import Augment, Fit, FrontEnd
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SETTINGS = Training(epochs=4, learning_rate=1e-2, weight_decay=1e-3, batch_size=8, temperature=0.5)
+SETTINGS = Fit(epochs=4, learning_rate=1e-2, weight_decay=1e-3, batch_size=8, temperature=0.5)
 
 
 class Killed(Exception):
@@ -42,7 +42,7 @@ def network(outputs: int = 1, seed: int = 0) -> nn.Sequential:
     return nn.Sequential(*layers, *([nn.Flatten(0)] if outputs == 1 else []))
 
 
-def procedure(folder: Path, settings: Training = SETTINGS, name: str = "x", **facts) -> Procedure:
+def procedure(folder: Path, settings: Fit = SETTINGS, name: str = "x", **facts) -> Procedure:
     checkpoint = Checkpoint(folder / "checkpoint.safetensors", "stamp")
     return Procedure(name, settings, facts.pop("seed", 0), checkpoint, **facts)
 
@@ -57,7 +57,7 @@ class Setting:
     folder: Path
     model: nn.Module = field(init=False)
 
-    def run(self, settings: Training = SETTINGS, **facts) -> tuple[dict, list]:
+    def run(self, settings: Fit = SETTINGS, **facts) -> tuple[dict, list]:
         rows, proc = np.arange(20), procedure(self.folder, settings, **facts)
         if self.kind == "pretrain":
             self.model = network(8)
@@ -120,7 +120,7 @@ def test_a_student_of_a_constant_teacher_learns_that_constant(
     seed_everything(0)
     student, rows = StudentCNN(noise_cache.shape), np.arange(32)
     soft = Labeled(noise_cache, rows, np.full(32, 0.2))
-    settings = Training(epochs=12, learning_rate=1e-3)
+    settings = Fit(epochs=12, learning_rate=1e-3)
     trained = fit(student, soft, dev(noise_cache), procedure(tmp_path, settings), fabric)
     probability = torch.sigmoid(torch.from_numpy(predict(student, noise_cache, rows, fabric)))
     assert (probability - 0.2).abs().max() < 0.02
@@ -130,7 +130,7 @@ def test_a_student_of_a_constant_teacher_learns_that_constant(
 
 def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabric, tmp_path):
     pairs = ViewPairs(noise_cache, np.arange(32), Augment(masked_share=0.1), seed=0)
-    settings = Training(epochs=12, learning_rate=0.1, batch_size=16, temperature=0.1)
+    settings = Fit(epochs=12, learning_rate=0.1, batch_size=16, temperature=0.1)
     trained = pretrain(linear(8), pairs, procedure(tmp_path, settings), fabric)
     assert trained.history.loss.iloc[-1] < trained.history.loss.iloc[0] - 0.4
     assert trained.history.dev_auroc.isna().all()
@@ -173,7 +173,7 @@ def test_dev_labels_choose_the_epoch_and_nothing_else(noise_cache, fabric, tmp_p
 def test_the_loss_of_an_epoch_is_the_mean_over_recordings_not_batches(fitting, monkeypatch):
     losses, bce = [], training.soft_label_bce
 
-    def noting(logits, targets):
+    def noting(logits, targets, *_):
         loss = bce(logits, targets)
         losses.append((loss.item(), len(targets)))
         return loss
@@ -240,7 +240,7 @@ def batches(setting: Setting, monkeypatch, **facts) -> list[list[float]]:
     """The targets of every batch, in order; they tell the recordings apart."""
     seen, bce = [], training.soft_label_bce
 
-    def noting(logits: Tensor, targets: Tensor) -> Tensor:
+    def noting(logits: Tensor, targets: Tensor, *_: float) -> Tensor:
         seen.append(targets.tolist())
         return bce(logits, targets)
 
@@ -271,7 +271,7 @@ def test_a_last_batch_of_one_recording_is_dropped(
     noise_cache, fabric, tmp_path, monkeypatch, recordings, sizes
 ):
     seen, bce = [], training.soft_label_bce
-    noting = lambda logits, targets: seen.append(len(targets)) or bce(logits, targets)  # noqa: E731
+    noting = lambda logits, targets, *_: seen.append(len(targets)) or bce(logits, targets)  # noqa: E731
     monkeypatch.setattr(training, "soft_label_bce", noting)
     examples = labeled(noise_cache, np.arange(recordings))
     once = procedure(tmp_path, replace(SETTINGS, epochs=1))
@@ -369,3 +369,54 @@ def test_two_devices_learn_what_one_learns_with_the_whole_batch(by_rank, name):
         if not (name == "fit" and key.endswith("loss")):
             assert torch.equal(first, second), "ranks agree to the last bit"
             torch.testing.assert_close(first, by_rank["1-0"][key].to(first), rtol=1e-3, atol=1e-4)
+
+
+# Beyond the paper
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "stopped"),
+    [
+        ([0.9, 0.8, 0.7, 0.6], 3, True),
+        ([0.9, 0.8, 0.7], 3, False),
+        ([0.9, 0.8, 0.8, 0.7], 3, False),
+        ([0.6, 0.9, 0.8, 0.7], 2, True),
+        ([0.9, 0.8, 0.7, 0.8], 2, False),
+        ([0.9, 0.8, 0.7, 0.6], 0, False),
+        ([], 1, False),
+    ],
+)
+def test_a_training_stops_after_so_many_falls_of_dev_auroc_in_a_row(scores, patience, stopped):
+    assert training.has_stopped([{"dev_auroc": score} for score in scores], patience) is stopped
+
+
+def test_a_training_that_stops_early_keeps_its_best_epoch_and_stays_stopped(fitting, monkeypatch):
+    scores = iter([0.7, 0.9, 0.8, 0.6, 0.99, 0.99])
+    monkeypatch.setattr(training, "auroc", lambda *_: next(scores))
+    settings = replace(SETTINGS, epochs=6, patience=2)
+    weights, history = fitting.run(settings)
+    assert [row[2] for row in history] == [0.7, 0.9, 0.8, 0.6]
+    again, longer = fitting.run(settings)
+    assert len(longer) == 4 and all(torch.equal(weights[name], again[name]) for name in weights)
+    monkeypatch.undo()
+    assert len(another(fitting).run(replace(settings, patience=0))[1]) == 6
+
+
+def test_focal_loss_reaches_the_training(fitting):
+    plain = fitting.run()
+    focal = another(fitting).run(replace(SETTINGS, focal_gamma=2.0))
+    assert focal[1][0][1] < plain[1][0][1], "every loss is weighed down"
+    assert not same(plain, focal)
+
+
+def test_even_epochs_hear_every_stratum_as_often(noise_cache, fabric, tmp_path, monkeypatch):
+    heard, strata = [], np.array(["a"] * 15 + ["b"] * 5)
+    examples = Labeled(noise_cache, np.arange(20), np.zeros(20), strata)
+    original = Labeled.__getitem__
+    monkeypatch.setattr(
+        Labeled, "__getitem__", lambda self, i: (heard.append(i), original(self, i))[1]
+    )
+    fit(network(), examples, dev(noise_cache), procedure(tmp_path), fabric)
+    epochs = np.array(heard).reshape(SETTINGS.epochs, 20)
+    assert all((strata[epoch] == "a").sum() == 10 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == SETTINGS.epochs
