@@ -91,9 +91,9 @@ def confusion_matrices(predictions: Mapping[str, pd.DataFrame], paper: bool = Tr
     )
     for column, (model, p) in enumerate(predictions.items()):
         title = f"{model}, ours" if paper else model
-        _matrix(panels[0, column], confusion(p["label"], p["logit"]), title, model)
+        draw_matrix(panels[0, column], confusion(p["label"], p["logit"]), title, model)
         if paper and model in PAPER:
-            _matrix(panels[1, column], PAPER[model].confusion, f"{model}, paper", model)
+            draw_matrix(panels[1, column], PAPER[model].confusion, f"{model}, paper", model)
         elif paper:
             panels[1, column].set_visible(False)
     for axes in panels[:, 1:].flat:
@@ -156,17 +156,31 @@ def errors_by_model(
     )
 
 
-def _matrix(axes: Axes, matrix: np.ndarray, title: str, model: str) -> None:
-    """A 2 x 2 table of counts, shaded by share of the actual class."""
-    matrix = np.asarray(matrix)
+def draw_matrix(
+    axes: Axes, matrix: np.ndarray, title: str, model: str, ends: np.ndarray | None = None
+) -> None:
+    """A 2 x 2 table of counts, shaded by share of the actual class.
+
+    Args:
+        axes: where to draw.
+        matrix: (2, 2) counts, or their mean over seeds.
+        title: of the panel.
+        model: gives the color.
+        ends: (2, 2, 2), lowest and highest count over seeds, written beneath each mean.
+    """
+    matrix, up = np.asarray(matrix), 0.06 * (ends is not None)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     quiet(axes)
     shades = LinearSegmentedColormap.from_list(model, ["#F7F7F7", color_of(model)])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(2, 2):
         place = {"ha": "center", "color": _readable_on(shades(shares[row, column]))}
-        axes.text(column, row, f"{matrix[row, column]:,}", size=17, weight="bold", **place)
-        axes.text(column, row + 0.1, f"{shares[row, column]:.0%}", va="top", size=9, **place)
+        count = f"{matrix[row, column]:,.1f}".removesuffix(".0")
+        axes.text(column, row - up, count, size=17, weight="bold", **place)
+        share = f"{shares[row, column]:.0%}"
+        if ends is not None:
+            share = "({:,}–{:,})\n".format(*ends[:, row, column]) + share
+        axes.text(column, row + 0.1 - up, share, va="top", size=9, **place)
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), title=title, xlabel="predicted", ylabel="actual")
     axes.set_xticks((0, 1), CLASSES)
     axes.set_yticks((0, 1), CLASSES, rotation=90, va="center")

@@ -15,7 +15,7 @@ from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 
 from hsutils.evaluation import PAPER, auroc, confusion, in_model_order, roc
-from hsutils.figures_results import _matrix
+from hsutils.figures_results import draw_matrix
 from hsutils.style import FAINT, INK, color_of, headline, legend_above, new_page, styled
 
 # Light to dark, so that lightness alone tells them apart; no model, class or database has them.
@@ -106,7 +106,7 @@ def confusion_over_seeds(predictions: pd.DataFrame, paper: bool = True) -> Figur
         _mean_matrix(panels[0, column], np.stack(matrices), model)
         means[model] = np.mean([np.trace(m) / m.sum() for m in matrices])
         if paper and model in PAPER:
-            _matrix(panels[1, column], PAPER[model].confusion, f"{model}, paper", model)
+            draw_matrix(panels[1, column], PAPER[model].confusion, f"{model}, paper", model)
         elif paper:
             panels[1, column].set_visible(False)
     for axes in panels[:, 1:].flat:
@@ -194,16 +194,11 @@ def _seed_lines(axes: Axes, history: pd.DataFrame, color: ColorType) -> pd.DataF
 
 def _mean_matrix(axes: Axes, matrices: np.ndarray, model: str) -> None:
     """Mean of (seeds, 2, 2) counts, and beneath each mean its range."""
-    several, mean = len(matrices) > 1, matrices.mean(axis=0)
-    title = f"{model}, mean (range) of {len(matrices)} seeds" if several else f"{model}, one seed"
-    _matrix(axes, mean, title, model)
-    for cell, (count, share) in enumerate(zip(axes.texts[::2], axes.texts[1::2], strict=True)):
-        counts = matrices.reshape(-1, 4)[:, cell]
-        count.set_text(f"{counts.mean():,.1f}".removesuffix(".0"))
-        if several:
-            share.set_text(f"({counts.min():,}–{counts.max():,})\n{share.get_text()}")
-            for text in (count, share):
-                text.set_y(text.get_position()[1] - 0.06)
+    mean, ends = matrices.mean(axis=0), np.stack([matrices.min(axis=0), matrices.max(axis=0)])
+    if len(matrices) > 1:
+        draw_matrix(axes, mean, f"{model}, mean (range) of {len(matrices)} seeds", model, ends)
+    else:
+        draw_matrix(axes, mean, f"{model}, one seed", model)
 
 
 def legend_handles(marks: dict[str, dict]) -> list[Line2D]:

@@ -20,7 +20,7 @@ from hsutils.intervals import (
     percentiles,
     weighted_metrics,
 )
-from hsutils.recordings import _inspect
+from hsutils.recordings import inspect_samples
 from hsutils.shared_audio import shared_audio
 from hsutils.splits import SPLITS, audit
 
@@ -88,7 +88,7 @@ def validation_copies(
         InputError: if `root` is no folder, or naming every file that cannot be read.
     """
     files = _validation_files(Path(root))
-    inspected = [_inspect(str(path)) for path in files]
+    inspected = [inspect_samples(str(path)) for path in files]
     if problems := [result for result in inspected if isinstance(result, str)]:
         raise InputError(problems)
     columns = {

@@ -60,7 +60,7 @@ def read_recordings(root: Path | str, annotations: Path | str | None = None) -> 
     problems: list[str] = []
     rows = [row for folder in folders for row in _read_folder(folder, problems)]
     with ThreadPoolExecutor(_THREADS) as threads:
-        inspected = list(threads.map(_inspect, (row["path"] for row in rows)))
+        inspected = list(threads.map(inspect_samples, (row["path"] for row in rows)))
     problems += [result for result in inspected if isinstance(result, str)]
     problems += _recordings_in_two_folders(rows)
     if not rows and not problems:
@@ -178,7 +178,7 @@ def _read_rows(
     return rows
 
 
-def _inspect(path: str) -> dict | str:
+def inspect_samples(path: str) -> dict | str:
     """What the samples alone tell about a recording, or the line that says why they cannot."""
     try:
         samples, sample_rate = read_samples(path)
