@@ -159,18 +159,14 @@ def _train(
     best = best or copy_state(model)
     wrapped, stepper = fabric.setup(model, optimizer)
     loader = _loader(examples, procedure, fabric)
-    done = len(history) * len(loader)
-    with _bar(procedure, loader, done, fabric) as bar:
-        for epoch in range(len(history) + 1, settings.epochs + 1):
-            if has_stopped(history, patience):
-                break
-            started = time.perf_counter()
+    with _bar(procedure, loader, len(history), fabric) as bar:
+        while len(history) < settings.epochs and not has_stopped(history, patience):
+            epoch, started = len(history) + 1, time.perf_counter()
             _begin_epoch(loader, procedure, epoch)
             wrapped.train()
             loss = _one_epoch(wrapped, stepper, loader, loss_of, fabric, bar)
             score = dev_auroc(wrapped) if dev_auroc else math.nan
-            earlier = [row["dev_auroc"] for row in history]
-            if dev_auroc is None or not earlier or score > max(earlier):
+            if dev_auroc is None or all(score > row["dev_auroc"] for row in history):
                 best = copy_state(model)
             seconds = time.perf_counter() - started
             history.append({"epoch": epoch, "loss": loss, "dev_auroc": score, "seconds": seconds})
@@ -190,9 +186,10 @@ def has_stopped(history: list[dict], patience: int) -> bool:
     return 0 < patience < len(scores) and all(b < a for a, b in pairwise(scores))
 
 
-def _bar(procedure: Procedure, loader: DataLoader, done: int, fabric: Fabric) -> tqdm:
+def _bar(procedure: Procedure, loader: DataLoader, epochs: int, fabric: Fabric) -> tqdm:
+    """Steps of the whole training, of which some epochs are done."""
     steps, quiet = procedure.settings.epochs * len(loader), not fabric.is_global_zero
-    return progress(None, steps, procedure.name, done, quiet)
+    return progress(None, steps, procedure.name, epochs * len(loader), quiet)
 
 
 def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoader:
