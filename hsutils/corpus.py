@@ -1,6 +1,6 @@
 """Stations 01 and 02: recordings, their splits and their spectrograms, made once a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from hsutils.cache import SpectrogramCache, build_cache
 from hsutils.experiment import PROJECT, Run, fingerprint
 from hsutils.files import write_csv
 from hsutils.recordings import read_recordings
+from hsutils.settings import Splits
 from hsutils.splits import (
     digest_lists,
     generated_splits,
@@ -23,16 +24,28 @@ from hsutils.synthetic import write_corpus
 
 @dataclass(frozen=True)
 class Corpus:
-    """Recordings, their splits and their spectrograms."""
+    """Recordings, their splits and their spectrograms.
+
+    Besides the four splits there is "labeled": the recordings whose labels the teacher may learn
+    from, which in the paper are those of *finetune*.
+    """
 
     recordings: pd.DataFrame
     splits: pd.DataFrame
     cache: SpectrogramCache
+    settings: Splits = field(default_factory=Splits)
+    seed: int = 0
 
     def of(self, split: str) -> pd.DataFrame:
         """The recordings of one split, by record."""
-        records = self.splits.record[self.splits.split == split]
-        return self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
+        every = {"finetune": ["finetune"], "all": ["pretrain", "finetune"]}
+        wanted = every[self.settings.labeled] if split == "labeled" else [split]
+        records = self.splits.record[self.splits.split.isin(wanted)]
+        found = self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
+        if split == "labeled" and self.settings.label_share < 1:
+            kept = max(1, round(len(found) * self.settings.label_share))
+            found = stratified_subset(found, kept, self.seed)
+        return found
 
     def rows(self, split: str) -> np.ndarray:
         """Rows of the cache that belong to one split."""
@@ -101,7 +114,9 @@ def load_splits(run: Run) -> pd.DataFrame:
 def load_corpus(run: Run) -> Corpus:
     """Station 02: recordings and splits with their cached spectrograms."""
     recordings, splits = load_recordings(run), load_splits(run)
-    return Corpus(recordings, splits, build_cache(recordings, run.experiment.front_end))
+    experiment = run.experiment
+    cache = build_cache(recordings, experiment.front_end)
+    return Corpus(recordings, splits, cache, experiment.splits, experiment.data.seed)
 
 
 def _listing(folder: Path) -> list[list[object]]:

@@ -15,6 +15,7 @@ CHOICES = {
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
     "splits.leave_out": ("", *"abcdef"),
+    "splits.labeled": ("finetune", "all"),
     "networks.cnn": ("paper", "compact"),
     "front_end.scaling": ("min-max", "band mean"),
     "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),
@@ -24,7 +25,7 @@ STAGES = ("pretrain", "finetune", "student", "baseline")
 FITS = STAGES[1:]
 CHOICES |= {f"{stage}.sampling": ("each once", "even") for stage in FITS}
 POSITIVE = {
-    *("data.seconds_scale", "compute.devices", "compute.nodes"),
+    *("data.seconds_scale", "splits.label_share", "compute.devices", "compute.nodes"),
     *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
     *(f"front_end.{name}" for name in ("bins", "floor", "scale")),
     *(f"{stage}.{name}" for stage in STAGES for name in ("epochs", "learning_rate", "temperature")),
@@ -45,7 +46,7 @@ AT_LEAST = {
     **dict.fromkeys((f"{stage}.batch_size" for stage in STAGES), 2),
     "augment.masked_share": 0,
 }
-AT_MOST = {"augment.masked_share": 1, "front_end.bits": 24}
+AT_MOST = {"augment.masked_share": 1, "splits.label_share": 1, "front_end.bits": 24}
 
 
 def parse_overrides(

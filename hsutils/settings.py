@@ -27,11 +27,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Splits:
-    """How recordings are divided (paper section 3)."""
+    """How recordings are divided (paper section 3), and whose labels may be learned from.
+
+    `labeled` "finetune" is the paper's: teacher and rivals learn from the labels of *finetune*, the
+    baseline from those of *pretrain*. "all" lets all of them learn from both. `label_share` keeps
+    that share of the teacher's labels, of every database and class alike.
+    """
 
     method: str = "published"
     lists: str = ""
     leave_out: str = ""
+    labeled: str = later("finetune")
+    label_share: float = later(1.0)
 
 
 @dataclass(frozen=True)

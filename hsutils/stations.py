@@ -51,7 +51,7 @@ def fine_tune_teacher(run: Run) -> tuple[Teacher, Trained]:
     stamp = _teacher_stamp(run, corpus)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = _examples(run, corpus, "finetune", "finetune", corpus.of("finetune").label)
+        examples = _examples(run, corpus, "finetune", "labeled", corpus.of("labeled").label)
         return fit(teacher.classifier, examples, corpus.labeled("dev"), procedure, fabric)
 
     trained = _trained(run, "teacher", "finetune", teacher, stamp, train)
@@ -86,7 +86,7 @@ def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     """
     targets = run.experiment.distillation.targets
     if targets == "fine-tune labels":
-        return _train_cnn(run, "student", "finetune", _true_labels(run))
+        return _train_cnn(run, "student", "labeled", _true_labels(run))
     soft_labels = label_softly(run).set_index("record").soft_label
     hard = targets == "hard decisions"
     return _train_cnn(run, "student", "pretrain", soft_labels > 0.5 if hard else soft_labels)
@@ -94,7 +94,8 @@ def distill_student(run: Run) -> tuple[nn.Module, Trained]:
 
 def train_baseline(run: Run) -> tuple[nn.Module, Trained]:
     """Station 06: the same CNN, trained on the true labels."""
-    return _train_cnn(run, "baseline", "pretrain", _true_labels(run))
+    learn_from = "labeled" if run.experiment.splits.labeled == "all" else "pretrain"
+    return _train_cnn(run, "baseline", learn_from, _true_labels(run))
 
 
 def load_predictions(run: Run, split: str) -> dict[str, pd.DataFrame]:
@@ -241,9 +242,9 @@ def _pretrain_stamp(run: Run, corpus: Corpus) -> str:
 
 
 def _teacher_stamp(run: Run, corpus: Corpus) -> str:
-    labels = [_labels(corpus, split) for split in ("finetune", "dev")]
+    labels = [_labels(corpus, split) for split in ("labeled", "dev")]
     before = _pretrain_stamp(run, corpus)
-    return _stamp(run, corpus, "finetune", ["finetune", "dev"], before, *labels)
+    return _stamp(run, corpus, "finetune", ["labeled", "dev"], before, *labels)
 
 
 def _stamp(run: Run, corpus: Corpus, section: str, splits: list[str], *parts: object) -> str:

@@ -390,3 +390,34 @@ def test_even_sampling_of_a_student_does_not_betray_true_labels(native):
     strata = stations._examples(native, corpus, "student", "pretrain", targets).strata
     assert set(pd.Series(strata).str[1:]) == {"True", "False"}
     assert [s.endswith("True") for s in strata] == (targets > 0.5).tolist()
+
+
+def test_all_labels_may_be_learned_from_or_a_share_of_them(data, tmp_path):
+    few = stations.load_corpus(start(tmp_path / "few", data))
+    every = stations.load_corpus(start(tmp_path / "all", data, **{"splits.labeled": "all"}))
+    half = {"splits.labeled": "all", "splits.label_share": 0.5}
+    part = stations.load_corpus(start(tmp_path / "half", data, **half))
+    assert few.of("labeled").equals(few.of("finetune"))
+    both = {*few.of("pretrain").record, *few.of("finetune").record}
+    assert set(every.of("labeled").record) == both
+    assert set(part.of("labeled").record) < both
+    assert len(part.of("labeled")) == pytest.approx(len(both) / 2, abs=6)
+    strata = [set(map(tuple, c.of("labeled")[["database", "label"]].to_numpy()))
+              for c in (every, part)]  # fmt: skip
+    assert strata[0] == strata[1], "every database and class is kept"
+
+
+def test_with_all_labels_teacher_and_baseline_learn_from_the_same(data, tmp_path, monkeypatch):
+    run, heard = start(tmp_path / "run", data, **{"splits.labeled": "all"}), []
+    original = stations.fit
+
+    def noting(model, examples, *rest):
+        heard.append(set(examples.rows))
+        return original(model, examples, *rest)
+
+    monkeypatch.setattr(stations, "fit", noting)
+    stations.fine_tune_teacher(run)
+    stations.train_baseline(run)
+    corpus = stations.load_corpus(run)
+    assert heard == [set(corpus.rows("labeled"))] * 2
+    assert not heard[0] & {*corpus.rows("dev"), *corpus.rows("test")}
