@@ -16,7 +16,7 @@ from hsutils.experiment import Run
 from hsutils.files import read_json
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
-from hsutils.stations import EVALUATED, MODELS
+from hsutils.stations import EVALUATED, MODELS, saved_predictions
 from hsutils.study import VARIANTS, Study
 from hsutils.training import Trained
 
@@ -131,9 +131,7 @@ def _predictions(name: str, trained: list[tuple[str, Run, tuple[str, ...]]]) -> 
         columns, reference = {}, None
         for profile, run, models in trained:
             for model in models if split == "dev" or profile == name else ():
-                table = pd.read_csv(
-                    run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str}
-                )
+                table = saved_predictions(run, model, split)
                 facts = table[["record", "label"]]
                 reference = facts if reference is None else reference
                 if not facts.equals(reference):

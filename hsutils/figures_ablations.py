@@ -49,7 +49,7 @@ def ablations(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     marks = {"one seed": DOT | {"ms": 6}, "mean": DOT | {"marker": "D"}}
     marks |= {"mean, last epoch": DOT | {"marker": "D", "mfc": "white", "mec": INK, "mew": 1.5}}
     marks |= {"95% interval over seeds": {"lw": 5, "alpha": 0.3}, "paper's recipe": DASHED}
-    figure.legend(handles=legend_handles(marks), **BELOW)
+    figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": len(marks)})
     return headline(figure, _largest_difference(table))
 
 

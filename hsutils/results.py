@@ -12,7 +12,7 @@ from hsutils.corpus import Corpus, load_recordings
 from hsutils.experiment import Run
 from hsutils.files import read_json, write_csv
 from hsutils.models import Teacher
-from hsutils.stations import EVALUATED, MODELS, load_histories, run_all
+from hsutils.stations import EVALUATED, MODELS, load_histories, run_all, saved_predictions
 from hsutils.training import predict
 
 
@@ -54,9 +54,8 @@ def has_paper_numbers(run: Run) -> bool:
 
 def read_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
     """The saved predictions (record, label, logit, group) of one model on one split."""
-    table = pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
     groups = load_recordings(run)[["record", "group"]]
-    return table.merge(groups, on="record", validate="one_to_one")
+    return saved_predictions(run, model, split).merge(groups, on="record", validate="one_to_one")
 
 
 def hardest(predictions: Mapping[str, pd.DataFrame], each: int = 2) -> pd.DataFrame:

@@ -101,8 +101,12 @@ def train_baseline(run: Run) -> tuple[nn.Module, Trained]:
 def load_predictions(run: Run, split: str) -> dict[str, pd.DataFrame]:
     """Station 07: predictions of the three models on one split, by model."""
     run_all(run)
-    text = {"record": str}
-    return {m: pd.read_csv(run.path(f"predictions/{m}-{split}.csv"), dtype=text) for m in MODELS}
+    return {model: saved_predictions(run, model, split) for model in MODELS}
+
+
+def saved_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
+    """What a run has saved of one model on one split: record, label, logit."""
+    return pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
 
 
 def run_all(run: Run) -> None:

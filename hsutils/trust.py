@@ -169,7 +169,9 @@ def _cases(runs: Sequence[Run], corpus: Corpus) -> pd.DataFrame:
     parts = []
     for split in EVALUATED:
         logits = {
-            f"{m}/{run.experiment.seed}": _saved(run, m, split) for run in runs for m in MODELS
+            f"{m}/{run.experiment.seed}": stations.saved_predictions(run, m, split)
+            for run in runs
+            for m in MODELS
         }
         logits |= {name: predictions[split] for name, predictions in rivals.items()}
         parts.append(_with_logits(corpus.of(split).assign(split=split), logits))
@@ -188,17 +190,16 @@ def _left_out(corpus: Corpus, runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame
         rivals = shortcuts.rivals(held, splits=["test"])
         logits = {name: predictions["test"] for name, predictions in rivals.items()}
         for run in runs.get(database, ()):
-            logits |= {f"{m}/{run.experiment.seed}": _saved(run, m, "test") for m in MODELS}
+            logits |= {
+                f"{m}/{run.experiment.seed}": stations.saved_predictions(run, m, "test")
+                for m in MODELS
+            }
         parts.append(_with_logits(held.of("test"), logits))
     if not parts:
         return pd.DataFrame(columns=ABOUT)
     table = pd.concat(parts, ignore_index=True)
     models = sorted(set(table.columns) - set(corpus.recordings.columns))
     return _anonymous(table, models)
-
-
-def _saved(run: Run, model: str, split: str) -> pd.DataFrame:
-    return pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
 
 
 def _with_logits(part: pd.DataFrame, logits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
