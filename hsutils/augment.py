@@ -1,5 +1,6 @@
 """SpecAugment and the two views of a recording that make a positive pair (paper section 4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hsutils.cache import SpectrogramCache
+from hsutils.sensors import another_sensor
 from hsutils.settings import Augment
-from hsutils.spectrograms import Occupied
+from hsutils.spectrograms import Occupied, log_mel, standardize
+from hsutils.wav import SAMPLE_RATE, read_waveform
 
 
 def spec_augment(
@@ -49,38 +52,6 @@ def _masks(
     return [(int(first), int(first + width)) for first, width in zip(firsts, widths, strict=True)]
 
 
-class ViewPairs(Dataset):
-    """Positive pairs for contrastive pre-training: two views of each recording.
-
-    A view depends on nothing but seed, epoch and recording, so that pairs are the same with
-    any number of workers or devices, and after a restart.
-
-    Args:
-        cache: the spectrograms.
-        rows: rows of the cache to draw from, shape (N,).
-        settings: SpecAugment's settings; `both_views` masks the first view too.
-        seed: seed of the run.
-    """
-
-    def __init__(self, cache: SpectrogramCache, rows: np.ndarray, settings: Augment, seed: int):
-        self.cache, self.rows, self.settings, self.seed = cache, rows, settings, seed
-        self.epoch, self.strata = 1, None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """The two views, each of shape (1, mels, frames)."""
-        row = int(self.rows[index])
-        original = self.cache.batch([row])[0]
-        occupied = self.cache.occupied(row)
-        generator = np.random.default_rng([self.seed, self.epoch, row])
-        second = spec_augment(original, occupied, self.settings, generator)
-        if not self.settings.both_views:
-            return original, second
-        return spec_augment(original, occupied, self.settings, generator), second
-
-
 @dataclass(frozen=True)
 class Views:
     """What a training sees of a recording in an epoch: all of it, a crop, a masked one.
@@ -96,9 +67,10 @@ class Views:
     masks: Augment | None = None
     seed: int = 0
 
-    def of(self, spectrogram: Tensor, occupied: Occupied, epoch: int, row: int) -> Tensor:
-        """The view of one spectrogram (1, mels, frames) in one epoch: (1, mels, crop or frames)."""
-        generator = np.random.default_rng([self.seed, epoch, row])
+    def of(self, cache: SpectrogramCache, row: int, epoch: int, number: int = 0) -> Tensor:
+        """View `number` of a row of the cache in an epoch, shape (1, mels, crop or frames)."""
+        generator = _chance(self.seed, epoch, row, number)
+        spectrogram, occupied = cache.batch([row])[0], cache.occupied(row)
         if self.crop:
             first, last = occupied.frames
             start = first + int(generator.integers(max(1, last - first - self.crop + 1)))
@@ -108,6 +80,88 @@ class Views:
         if self.masks is None:
             return spectrogram
         return spec_augment(spectrogram, occupied, self.masks, generator)
+
+
+@dataclass(frozen=True)
+class WaveformViews:
+    """Views made from the waveform: a stretch of it, through another sensor and the front end.
+
+    Args:
+        paths: of the recordings, by row of the cache.
+        seconds: of a stretch; 0, or a shorter recording: all of it.
+        sensor: whether it goes through `sensors.another_sensor`.
+        masks: SpecAugment's settings; None: no masks.
+        seed: with epoch, recording and number of the view, the only source of chance.
+    """
+
+    paths: Sequence[str]
+    seconds: float = 0.0
+    sensor: bool = False
+    masks: Augment | None = None
+    seed: int = 0
+
+    def of(self, cache: SpectrogramCache, row: int, epoch: int, number: int = 0) -> Tensor:
+        """View `number` of a row of the cache in an epoch, shape (1, mels, frames)."""
+        generator = _chance(self.seed, epoch, row, number)
+        waveform = read_waveform(self.paths[row])
+        length = round(self.seconds * SAMPLE_RATE)
+        if 0 < length < len(waveform):
+            start = int(generator.integers(len(waveform) - length + 1))
+            waveform = waveform[start : start + length]
+        if self.sensor:
+            waveform = another_sensor(waveform, generator)
+        scaled, occupied = log_mel(waveform, SAMPLE_RATE, cache.front_end)
+        spectrogram = standardize(scaled, cache.front_end)[None]
+        if self.masks is None:
+            return spectrogram
+        return spec_augment(spectrogram, occupied, self.masks, generator)
+
+
+def _chance(seed: int, epoch: int, row: int, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, epoch, row, number])
+
+
+class ViewPairs(Dataset):
+    """Positive pairs for contrastive pre-training: two views of each recording.
+
+    A view depends on nothing but seed, epoch and recording, so that pairs are the same with
+    any number of workers or devices, and after a restart.
+
+    Args:
+        cache: the spectrograms.
+        rows: rows of the cache to draw from, shape (N,).
+        settings: SpecAugment's settings; `both_views` masks the first view too.
+        seed: seed of the run.
+        views: makes both views instead, whatever the settings say of them.
+    """
+
+    def __init__(
+        self,
+        cache: SpectrogramCache,
+        rows: np.ndarray,
+        settings: Augment,
+        seed: int,
+        views: WaveformViews | None = None,
+    ):
+        self.cache, self.rows, self.settings, self.seed = cache, rows, settings, seed
+        self.epoch, self.strata, self.views = 1, None, views
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """The two views, each of shape (1, mels, frames)."""
+        row = int(self.rows[index])
+        if self.views is not None:
+            first, second = (self.views.of(self.cache, row, self.epoch, n) for n in (0, 1))
+            return first, second
+        original = self.cache.batch([row])[0]
+        occupied = self.cache.occupied(row)
+        generator = np.random.default_rng([self.seed, self.epoch, row])
+        second = spec_augment(original, occupied, self.settings, generator)
+        if not self.settings.both_views:
+            return original, second
+        return spec_augment(original, occupied, self.settings, generator), second
 
 
 class Labeled(Dataset):
@@ -127,7 +181,7 @@ class Labeled(Dataset):
         rows: np.ndarray,
         targets: np.ndarray,
         strata: np.ndarray | None = None,
-        views: Views | None = None,
+        views: Views | WaveformViews | None = None,
     ):
         self.cache, self.rows, self.strata, self.views = cache, rows, strata, views
         self.targets = torch.tensor(np.asarray(targets, dtype=np.float32))
@@ -139,7 +193,6 @@ class Labeled(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """One spectrogram (1, mels, frames) or the view of it, and its target, a scalar."""
         row = int(self.rows[index])
-        spectrogram = self.cache.batch([row])[0]
-        if self.views is not None:
-            spectrogram = self.views.of(spectrogram, self.cache.occupied(row), self.epoch, row)
-        return spectrogram, self.targets[index]
+        if self.views is None:
+            return self.cache.batch([row])[0], self.targets[index]
+        return self.views.of(self.cache, row, self.epoch), self.targets[index]

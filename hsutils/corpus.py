@@ -51,6 +51,11 @@ class Corpus:
         """Rows of the cache that belong to one split."""
         return self.cache.rows(self.of(split).record)
 
+    @property
+    def paths(self) -> list[str]:
+        """Of the recordings, by row of the cache."""
+        return self.recordings.set_index("record").path.loc[self.cache.index.index].tolist()
+
     def labeled(self, split: str) -> Labeled:
         """Spectrograms of one split with their true labels."""
         return Labeled(self.cache, self.rows(split), self.of(split).label.to_numpy())

@@ -15,6 +15,7 @@ CHOICES = {
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
     "splits.leave_out": ("", *"abcdef"),
+    "augment.pair": ("masked", "crops"),
     "splits.labeled": ("finetune", "all"),
     "networks.cnn": ("paper", "compact"),
     "front_end.scaling": ("min-max", "band mean"),
@@ -25,7 +26,8 @@ STAGES = ("pretrain", "finetune", "student", "baseline")
 FITS = STAGES[1:]
 CHOICES |= {f"{stage}.sampling": ("each once", "even") for stage in FITS}
 POSITIVE = {
-    *("data.seconds_scale", "splits.label_share", "compute.devices", "compute.nodes"),
+    *("data.seconds_scale", "splits.label_share", "augment.crop_seconds"),
+    *("compute.devices", "compute.nodes"),
     *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
     *(f"front_end.{name}" for name in ("bins", "floor", "scale")),
     *(f"{stage}.{name}" for stage in STAGES for name in ("epochs", "learning_rate", "temperature")),

@@ -79,12 +79,20 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class Augment:
-    """SpecAugment without time warp (paper section 3; Park et al. 2019)."""
+    """SpecAugment without time warp (paper section 3; Park et al. 2019), and what makes a pair.
+
+    Beyond the paper, `pair` "crops" takes two stretches of `crop_seconds` of one recording for the
+    positive pair instead of the recording and its masked copy, and with `sensor` each view is what
+    another stethoscope might have kept (`sensors`), so that the device is no cue.
+    """
 
     frequency_masks: int = 2
     time_masks: int = 5
     masked_share: float = 0.5
     both_views: bool = False
+    pair: str = later("masked")
+    crop_seconds: float = later(8.0)
+    sensor: bool = later(False)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,8 @@ class Fit(Training):
     `patience` ends a training after so many epochs of falling dev AUROC in a row. `focal_gamma`
     weighs recordings by how far the model is from their target. `sampling` "even" gives every
     database and class the same number of places in an epoch. `crop_seconds` shows that much of a
-    recording, drawn anew in each epoch, and `masks` hides some of it as SpecAugment does.
+    recording, drawn anew in each epoch, `masks` hides some of it as SpecAugment does, and `sensor`
+    lets it sound as from another stethoscope (`sensors`).
     """
 
     patience: int = later(0)
@@ -113,6 +122,7 @@ class Fit(Training):
     sampling: str = later("each once")
     crop_seconds: float = later(0.0)
     masks: bool = later(False)
+    sensor: bool = later(False)
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from lightning_fabric import Fabric
 from numpy.typing import ArrayLike
 from torch import nn
 
-from hsutils.augment import Labeled, ViewPairs, Views
+from hsutils.augment import Labeled, ViewPairs, Views, WaveformViews
 from hsutils.cache import identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.compact import CompactCNN
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus, load_recordings
 from hsutils.environment import describe_environment
-from hsutils.experiment import Experiment, Run, fingerprint
+from hsutils.experiment import Experiment, Run, fingerprint, plain
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
 from hsutils.settings import Networks
@@ -37,8 +37,11 @@ def pretrain_teacher(run: Run) -> tuple[Teacher, Trained]:
     stamp = _pretrain_stamp(run, corpus)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        settings = run.experiment.augment
-        pairs = ViewPairs(corpus.cache, corpus.rows("pretrain"), settings, run.experiment.seed)
+        settings, seed, views = run.experiment.augment, run.experiment.seed, None
+        if settings.pair == "crops" or settings.sensor:
+            seconds = settings.crop_seconds if settings.pair == "crops" else 0.0
+            views = WaveformViews(corpus.paths, seconds, settings.sensor, settings, seed)
+        pairs = ViewPairs(corpus.cache, corpus.rows("pretrain"), settings, seed, views)
         return pretrain(teacher.projector, pairs, procedure, fabric)
 
     return teacher, _trained(run, "encoder", "pretrain", teacher.projector, stamp, train)
@@ -156,8 +159,10 @@ def _examples(run: Run, corpus: Corpus, section: str, split: str, targets: Array
         told = pd.Series(np.asarray(targets) > 0.5, recordings.index)
         strata = (recordings.database + told.astype(str)).to_numpy()
     crop = round(settings.crop_seconds * front_end.sample_rate / front_end.hop)
-    masks = run.experiment.augment if settings.masks else None
-    views = Views(crop, masks, run.experiment.seed) if crop or masks else None
+    masks, seed = run.experiment.augment if settings.masks else None, run.experiment.seed
+    views = Views(crop, masks, seed) if crop or masks else None
+    if settings.sensor:
+        views = WaveformViews(corpus.paths, settings.crop_seconds, True, masks, seed)
     return Labeled(corpus.cache, corpus.rows(split), np.asarray(targets), strata, views)
 
 
@@ -242,7 +247,7 @@ def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, sta
 
 
 def _pretrain_stamp(run: Run, corpus: Corpus) -> str:
-    return _stamp(run, corpus, "pretrain", ["pretrain"], dataclasses.asdict(run.experiment.augment))
+    return _stamp(run, corpus, "pretrain", ["pretrain"], plain(run.experiment.augment))
 
 
 def _teacher_stamp(run: Run, corpus: Corpus) -> str:

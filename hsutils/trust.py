@@ -24,8 +24,9 @@ from hsutils.files import read_json, write_csv
 from hsutils.kept import Kept
 from hsutils.leaks import find_leaks, summarize, without_leaks
 from hsutils.metrics import CLASSES
+from hsutils.perturbations import PERTURBATIONS, Perturbations
 from hsutils.quality import by_length, by_quality, length_score
-from hsutils.robustness import PERTURBATIONS, Perturbations, perturbed_scores, robustness
+from hsutils.robustness import perturbed_scores, robustness
 from hsutils.splits import audit, leave_out
 from hsutils.stations import EVALUATED, MODELS
 from hsutils.study import LEFT_OUT, Study

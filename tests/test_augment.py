@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hsutils.augment import Labeled, ViewPairs, Views, spec_augment
+from hsutils.augment import Labeled, ViewPairs, Views, WaveformViews, spec_augment
 from hsutils.settings import Augment
-from hsutils.spectrograms import Occupied
+from hsutils.spectrograms import Occupied, padding_value
 
 SHAPE = (1, 50, 300)
 OCCUPIED = Occupied(rows=(3, 43), frames=(100, 200))
@@ -218,3 +218,51 @@ def test_masks_lie_on_the_crop(noise_cache):
 
 def test_without_settings_all_is_shown(noise_cache):
     assert torch.equal(view(5, noise_cache), noise_cache.batch([5])[0])
+
+
+# Views made from the waveform
+
+
+@pytest.fixture
+def paths(noise_recordings, noise_cache) -> list[str]:
+    return noise_recordings.set_index("record").path.loc[noise_cache.index.index].tolist()
+
+
+def test_an_untouched_waveform_gives_the_cached_spectrogram(paths, noise_cache):
+    for row in (0, 7, 31):
+        found = WaveformViews(paths).of(noise_cache, row, epoch=1)
+        expected = noise_cache.batch([row])[0]
+        assert (found - expected).abs().max() < 1e-3 / noise_cache.front_end.scale
+
+
+def test_a_stretch_fills_as_many_frames_as_it_lasts(paths, noise_cache):
+    found = WaveformViews(paths, seconds=0.5).of(noise_cache, 4, epoch=1)
+    assert found.shape == noise_cache.shape
+    front_end = noise_cache.front_end
+    occupied = (found - padding_value(front_end)).abs().amax(dim=(0, 1)) > 1e-3
+    frames = 0.5 * front_end.sample_rate / front_end.hop
+    assert frames <= occupied.sum() <= frames + 3
+
+
+def test_views_differ_by_number_and_epoch_and_repeat(paths, noise_cache):
+    views = WaveformViews(paths, seconds=0.5, sensor=True, masks=Augment(), seed=3)
+    keys = [(1, 0), (1, 1), (2, 0), (2, 1)]
+    found = [views.of(noise_cache, 9, *key) for key in keys]
+    for key, view in zip(keys, found, strict=True):
+        assert torch.equal(view, views.of(noise_cache, 9, *key))
+        assert sum(torch.equal(view, other) for other in found) == 1
+
+
+def test_another_sensor_changes_more_than_a_stretch(paths, noise_cache):
+    plain, heard = (WaveformViews(paths, sensor=s).of(noise_cache, 5, 1) for s in (False, True))
+    assert (plain - heard).abs().mean() > 0.1
+
+
+def test_pairs_may_be_made_of_waveform_views(paths, noise_cache):
+    views = WaveformViews(paths, seconds=0.4, seed=1)
+    pairs = ViewPairs(noise_cache, np.array([3, 8]), Augment(), 1, views)
+    pairs.epoch = 2
+    first, second = pairs[1]
+    assert torch.equal(first, views.of(noise_cache, 8, 2, 0))
+    assert torch.equal(second, views.of(noise_cache, 8, 2, 1))
+    assert not torch.equal(first, second)

@@ -17,15 +17,9 @@ from hsutils.compute import start_fabric
 from hsutils.errors import InputError
 from hsutils.experiment import Run, load_experiment
 from hsutils.models import StudentCNN, Teacher
+from hsutils.perturbations import PERTURBATIONS, SPEECH_DB, SPEECH_HZ, speech_noise
 from hsutils.recordings import read_recordings, read_waveform
-from hsutils.robustness import (
-    PERTURBATIONS,
-    SPEECH_DB,
-    SPEECH_HZ,
-    perturbed_scores,
-    robustness,
-    speech_noise,
-)
+from hsutils.robustness import perturbed_scores, robustness
 from hsutils.spectrograms import mel_edges
 from hsutils.training import predict
 

@@ -349,6 +349,8 @@ NATIVE = {
     **{f"{s}.sampling": "even" for s in ("finetune", "student", "baseline")},
     **{f"{s}.crop_seconds": 1.0 for s in ("finetune", "student", "baseline")},
     **{f"{s}.masks": True for s in ("student", "baseline")},
+    **{"augment.pair": "crops", "augment.crop_seconds": 1.0, "augment.sensor": True},
+    "baseline.sensor": True,
 }
 
 
