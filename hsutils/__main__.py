@@ -214,7 +214,7 @@ def _add_redraw(parser: argparse.ArgumentParser) -> None:
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import reproduction, trust_figures
+    from hsutils import ablations, reproduction, trust_figures
     from hsutils.evidence import Evidence
     from hsutils.trust import Trust
 
@@ -224,6 +224,8 @@ def _redraw(options: argparse.Namespace) -> None:
         return
     evidence = Evidence.read(folder)
     print(*reproduction.draw(evidence, folder), "", reproduction.markdown(evidence), sep="\n")
+    if len(table := reproduction.tables(evidence)["ablations"]):
+        print(ablations.markdown(table))
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:

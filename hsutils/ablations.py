@@ -88,6 +88,49 @@ def _spread(values: pd.Series) -> dict[str, float]:
     return {"seeds": len(values), "mean": values.mean(), "low": low, "high": high}
 
 
+def learning_rates(evidence: Evidence) -> pd.DataFrame:
+    """Dev AUROC of the student by learning rate (paper section 5.1).
+
+    Returns:
+        Columns rate, seed, epoch, dev_auroc.
+    """
+    own = evidence.profile
+    asked = [own, *(f"{own}-{name}" for name in VARIANTS if name.endswith("the-rate"))]
+    students = evidence.trainings.query("model == 'student'")
+    rates = students[students.profile.isin(asked)]
+    student = evidence.histories.query("model == 'student'")
+    table = student.merge(rates[[*KEY, "learning_rate"]], on=KEY)
+    table = table.rename(columns={"learning_rate": "rate"})
+    return table[["rate", "seed", "epoch", "dev_auroc"]].reset_index(drop=True)
+
+
+def by_rate(rates: pd.DataFrame) -> pd.DataFrame:
+    """How high, how soon and how steadily dev AUROC rises at each learning rate.
+
+    Args:
+        rates: as `learning_rates` gives them.
+
+    Returns:
+        Columns rate, seeds, and means over seeds: best (dev AUROC), best_epoch, last (after the
+        last epoch), near_best (the first epoch within .01 of the best), swing (the mean change
+        from one epoch to the next after that, up or down; NaN if it is the last).
+    """
+    rows = []
+    for (rate, _), part in rates.groupby(["rate", "seed"]):
+        scores = part.sort_values("epoch").dev_auroc.to_numpy()
+        near = int(np.argmax(scores > scores.max() - 0.01))
+        swings = np.abs(np.diff(scores[near:]))
+        row = {"rate": rate, "best": scores.max(), "best_epoch": scores.argmax() + 1}
+        row |= {"last": scores[-1], "near_best": near + 1}
+        rows.append(row | {"swing": swings.mean() if len(swings) else np.nan})
+    groups = pd.DataFrame(rows).groupby("rate", sort=False)
+    return (
+        groups.mean()
+        .assign(seeds=groups.size())
+        .reset_index()[["rate", "seeds", "best", "best_epoch", "last", "near_best", "swing"]]
+    )
+
+
 def dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Every seed's dev AUROC of every option: question, option, seed, dev_auroc."""
     dev = results[results.split == "dev"]

@@ -12,7 +12,6 @@ from hsutils.evidence import KEY, Evidence
 from hsutils.files import write_csv
 from hsutils.metrics import class_report, confusion_report, threshold_at
 from hsutils.stations import EVALUATED, MODELS
-from hsutils.study import VARIANTS
 from hsutils.style import save_figure
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "macc", "ppv", "npv", "f1")
@@ -27,6 +26,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     operating_points: each model and seed with its threshold moved, on dev, to the paper's
         specificity.
     ablations: dev AUROC of each option of each question, with intervals over seeds.
+    learning_rates: how high, how soon and how steadily the student gets at each rate.
     """
     made = {"results": results(evidence)}
     own = evidence.profile
@@ -40,6 +40,8 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     else:
         made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
     made["ablations"] = ablations.ablations(made["results"], ablations.last_epochs(evidence), own)
+    if (rates := ablations.learning_rates(evidence)).rate.nunique() > 1:
+        made["learning_rates"] = ablations.by_rate(rates)
     return {name: table.round(5) for name, table in made.items()}
 
 
@@ -142,7 +144,7 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
     }
     student = histories.query("model == 'student'")
     pages["paper-figure-5"] = figures_seeds.dev_auroc_over_seeds(student, paper=real)
-    rates = learning_rates(evidence)
+    rates = ablations.learning_rates(evidence)
     if rates.rate.nunique() > 1:
         pages["learning-rates"] = figures_seeds.learning_rates(rates)
     if len(made["ablations"]):
@@ -151,22 +153,6 @@ def draw(evidence: Evidence, folder: Path) -> list[Path]:
         )
     digest = evidence.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]
-
-
-def learning_rates(evidence: Evidence) -> pd.DataFrame:
-    """Dev AUROC of the student by learning rate (paper section 5.1).
-
-    Returns:
-        Columns rate, seed, epoch, dev_auroc.
-    """
-    own = evidence.profile
-    asked = [own, *(f"{own}-{name}" for name in VARIANTS if name.endswith("the-rate"))]
-    students = evidence.trainings.query("model == 'student'")
-    rates = students[students.profile.isin(asked)]
-    student = evidence.histories.query("model == 'student'")
-    table = student.merge(rates[[*KEY, "learning_rate"]], on=KEY)
-    table = table.rename(columns={"learning_rate": "rate"})
-    return table[["rate", "seed", "epoch", "dev_auroc"]].reset_index(drop=True)
 
 
 def markdown(evidence: Evidence) -> str:

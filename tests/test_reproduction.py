@@ -200,10 +200,21 @@ def test_one_seed_has_a_mean_and_no_interval():
 
 
 def test_learning_rates_are_the_students_histories(evidence):
-    table = reproduction.learning_rates(evidence)
+    table = ablations.learning_rates(evidence)
     assert set(table.rate) == {1e-3, 1e-4}
     own = evidence.histories.query("profile == 'paper' and model == 'student'").dev_auroc
     assert table[table.rate == 1e-4].dev_auroc.tolist() == own.tolist()
+
+
+def test_how_soon_and_how_steadily_a_rate_learns():
+    histories = {1e-3: [0.8, 0.9, 0.7, 0.9, 0.8], 1e-4: [0.6, 0.7, 0.8, 0.85, 0.9]}
+    rows = [(r, 0, e, s) for r, scores in histories.items() for e, s in enumerate(scores, 1)]
+    rates = pd.DataFrame(rows, columns=["rate", "seed", "epoch", "dev_auroc"])
+    table = ablations.by_rate(rates).set_index("rate")
+    fast, slow = table.loc[1e-3], table.loc[1e-4]
+    assert [fast.best, fast.best_epoch, fast["last"], fast.near_best] == [0.9, 2, 0.8, 2]
+    assert fast.swing == pytest.approx(0.5 / 3)
+    assert [slow.best_epoch, slow.near_best] == [5, 5] and np.isnan(slow.swing)
 
 
 def test_the_markdown_table_holds_mean_range_and_paper(evidence):
