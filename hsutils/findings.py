@@ -60,9 +60,10 @@ def cell(table: pd.DataFrame, column: str, **where: object) -> float:
     return table[column].iloc[0]
 
 
-def seeds(count: int, total: int) -> str:
-    """ "no seed", "every seed" or "2 of 3 seeds"."""
-    return {0: "no seed", total: "every seed"}.get(count, f"{count} of {total} seeds")
+def seeds(count: int, total: int, verb: str) -> str:
+    """How many do: "no seed tells", "every seed tells" or "2 of 3 seeds tell"."""
+    one = {0: "no seed", total: "every seed"}
+    return f"{one[count]} {verb}s" if count in one else f"{count} of {total} seeds {verb}"
 
 
 def _capital(text: str) -> str:
@@ -101,9 +102,9 @@ def _differences(made: Tables) -> str:
     rival, right = of("student", "format only"), of("student", "format only", "accuracy")
     better, behind = (rival.low > 0).sum(), (right.difference < 0).sum()
     return (
-        f"{seeds(close.apart.sum(), len(close))} tells student from teacher (differences of "
-        f"{_range(close.difference)} in AUROC), {seeds(far.apart.sum(), len(far))} tells student "
-        f"from baseline ({_range(far.difference)}), and {seeds(better, len(rival))} finds the "
+        f"{seeds(close.apart.sum(), len(close), 'tell')} student from teacher (differences of "
+        f"{_range(close.difference)} in AUROC), {seeds(far.apart.sum(), len(far), 'tell')} student "
+        f"from baseline ({_range(far.difference)}), and {seeds(better, len(rival), 'find')} the "
         f"student to rank better than the rival *format only*; in accuracy that rival is ahead in "
         f"{behind} of {len(right)}, clearly so in {(right.high < 0).sum()}."
     )

@@ -45,8 +45,8 @@ def test_a_changed_table_changes_what_is_told(made):
 
 
 def test_how_many_seeds_agree_is_counted(made):
-    assert [seeds(n, 3) for n in range(4)] == [
-        "no seed", "1 of 3 seeds", "2 of 3 seeds", "every seed"
+    assert [seeds(n, 3, "tell") for n in range(4)] == [
+        "no seed tells", "1 of 3 seeds tell", "2 of 3 seeds tell", "every seed tells"
     ]  # fmt: skip
     paired = made["paired"].copy()
     student = (paired.a == "teacher") & (paired.metric == "auroc")
