@@ -88,15 +88,14 @@ def _largest_difference(table: pd.DataFrame) -> str:
     options = table.dropna(subset="difference")
     if options.empty:
         return "Dev AUROC of the paper's recipe"
-    most = options.iloc[options["difference"].abs().argmax()]
+    tested = options[options["p_holm"].notna()]
+    clear = tested[tested["p_holm"] < 0.05]
+    listed = next(part for part in (clear, tested, options) if len(part))
+    most = listed.iloc[listed["difference"].abs().argmax()]
     told = f"{difference_text(most)} with {most.option}"
-    clear = options[options["p_holm"] < 0.05]
-    if clear.empty and options["p_holm"].notna().any():
+    if len(tested) and clear.empty:
         return (
-            f"Of {len(options)} changes of the recipe none moves dev AUROC clearly more than seeds "
-            f"do; the largest: {told}"
+            f"None of {len(tested)} changes tried with several seeds moves dev AUROC clearly more "
+            f"than seeds do; the largest: {told}"
         )
-    if len(clear):
-        most = clear.iloc[clear["difference"].abs().argmax()]
-        told = f"{difference_text(most)} with {most.option}"
     return f"Dev AUROC differs most for “{most.question}”: {told}"
