@@ -112,8 +112,9 @@ def by_rate(rates: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns rate, seeds, and means over seeds: best (dev AUROC), best_epoch, last (after the
-        last epoch), near_best (the first epoch within .01 of the best), swing (the mean change
-        from one epoch to the next after that, up or down; NaN if it is the last).
+        last epoch), step (the mean change from one epoch to the next, up or down), near_best (the
+        first epoch within .01 of the best), swing (the mean step after that; NaN if it is the
+        last).
     """
     rows = []
     for (rate, _), part in rates.groupby(["rate", "seed"]):
@@ -121,13 +122,15 @@ def by_rate(rates: pd.DataFrame) -> pd.DataFrame:
         near = int(np.argmax(scores > scores.max() - 0.01))
         swings = np.abs(np.diff(scores[near:]))
         row = {"rate": rate, "best": scores.max(), "best_epoch": scores.argmax() + 1}
-        row |= {"last": scores[-1], "near_best": near + 1}
+        row |= {"last": scores[-1], "step": np.abs(np.diff(scores)).mean(), "near_best": near + 1}
         rows.append(row | {"swing": swings.mean() if len(swings) else np.nan})
     groups = pd.DataFrame(rows).groupby("rate", sort=False)
     return (
         groups.mean()
         .assign(seeds=groups.size())
-        .reset_index()[["rate", "seeds", "best", "best_epoch", "last", "near_best", "swing"]]
+        .reset_index()[
+            ["rate", "seeds", "best", "best_epoch", "last", "step", "near_best", "swing"]
+        ]
     )
 
 

@@ -213,7 +213,7 @@ def test_how_soon_and_how_steadily_a_rate_learns():
     table = ablations.by_rate(rates).set_index("rate")
     fast, slow = table.loc[1e-3], table.loc[1e-4]
     assert [fast.best, fast.best_epoch, fast["last"], fast.near_best] == [0.9, 2, 0.8, 2]
-    assert fast.swing == pytest.approx(0.5 / 3)
+    assert fast.swing == pytest.approx(0.5 / 3) and fast.step == pytest.approx(0.15)
     assert [slow.best_epoch, slow.near_best] == [5, 5] and np.isnan(slow.swing)
 
 
