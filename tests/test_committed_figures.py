@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hsutils import reproduction, trust_figures
+from hsutils import ablations, findings, reproduction, trust_figures
 from hsutils.evidence import Evidence
 from hsutils.experiment import PROJECT
 from hsutils.model_card import model_card
@@ -89,6 +89,17 @@ def test_both_kinds_of_evidence_are_of_the_same_logits(evidence):
 def test_the_readme_shows_the_reproduction(evidence):
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert reproduction.markdown(evidence["reproduction"]) in readme
+
+
+def test_the_readme_shows_what_carries_the_result(evidence):
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    table = reproduction.tables(evidence["reproduction"])["ablations"]
+    assert ablations.markdown(table) in readme
+
+
+def test_the_readme_says_of_trust_what_the_tables_say():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert findings.summary(findings.read_tables(FOLDERS["trust"])) in readme
 
 
 def test_the_model_card_is_the_one_the_evidence_writes(evidence):
