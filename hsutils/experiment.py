@@ -136,17 +136,17 @@ def _contradictions(front_end: FrontEnd) -> list[str]:
 
 def fingerprint(*parts: Any) -> str:
     """A short hash of what a result depends on; dataclasses and JSON values only."""
-    text = json.dumps([plain(part) for part in parts], sort_keys=True)
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def plain(part: Any) -> Any:
+def _plain(part: Any) -> Any:
     """A dataclass as a dict without later fields that hold their default; all else as it is."""
     if not dataclasses.is_dataclass(part):
         return part
     values = {field: getattr(part, field.name) for field in dataclasses.fields(part)}
     return {
-        field.name: plain(value)
+        field.name: _plain(value)
         for field, value in values.items()
         if not (field.metadata.get("later") and value == field.default)
     }

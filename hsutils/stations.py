@@ -5,8 +5,6 @@ whatever is missing before it; what is there and made from the same inputs is lo
 again. Inputs are compared by fingerprint: data, settings, seed and the stations before.
 """
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 from lightning_fabric import Fabric
@@ -20,7 +18,7 @@ from hsutils.compact import CompactCNN
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus, load_recordings
 from hsutils.environment import describe_environment
-from hsutils.experiment import Experiment, Run, fingerprint, plain
+from hsutils.experiment import Experiment, Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
 from hsutils.settings import Networks
@@ -138,7 +136,7 @@ def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[nn.
     told = [wanted.tolist(), _labels(corpus, "dev")]
     # Runs from before there was a choice are recognized.
     networks = run.experiment.networks
-    told += [dataclasses.asdict(networks)] if networks != Networks() else []
+    told += [networks] if networks != Networks() else []
     stamp = _stamp(run, corpus, name, [split, "dev"], *told)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
@@ -247,7 +245,7 @@ def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, sta
 
 
 def _pretrain_stamp(run: Run, corpus: Corpus) -> str:
-    return _stamp(run, corpus, "pretrain", ["pretrain"], plain(run.experiment.augment))
+    return _stamp(run, corpus, "pretrain", ["pretrain"], run.experiment.augment)
 
 
 def _teacher_stamp(run: Run, corpus: Corpus) -> str:
