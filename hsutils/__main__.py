@@ -142,16 +142,27 @@ def _add_variants(parser: argparse.ArgumentParser) -> None:
     _add_experiment(parser)
     parser.add_argument("--seeds", type=_seeds, default=(0,), help="such as 0,1,2")
     parser.add_argument(
-        "--only", help="names of variants, or without-a for a database left out, commas between"
+        "--only",
+        help="names of variants, without-a for a database left out, or focal-without-a for both; "
+        "commas between",
+    )
+    parser.add_argument(
+        "--models",
+        default="teacher,student,baseline",
+        help="which to train where only databases are left out",
     )
     parser.set_defaults(command=_variants)
 
 
 def _variants(options: argparse.Namespace) -> None:
-    from hsutils.study import VARIANTS, train_variants
+    from hsutils.study import STATION, train_variants
+    from hsutils.variants import VARIANTS
 
     asked = [name.strip() for name in options.only.split(",")] if options.only else VARIANTS
-    train_variants(_study(options), asked)
+    models = [name.strip() for name in options.models.split(",")]
+    if unknown := sorted(set(models) - set(STATION)):
+        raise InputError(f"no model {', '.join(unknown)}: use some of {', '.join(STATION)}")
+    train_variants(_study(options), asked, models=models)
 
 
 def _add_gather(parser: argparse.ArgumentParser) -> None:

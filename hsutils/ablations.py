@@ -6,7 +6,7 @@ from scipy import stats
 
 from hsutils import figures_ablations
 from hsutils.evidence import KEY, Evidence
-from hsutils.study import VARIANTS
+from hsutils.variants import VARIANTS
 
 _ENDS = ("low", "high")
 

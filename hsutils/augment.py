@@ -76,7 +76,8 @@ class Views:
             start = first + int(generator.integers(max(1, last - first - self.crop + 1)))
             whole = spectrogram[..., start : min(last, start + self.crop)]
             spectrogram = whole.repeat(1, 1, -(-self.crop // whole.shape[-1]))[..., : self.crop]
-            occupied = Occupied(occupied.rows, (0, self.crop))
+            # A mask at an end would look like padding and cut the crop short.
+            occupied = Occupied(occupied.rows, (1, self.crop - 1))
         if self.masks is None:
             return spectrogram
         return spec_augment(spectrogram, occupied, self.masks, generator)
@@ -119,6 +120,21 @@ class WaveformViews:
 
 def _chance(seed: int, epoch: int, row: int, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, row, number])
+
+
+def mixup(
+    spectrograms: Tensor, targets: Tensor, beta: float, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Each recording of a batch mixed with another, and their targets alike (Zhang et al. 2018).
+
+    Args:
+        spectrograms: shape (N, 1, mels, frames), without padding.
+        targets: shape (N,).
+        beta: both parameters of the beta distribution that the share of the first is drawn from.
+        generator: the source of chance.
+    """
+    share, other = generator.beta(beta, beta), generator.permutation(len(targets))
+    return tuple(share * x + (1 - share) * x[other] for x in (spectrograms, targets))
 
 
 class ViewPairs(Dataset):

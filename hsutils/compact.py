@@ -53,11 +53,13 @@ class _Features(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         x, mask = occupied(spectrograms, self.padding)
+        # Crops last as long as their batch: then there is nothing to mask.
+        mask = None if mask.all() else mask
         for block in self.blocks:
             x, mask = block(x, mask)
-        x = torch.relu(self.join(x)) * mask
-        x = torch.relu(self.norm(self.along(x), mask)) * mask
-        mean = x.sum(dim=3) / mask.sum(dim=3)
+        x = _kept(torch.relu(self.join(x)), mask)
+        x = _kept(torch.relu(self.norm(self.along(x), mask)), mask)
+        mean = x.mean(dim=3) if mask is None else x.sum(dim=3) / mask.sum(dim=3)
         # Nothing is below 0 after the rectifier, so that masked frames win no maximum.
         return torch.cat([mean, x.amax(dim=3)], dim=1).flatten(1)
 
@@ -73,31 +75,27 @@ class _Block(nn.Module):
         self.convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
         self.norm = MaskedBatchNorm(outputs)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.relu(self.norm(self.convolution(x), mask)) * mask
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        x = _kept(torch.relu(self.norm(self.convolution(x), mask)), mask)
         # A last frame without a partner is pooled alone: no recording is too short.
         x = nn.functional.max_pool2d(_even(x), 2)
-        return x, nn.functional.max_pool2d(_even(mask), (1, 2))
+        return x, None if mask is None else nn.functional.max_pool2d(_even(mask), (1, 2))
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Batch normalization whose statistics count the masked frames only."""
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Normalize x (N, C, H, W) by the statistics of the frames where mask (N, 1, 1, W) is 1."""
-        if not self.training:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalize x (N, C, H, W) by the statistics of the frames where mask (N, 1, 1, W) is 1.
+
+        Where there is no mask every frame counts; in training the others come out as 0.
+        """
+        if mask is None or not self.training:
             return super().forward(x)
-        wide = x.float()
-        count = mask.sum() * x.shape[2]
-        mean = (wide * mask).sum(dim=(0, 2, 3)) / count
-        centered = wide - mean[:, None, None]
-        variance = (centered.square() * mask).sum(dim=(0, 2, 3)) / count
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        lasting = mask[:, 0, 0] > 0
+        columns = super().forward(x.movedim(3, 1)[lasting][..., None])[..., 0]
+        frames = columns.new_zeros(x.movedim(3, 1).shape).index_put((lasting,), columns)
+        return frames.movedim(1, 3)
 
 
 def occupied(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
@@ -118,6 +116,10 @@ def occupied(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     source = (first[:, None] + column).clamp(max=spectrograms.shape[3] - 1)
     source = source[:, None, None].expand(-1, -1, spectrograms.shape[2], -1)
     return spectrograms.gather(3, source) * mask, mask
+
+
+def _kept(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
 
 
 def _even(x: Tensor) -> Tensor:

@@ -109,7 +109,8 @@ def load_splits(run: Run) -> pd.DataFrame:
         else:
             table = generated_splits(recordings, run.experiment.data.seed)
         if settings.leave_out:
-            table = leave_out(table, recordings, settings.leave_out)
+            with_test = settings.labeled == "all"
+            table = leave_out(table, recordings, settings.leave_out, with_test)
         run.forget("splits.csv")
         write_csv(run.path("splits.csv"), table)
         run.mark_done("splits.csv", stamp)

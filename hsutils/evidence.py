@@ -17,8 +17,9 @@ from hsutils.files import read_json
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
 from hsutils.stations import EVALUATED, MODELS, saved_predictions
-from hsutils.study import VARIANTS, Study
+from hsutils.study import Study
 from hsutils.training import Trained
+from hsutils.variants import VARIANTS
 
 STAGES = {"encoder": "pretrain", "teacher": "finetune", "student": "student"}
 STAGES |= {"baseline": "baseline"}

@@ -107,9 +107,24 @@ def _read_profile(profile: str | Path) -> dict[str, Any]:
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.toml")))
         raise InputError(f"no profile {profile}: use one of {known}, or the path of a .toml file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML ({error}): mend that line") from error
+    like = values.pop("like", None)
+    return values if like is None else _merged(path, like, values)
+
+
+def _merged(path: Path, like: object, values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a profile of the package, replaced by those that another one names."""
+    if like == path.stem or not (isinstance(like, str) and (PROFILES / f"{like}.toml").is_file()):
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.toml")))
+        raise InputError(f"{path}: 'like' must name another profile ({known}), not {like!r}")
+    merged, problems = _read_profile(like), []
+    for key, value in values.items():
+        override(merged, key, value, problems)
+    if problems:
+        raise InputError([f"profile {path}: {problem}" for problem in problems])
+    return merged
 
 
 def _contradictions(front_end: FrontEnd) -> list[str]:

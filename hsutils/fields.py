@@ -4,6 +4,7 @@ Problems are collected, not raised, so that a user reads of all of them at once.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import tomllib
@@ -14,7 +15,7 @@ CHOICES = {
     "compute.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "data.source": ("challenge", "synthetic"),
     "splits.method": ("published", "generated"),
-    "splits.leave_out": ("", *"abcdef"),
+    "splits.leave_out": ("", *"abcdef", *map("".join, itertools.combinations("abcdef", 2))),
     "augment.pair": ("masked", "crops"),
     "splits.labeled": ("finetune", "all"),
     "networks.cnn": ("paper", "compact"),
@@ -24,7 +25,9 @@ CHOICES = {
 }
 STAGES = ("pretrain", "finetune", "student", "baseline")
 FITS = STAGES[1:]
-CHOICES |= {f"{stage}.sampling": ("each once", "even") for stage in FITS}
+for _fit in FITS:
+    CHOICES[f"{_fit}.sampling"] = ("each once", "even")
+    CHOICES[f"{_fit}.schedule"] = ("constant", "cosine")
 POSITIVE = {
     *("data.seconds_scale", "splits.label_share", "augment.crop_seconds"),
     *("compute.devices", "compute.nodes"),
@@ -42,7 +45,7 @@ AT_LEAST = {
     ),
     **dict.fromkeys((f"augment.{name}_masks" for name in ("frequency", "time")), 0),
     **dict.fromkeys((f"{stage}.weight_decay" for stage in STAGES), 0),
-    **{f"{s}.{n}": 0 for s in FITS for n in ("patience", "focal_gamma", "crop_seconds")},
+    **{f"{s}.{n}": 0 for s in FITS for n in ("patience", "focal_gamma", "crop_seconds", "mixup")},
     "networks.width": 1,
     # Neither batch normalization nor NT-Xent can use a batch of one recording.
     **dict.fromkeys((f"{stage}.batch_size" for stage in STAGES), 2),

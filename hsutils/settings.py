@@ -30,8 +30,11 @@ class Splits:
     """How recordings are divided (paper section 3), and whose labels may be learned from.
 
     `labeled` "finetune" is the paper's: teacher and rivals learn from the labels of *finetune*, the
-    baseline from those of *pretrain*. "all" lets all of them learn from both. `label_share` keeps
-    that share of the teacher's labels, of every database and class alike.
+    baseline from those of *pretrain*. "all" lets all of them learn from both and, where databases
+    are left out, from the others' test recordings too, which nothing is tested on then.
+    `label_share` keeps that share of the teacher's labels, of every database and class alike.
+
+    `leave_out` names one database, or two: what is chosen for a test in one is chosen by the other.
     """
 
     method: str = "published"
@@ -114,7 +117,9 @@ class Fit(Training):
     weighs recordings by how far the model is from their target. `sampling` "even" gives every
     database and class the same number of places in an epoch. `crop_seconds` shows that much of a
     recording, drawn anew in each epoch, `masks` hides some of it as SpecAugment does, and `sensor`
-    lets it sound as from another stethoscope (`sensors`).
+    lets it sound as from another stethoscope (`sensors`). `mixup` mixes each recording with another
+    of its batch, in shares of which a beta distribution with both parameters at this value is
+    drawn. `schedule` "cosine" lets the learning rate fall along half a cosine.
     """
 
     patience: int = later(0)
@@ -123,6 +128,8 @@ class Fit(Training):
     crop_seconds: float = later(0.0)
     masks: bool = later(False)
     sensor: bool = later(False)
+    mixup: float = later(0.0)
+    schedule: str = later("constant")
 
 
 @dataclass(frozen=True)

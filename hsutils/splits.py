@@ -184,34 +184,42 @@ def stratified_subset(recordings: pd.DataFrame, n: int, seed: int = 0) -> pd.Dat
     return pd.concat(picked).sort_values("record", ignore_index=True)
 
 
-def leave_out(splits: pd.DataFrame, recordings: pd.DataFrame, database: str) -> pd.DataFrame:
-    """The same splits without one database, all of whose recordings become the test split.
+def leave_out(
+    splits: pd.DataFrame, recordings: pd.DataFrame, databases: str, with_test: bool = False
+) -> pd.DataFrame:
+    """The same splits without some databases, all of whose recordings become the test split.
 
-    Other databases keep their place, but for the test split and for groups that the database left
+    Other databases keep their place, but for the test split and for groups that a database left
     out also holds: no subject, device or room of the test split has been heard in training.
 
     Args:
         splits: record, split.
         recordings: with columns record, database, label, group.
-        database: the letter of the database to leave out.
+        databases: letters of the databases to leave out.
+        with_test: whether the other databases' test recordings, on which nothing is tested now,
+            join *finetune* instead of being dropped.
 
     Returns:
         Table record, split, sorted by record.
 
     Raises:
-        InputError: if no recording is of that database, or too little else is left.
+        InputError: if no recording is of such a database, or too little else is left.
     """
-    held = recordings[recordings.database == database]
-    if held.empty:
+    if absent := sorted(set(databases) - set(recordings.database)):
         known = ", ".join(sorted(set(recordings.database)))
-        raise InputError(f"splits.leave_out={database}: no such database here; use one of {known}")
+        raise InputError(
+            f"splits.leave_out={databases}: no such database here ({', '.join(absent)}); "
+            f"use one of {known}"
+        )
+    held = recordings[recordings.database.isin(list(databases))]
     kin = recordings.record[recordings.group.isin(held.group)]
-    kept = splits[(splits.split != "test") & ~splits.record.isin(kin)]
+    others = splits.replace({"split": {"test": "finetune"}}) if with_test else splits
+    kept = others[(others.split != "test") & ~others.record.isin(kin)]
     labels = kept.merge(recordings[["record", "label"]], on="record").groupby("split").label
     classes = labels.nunique().reindex(["pretrain", "finetune", "dev"], fill_value=0)
     if missing := list(classes.index[classes < [1, 2, 2]]):
         raise InputError(
-            f"splits.leave_out={database}: too little is left for {', '.join(missing)}; "
+            f"splits.leave_out={databases}: too little is left for {', '.join(missing)}; "
             "finetune and dev need both classes"
         )
     table = pd.concat([kept, held[["record"]].assign(split="test")])

@@ -1,4 +1,4 @@
-"""Many runs of one experiment: its seeds, and the variants that ask what carries the result.
+"""Many runs of one experiment: its seeds, the variants of them, and databases left out.
 
 A variant changes one thing of the profile and trains one model, once for each seed. Whatever
 the change does not reach is taken over from that seed's own run.
@@ -12,94 +12,15 @@ from pathlib import Path
 from hsutils import stations
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, Experiment, Run, load_experiment, open_run
+from hsutils.fields import CHOICES
 from hsutils.files import read_json
+from hsutils.variants import BEYOND, VARIANTS
 
+KNOWN = VARIANTS | BEYOND
 STATION = {
     "teacher": stations.fine_tune_teacher,
     "student": stations.distill_student,
     "baseline": stations.train_baseline,
-}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One change to a profile.
-
-    Args:
-        question: what it asks; variants with one question are compared with each other.
-        recipe: what the paper does.
-        option: what the variant does instead.
-        model: the model whose dev AUROC answers.
-        change: from the profile's experiment to overrides, as for `load_experiment`.
-    """
-
-    question: str
-    recipe: str
-    option: str
-    model: str
-    change: Callable[[Experiment], tuple[str, ...]]
-
-
-PRETRAIN_OVER_FINETUNE = 2040 / 400
-"""Recordings in the two splits, published or generated."""
-
-
-def _few_labels(experiment: Experiment) -> tuple[str, ...]:
-    """As many steps with the small split as the student makes with the large one."""
-    epochs = round(experiment.student.epochs * PRETRAIN_OVER_FINETUNE)
-    return ("distillation.targets=fine-tune labels", f"student.epochs={epochs}")
-
-
-def _rate(factor: float) -> Callable[[Experiment], tuple[str, ...]]:
-    return lambda experiment: (
-        f"student.learning_rate={experiment.student.learning_rate * factor:.6g}",
-    )
-
-
-def _always(*overrides: str) -> Callable[[Experiment], tuple[str, ...]]:
-    return lambda experiment: overrides
-
-
-_RATE = ("Which learning rate suits the student?", "the paper's (1e-4)")
-
-VARIANTS = {
-    "few-labels": Variant(
-        "Is the student better off with soft labels than with the true labels behind them?",
-        "soft labels of the pre-train set",
-        "true labels of the fine-tune set",
-        "student",
-        _few_labels,
-    ),
-    "hard-decisions": Variant(
-        "Does the student need the teacher's doubts?",
-        "teacher's probabilities",
-        "teacher's decisions",
-        "student",
-        _always("distillation.targets=hard decisions"),
-    ),
-    "early-teacher": Variant(
-        "What does a teacher learn to teach after its second epoch, the paper's?",
-        "teacher of the best epoch",
-        "teacher of two epochs",
-        "student",
-        _always("finetune.epochs=2"),
-    ),
-    "ten-times-the-rate": Variant(*_RATE, "ten times that", "student", _rate(10)),
-    "a-tenth-of-the-rate": Variant(*_RATE, "a tenth of that", "student", _rate(0.1)),
-    "no-pretraining": Variant(
-        "Does contrastive pre-training help the teacher?",
-        "pre-trained",
-        "random weights",
-        "teacher",
-        _always("pretrain.epochs=0"),
-    ),
-    "both-views": Variant(
-        "Which positive pair serves the teacher?",
-        "original + augmented",
-        "augmented + augmented",
-        "teacher",
-        _always("augment.both_views=true"),
-    ),
 }
 
 
@@ -145,7 +66,9 @@ class Study:
 
     def open(self, seed: int, variant: str = "") -> Run:
         """The run of one seed, or of a variant of it, ready to be trained."""
-        parent = self.folder(seed) if variant else None
+        change, databases = parts(variant)
+        of = f"without-{databases}" if change and databases else ""
+        parent = self.folder(seed, of) if variant else None
         settings = self.settings(seed, variant)
         return open_run(self.profile, self.folder(seed, variant), settings, parent)
 
@@ -188,13 +111,27 @@ def _refuse_other_settings(run: Run) -> None:
 
 PLACES = {"data.folder", "splits.lists"}
 LEFT_OUT = {f"without-{database}": database for database in "abcdef"}
-"""Variants that train all three models without one database, which becomes the test split."""
+"""Variants without one database, which becomes the test split; "without-ab" leaves two out, and
+"focal-without-a" is the variant "focal" without one."""
+
+
+def parts(variant: str) -> tuple[str, str]:
+    """What a variant changes and which databases it leaves out: ("focal", "a")."""
+    change, without, databases = variant.rpartition("without-")
+    if not without or databases not in CHOICES["splits.leave_out"]:
+        return variant, ""
+    return change.removesuffix("-"), databases
+
+
+def _is_known(variant: str) -> bool:
+    change, databases = parts(variant)
+    return change in KNOWN or (not change and bool(databases))
 
 
 def _changes(experiment: Experiment, variant: str) -> tuple[str, ...]:
-    if variant in LEFT_OUT:
-        return (f"splits.leave_out={LEFT_OUT[variant]}",)
-    return VARIANTS[variant].change(experiment) if variant else ()
+    change, databases = parts(variant)
+    changes = KNOWN[change].change(experiment) if change else ()
+    return (*changes, f"splits.leave_out={databases}") if databases else changes
 
 
 def _tables(experiment: Experiment) -> dict[str, dict]:
@@ -203,26 +140,30 @@ def _tables(experiment: Experiment) -> dict[str, dict]:
 
 
 def train_variants(
-    study: Study, variants: Iterable[str], tell: Callable[[str], object] = print
+    study: Study,
+    variants: Iterable[str],
+    tell: Callable[[str], object] = print,
+    models: Iterable[str] = STATION,
 ) -> None:
     """Train each variant with each seed; what is trained already is loaded.
 
     Args:
-        study: whose seeds are trained already.
-        variants: names in `VARIANTS` or `LEFT_OUT`.
+        study: whose seeds are trained already, where a variant takes something over from them.
+        variants: names in `VARIANTS`, `BEYOND` or `LEFT_OUT`, or both kinds joined.
         tell: told what begins.
+        models: which of teacher, student and baseline to train where only databases are left out.
 
     Raises:
         InputError: naming every variant that there is not, and every seed not yet trained.
     """
-    variants = list(variants)
-    unknown = [v for v in variants if v not in VARIANTS and v not in LEFT_OUT]
-    known = ", ".join([*VARIANTS, *LEFT_OUT])
-    problems = [f"no variant {v!r}: use one of {known}" for v in unknown]
+    variants, models = list(variants), list(models)
+    known = ", ".join([*KNOWN, *LEFT_OUT])
+    problems = [f"no variant {v!r}: use one of {known}" for v in variants if not _is_known(v)]
+    taken_over = [v for v in variants if v in VARIANTS]
     problems += [
         f"seed {seed} is not trained ({study.folder(seed)}): run it first, with --seeds {seed}"
         for seed in study.seeds
-        if not study.folder(seed).joinpath("teacher.safetensors").exists()
+        if taken_over and not study.folder(seed).joinpath("teacher.safetensors").exists()
     ]
     if problems:
         raise InputError(problems)
@@ -230,5 +171,6 @@ def train_variants(
         for seed in study.seeds:
             run = study.open(seed, variant)
             tell(f"{variant}, seed {seed}: {run.folder}")
-            train = STATION[VARIANTS[variant].model] if variant in VARIANTS else stations.run_all
-            train(run)
+            change, _ = parts(variant)
+            for model in [KNOWN[change].model] if change else models:
+                STATION[model](run)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.std import tqdm
 
-from hsutils.augment import Labeled, ViewPairs
+from hsutils.augment import Labeled, ViewPairs, mixup
 from hsutils.cache import SpectrogramCache
 from hsutils.checkpoints import Checkpoint, copy_state, history_table
 from hsutils.compute import layout, seed_everything, seed_for
@@ -109,16 +109,21 @@ def fit(
         fabric: where to compute.
     """
 
+    settings = procedure.settings
+
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
         spectrograms, targets = batch
+        if settings.mixup:
+            # The global generator is seeded anew in every epoch.
+            generator = np.random.default_rng(np.random.randint(2**31))
+            spectrograms, targets = mixup(spectrograms, targets, settings.mixup, generator)
         views = spectrograms.contiguous(memory_format=layout(fabric))
-        return soft_label_bce(model(views), targets, procedure.settings.focal_gamma)
+        return soft_label_bce(model(views), targets, settings.focal_gamma)
 
     def dev_auroc(model: nn.Module) -> float:
         return auroc(dev.targets.numpy(), predict(model, dev.cache, dev.rows, fabric))
 
-    patience = procedure.settings.patience
-    return _train(model, examples, loss_of, dev_auroc, procedure, fabric, patience)
+    return _train(model, examples, loss_of, dev_auroc, procedure, fabric)
 
 
 @torch.no_grad()
@@ -147,9 +152,9 @@ def _train(
     dev_auroc: Callable[[nn.Module], float] | None,
     procedure: Procedure,
     fabric: Fabric,
-    patience: int = 0,
 ) -> Trained:
     settings, checkpoint = procedure.settings, procedure.checkpoint
+    patience = getattr(settings, "patience", 0)
     # On its device before the checkpoint is read: Adam's restored moments go where the weights are.
     model.to(device=fabric.device, memory_format=layout(fabric))
     optimizer = torch.optim.Adam(
@@ -163,6 +168,7 @@ def _train(
         while len(history) < settings.epochs and not has_stopped(history, patience):
             epoch, started = len(history) + 1, time.perf_counter()
             _begin_epoch(loader, procedure, epoch)
+            _set_rate(stepper, settings, epoch)
             wrapped.train()
             loss = _one_epoch(wrapped, stepper, loader, loss_of, fabric, bar)
             score = dev_auroc(wrapped) if dev_auroc else math.nan
@@ -216,6 +222,15 @@ def _begin_epoch(loader: DataLoader, procedure: Procedure, epoch: int) -> None:
     loader.sampler.set_epoch(epoch - 1)
     loader.dataset.epoch = epoch
     seed_everything(seed_for(procedure.seed, procedure.name, epoch))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, settings: Training, epoch: int) -> None:
+    """Half a cosine over all epochs, from the learning rate toward 0, where that is asked for."""
+    share = 1.0
+    if getattr(settings, "schedule", "constant") == "cosine":
+        share = (1 + math.cos(math.pi * (epoch - 1) / settings.epochs)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = share * settings.learning_rate
 
 
 def _one_epoch(

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta, kstest
 from torch.utils.data import DataLoader
 
-from hsutils.augment import Labeled, ViewPairs, Views, WaveformViews, spec_augment
+from hsutils.augment import Labeled, ViewPairs, Views, WaveformViews, mixup, spec_augment
 from hsutils.settings import Augment
 from hsutils.spectrograms import Occupied, padding_value
 
@@ -202,6 +203,15 @@ def test_a_shorter_recording_is_repeated_to_fill_the_crop(noise_cache):
     assert torch.equal(crop, torch.cat([inside, inside, inside[..., :5]], dim=2))
 
 
+def test_masks_leave_the_ends_of_a_crop_alone(noise_cache):
+    masks = Augment(frequency_masks=0, time_masks=5, masked_share=0.9)
+    for epoch in range(1, 60):
+        plain = view(5, noise_cache, epoch, crop=20)
+        masked = view(5, noise_cache, epoch, crop=20, masks=masks)
+        assert masked.shape == plain.shape
+        assert torch.equal(masked[..., [0, -1]], plain[..., [0, -1]])
+
+
 def test_crops_differ_between_epochs_and_repeat_with_the_seed(noise_cache):
     row = int(np.argmax([np.diff(noise_cache.occupied(r).frames)[0] for r in range(40)]))
     crops = [view(row, noise_cache, epoch, crop=12) for epoch in range(1, 9)]
@@ -266,3 +276,21 @@ def test_pairs_may_be_made_of_waveform_views(paths, noise_cache):
     assert torch.equal(first, views.of(noise_cache, 8, 2, 0))
     assert torch.equal(second, views.of(noise_cache, 8, 2, 1))
     assert not torch.equal(first, second)
+
+
+def test_mixed_recordings_and_targets_hold_the_same_shares():
+    spectrograms = torch.eye(6)[:, None, None] * torch.ones(1, 1, 3, 1)
+    targets = torch.tensor([0.0, 1, 0, 1, 0.25, 0.75])
+    for seed in range(20):
+        mixed, told = mixup(spectrograms, targets, 0.4, np.random.default_rng(seed))
+        shares = mixed[:, 0, 0]  # Of whom each is made: recording k is 1 in frame k alone.
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(6))
+        assert ((shares > 0).sum(dim=1) <= 2).all()
+        torch.testing.assert_close(told, shares @ targets)
+
+
+def test_how_much_is_mixed_follows_the_beta_distribution():
+    pair, targets = torch.zeros(2, 1, 1, 1), torch.tensor([0.0, 1.0])
+    told = [mixup(pair, targets, 0.4, np.random.default_rng(s))[1][1].item() for s in range(3000)]
+    shares = np.array([t for t in told if t != 1])  # Where it is not mixed with itself.
+    assert kstest(shares, beta(0.4, 0.4).cdf).pvalue > 1e-3

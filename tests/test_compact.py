@@ -77,6 +77,16 @@ def test_gradients_reach_every_weight_and_none_comes_from_padding(model):
         torch.testing.assert_close(a, b)
 
 
+def test_a_mask_that_keeps_every_frame_is_no_mask(model):
+    x, mask = torch.stack([sound(33, 1), sound(33, 2)]), torch.ones(2, 1, 1, 33).double()
+    one, other = copy.deepcopy(model).train(), copy.deepcopy(model).train()
+    (masked, _), (plain, none) = one.features.blocks[0](x, mask), other.features.blocks[0](x, None)
+    torch.testing.assert_close(masked, plain)
+    assert none is None
+    for a, b in zip(one.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_an_empty_recording_has_a_finite_logit(model):
     assert model(torch.full((1, 1, MELS, 50), PADDING, dtype=torch.float64)).isfinite().all()
 

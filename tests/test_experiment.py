@@ -238,3 +238,27 @@ def test_experiments_are_values():
     assert Experiment() == Experiment()
     with pytest.raises(dataclasses.FrozenInstanceError):
         Compute().devices = 2
+
+
+def test_a_profile_like_another_names_only_what_differs(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "paper"\nname = "mine"\n[student]\nepochs = 3\n')
+    mine, paper = load_experiment(path), load_experiment("paper")
+    student = dataclasses.replace(paper.student, epochs=3)
+    assert mine == dataclasses.replace(paper, name="mine", student=student)
+    assert load_experiment("native-all").front_end == load_experiment("native").front_end
+
+
+@pytest.mark.parametrize("like", ['"nobody"', '"paper.toml"', "3", '"mine"', '""'])
+def test_a_profile_like_no_other_is_refused(tmp_path, like):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"like = {like}\n")
+    with pytest.raises(InputError, match="'like' must name another profile"):
+        load_experiment(path)
+
+
+def test_a_table_in_place_of_a_field_is_told_of_a_profile_like_another(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "paper"\n[seed]\nof = 1\n')
+    with pytest.raises(InputError, match="'seed' is a single field"):
+        load_experiment(path)

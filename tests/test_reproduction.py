@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from hsutils import ablations, reproduction
 from hsutils.evidence import Evidence
-from hsutils.study import VARIANTS
+from hsutils.variants import VARIANTS
 
 MODELS = ("teacher", "student", "baseline")
 SEEDS = (0, 1, 2)

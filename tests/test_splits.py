@@ -294,9 +294,29 @@ def test_the_other_databases_keep_their_place():
     assert set(kept.record) == set(others.record)
 
 
+def test_two_databases_left_out_are_tested_on_together():
+    recordings = table(400, 150, largest_group=4)
+    made = leave_out(generated_splits(recordings), recordings, "be").merge(recordings, on="record")
+    tested, heard = made[made.split == "test"], made[made.split != "test"]
+    assert set(tested.record) == set(recordings.record[recordings.database.isin(["b", "e"])])
+    assert not set(heard.database) & {"b", "e"} and not set(heard.group) & set(tested.group)
+
+
+def test_the_others_test_recordings_may_be_learned_from_and_dev_stays():
+    recordings = table(400, 150, largest_group=4)
+    before = generated_splits(recordings)
+    plain, made = (leave_out(before, recordings, "c", with_test) for with_test in (False, True))
+    gained = set(made.record[made.split == "finetune"]) - set(plain.record)
+    others = before.merge(recordings, on="record").query("database != 'c' and split == 'test'")
+    kin = set(recordings.group[recordings.database == "c"])
+    assert gained == set(others.record[~others.group.isin(kin)]) != set()
+    dev = [set(made.record[made.split == "dev"]) for made in (plain, made)]
+    assert dev[0] == dev[1]
+
+
 def test_leaving_out_nothing_or_everything_is_refused():
     recordings = table(100, 40).assign(database="a")
-    with pytest.raises(InputError, match="no such database here; use one of a"):
+    with pytest.raises(InputError, match=r"no such database here \(b\); use one of a"):
         leave_out(generated_splits(recordings), recordings, "b")
     with pytest.raises(InputError, match="too little is left for pretrain, finetune, dev"):
         leave_out(generated_splits(recordings), recordings, "a")

@@ -409,6 +409,19 @@ def test_all_labels_may_be_learned_from_or_a_share_of_them(data, tmp_path):
     assert strata[0] == strata[1], "every database and class is kept"
 
 
+def test_with_all_labels_and_a_database_left_out_the_others_test_labels_are_learned(data, tmp_path):
+    of = {"splits.leave_out": "b"}
+    few = stations.load_corpus(start(tmp_path / "few", data, **of))
+    every = stations.load_corpus(start(tmp_path / "all", data, **of, **{"splits.labeled": "all"}))
+    whole = stations.load_corpus(start(tmp_path / "whole", data))
+    gained = set(every.of("labeled").record) - set(few.of("finetune").record)
+    gained -= set(few.of("pretrain").record)
+    assert gained and gained <= set(whole.of("test").record)
+    for split in ("dev", "test"):
+        assert every.of(split).record.tolist() == few.of(split).record.tolist()
+    assert not set(every.of("test").group) & set(every.of("labeled").group)
+
+
 def test_with_all_labels_teacher_and_baseline_learn_from_the_same(data, tmp_path, monkeypatch):
     run, heard = start(tmp_path / "run", data, **{"splits.labeled": "all"}), []
     original = stations.fit

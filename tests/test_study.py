@@ -12,7 +12,8 @@ from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
 from hsutils.files import read_json, write_json
 from hsutils.metrics import auroc
-from hsutils.study import VARIANTS, Study, train_variants
+from hsutils.study import Study, parts, train_variants
+from hsutils.variants import BEYOND, VARIANTS
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -178,6 +179,40 @@ def test_without_a_database_no_recording_of_it_or_its_kin_is_heard(runs):
         assert "b" not in set(heard.database) and not set(heard.group) & set(held.group)
     predictions = stations.load_predictions(run, "test")
     assert all(predictions[m].record.tolist() == held.record.tolist() for m in stations.MODELS)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("", ("", "")),
+        ("focal", ("focal", "")),
+        ("without-a", ("", "a")),
+        ("without-be", ("", "be")),
+        ("each-once-without-f", ("each-once", "f")),
+        ("without-masks", ("without-masks", "")),
+        ("without-masks-without-cd", ("without-masks", "cd")),
+        ("without-x", ("without-x", "")),
+    ],
+)
+def test_the_name_of_a_variant_says_what_it_changes_and_leaves_out(variant, expected):
+    assert parts(variant) == expected
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_change_beyond_the_paper_is_one_that_the_native_profile_does_not_make(name):
+    native = load_experiment("native-all")
+    changed = load_experiment("native-all", BEYOND[name].change(native))
+    assert changed != native and changed.splits == native.splits
+
+
+def test_a_change_is_trained_without_a_database_and_nothing_else_is(tmp_path, tiny_data):
+    study = study_in(tmp_path, tiny_data, seeds=(0,))
+    train_variants(study, ["focal-without-b", "without-b"], str, models=["baseline"])
+    focal, plain = study.look(0, "focal-without-b"), study.look(0, "without-b")
+    assert focal.experiment.baseline.focal_gamma == 2 and plain.experiment.baseline.focal_gamma == 0
+    assert focal.experiment.splits == plain.experiment.splits
+    for run in (focal, plain):
+        assert [path.name for path in run.folder.glob("*.safetensors")] == ["baseline.safetensors"]
 
 
 def test_wrong_seeds_and_variants_are_named_before_anything_is_trained(study, tmp_path, tiny_data):

@@ -420,3 +420,31 @@ def test_even_epochs_hear_every_stratum_as_often(noise_cache, fabric, tmp_path, 
     epochs = np.array(heard).reshape(SETTINGS.epochs, 20)
     assert all((strata[epoch] == "a").sum() == 10 for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == SETTINGS.epochs
+
+
+BEYOND = replace(SETTINGS, epochs=4, mixup=0.4, schedule="cosine")
+
+
+def test_mixed_and_cooled_trainings_resume_to_the_same_weights(fitting, monkeypatch):
+    undisturbed = another(fitting).run(BEYOND)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killing(patch, "_one_epoch", 3)
+        fitting.run(BEYOND)
+    assert same(fitting.run(BEYOND), undisturbed)
+    unmixed = another(another(fitting)).run(replace(BEYOND, mixup=0.0))
+    assert not same(unmixed, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"), [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])]
+)
+def test_the_learning_rate_follows_its_schedule(fitting, monkeypatch, schedule, shares):
+    rates, step = [], training._one_epoch
+
+    def noting(model, optimizer, *rest):
+        rates.append(optimizer.param_groups[0]["lr"] / BEYOND.learning_rate)
+        return step(model, optimizer, *rest)
+
+    monkeypatch.setattr(training, "_one_epoch", noting)
+    fitting.run(replace(BEYOND, schedule=schedule))
+    assert rates == pytest.approx(shares, abs=1e-6)

@@ -1,0 +1,113 @@
+"""What a variant of a profile changes: one thing, to ask what carries the result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hsutils.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One change to a profile.
+
+    Args:
+        question: what it asks; variants with one question are compared with each other.
+        recipe: what the paper does.
+        option: what the variant does instead.
+        model: the model whose dev AUROC answers.
+        change: from the profile's experiment to overrides, as for `load_experiment`.
+    """
+
+    question: str
+    recipe: str
+    option: str
+    model: str
+    change: Callable[[Experiment], tuple[str, ...]]
+
+
+PRETRAIN_OVER_FINETUNE = 2040 / 400
+"""Recordings in the two splits, published or generated."""
+
+
+def _few_labels(experiment: Experiment) -> tuple[str, ...]:
+    """As many steps with the small split as the student makes with the large one."""
+    epochs = round(experiment.student.epochs * PRETRAIN_OVER_FINETUNE)
+    return ("distillation.targets=fine-tune labels", f"student.epochs={epochs}")
+
+
+def _rate(factor: float) -> Callable[[Experiment], tuple[str, ...]]:
+    return lambda experiment: (
+        f"student.learning_rate={experiment.student.learning_rate * factor:.6g}",
+    )
+
+
+def _always(*overrides: str) -> Callable[[Experiment], tuple[str, ...]]:
+    return lambda experiment: overrides
+
+
+_RATE = ("Which learning rate suits the student?", "the paper's (1e-4)")
+
+VARIANTS = {
+    "few-labels": Variant(
+        "Is the student better off with soft labels than with the true labels behind them?",
+        "soft labels of the pre-train set",
+        "true labels of the fine-tune set",
+        "student",
+        _few_labels,
+    ),
+    "hard-decisions": Variant(
+        "Does the student need the teacher's doubts?",
+        "teacher's probabilities",
+        "teacher's decisions",
+        "student",
+        _always("distillation.targets=hard decisions"),
+    ),
+    "early-teacher": Variant(
+        "What does a teacher learn to teach after its second epoch, the paper's?",
+        "teacher of the best epoch",
+        "teacher of two epochs",
+        "student",
+        _always("finetune.epochs=2"),
+    ),
+    "ten-times-the-rate": Variant(*_RATE, "ten times that", "student", _rate(10)),
+    "a-tenth-of-the-rate": Variant(*_RATE, "a tenth of that", "student", _rate(0.1)),
+    "no-pretraining": Variant(
+        "Does contrastive pre-training help the teacher?",
+        "pre-trained",
+        "random weights",
+        "teacher",
+        _always("pretrain.epochs=0"),
+    ),
+    "both-views": Variant(
+        "Which positive pair serves the teacher?",
+        "original + augmented",
+        "augmented + augmented",
+        "teacher",
+        _always("augment.both_views=true"),
+    ),
+}
+"""Changes to the paper's recipe (paper sections 4 and 5)."""
+
+_SHOWN = ("What must a small CNN be shown, to hear a database it never heard?", "the native recipe")
+
+
+def _shown(option: str, *overrides: str) -> Variant:
+    """A change of what the CNN trained on true labels sees, told by the databases left out."""
+    return Variant(*_SHOWN, option, "baseline", _always(*overrides))
+
+
+BEYOND = {
+    "min-max": _shown("scaled by minimum and maximum", "front_end.scaling=min-max"),
+    "each-once": _shown("every recording once an epoch", "baseline.sampling=each once"),
+    "whole-recordings": _shown("whole recordings", "baseline.crop_seconds=0"),
+    "without-masks": _shown("no masks", "baseline.masks=false"),
+    "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
+    "controlled": _shown(
+        "clips repaired, band limited, bits dithered",
+        *("front_end.repair_clips=true", "front_end.pass_low_hz=25"),
+        *("front_end.pass_high_hz=400", "front_end.bits=10"),
+    ),
+    "focal": _shown("focal loss", "baseline.focal_gamma=2"),
+    "early-stopping": _shown("ended after three falls of dev AUROC", "baseline.patience=3"),
+}
+"""Changes to the native recipe (the paper's future work, and what takes the device away)."""
