@@ -1,12 +1,12 @@
 """SpecAugment and the two views of a recording that make a positive pair (paper section 4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from hsutils.cache import SpectrogramCache
 from hsutils.sensors import another_sensor
@@ -102,8 +102,11 @@ class WaveformViews:
     seed: int = 0
 
     def of(self, cache: SpectrogramCache, row: int, epoch: int, number: int = 0) -> Tensor:
-        """View `number` of a row of the cache in an epoch, shape (1, mels, frames)."""
-        generator = _chance(self.seed, epoch, row, number)
+        """View `number` of a row of the cache in an epoch, shape (1, mels, frames).
+
+        Frames are those of `seconds`, or of the front end's clip where those are 0.
+        """
+        generator, front_end = _chance(self.seed, epoch, row, number), cache.front_end
         waveform = read_waveform(self.paths[row])
         length = round(self.seconds * SAMPLE_RATE)
         if 0 < length < len(waveform):
@@ -111,8 +114,10 @@ class WaveformViews:
             waveform = waveform[start : start + length]
         if self.sensor:
             waveform = another_sensor(waveform, generator)
-        scaled, occupied = log_mel(waveform, SAMPLE_RATE, cache.front_end)
-        spectrogram = standardize(scaled, cache.front_end)[None]
+        if self.seconds:
+            front_end = replace(front_end, clip_seconds=self.seconds)
+        scaled, occupied = log_mel(waveform, SAMPLE_RATE, front_end)
+        spectrogram = standardize(scaled, front_end)[None]
         if self.masks is None:
             return spectrogram
         return spec_augment(spectrogram, occupied, self.masks, generator)
@@ -212,3 +217,25 @@ class Labeled(Dataset):
         if self.views is None:
             return self.cache.batch([row])[0], self.targets[index]
         return self.views.of(self.cache, row, self.epoch), self.targets[index]
+
+
+class Together(Dataset):
+    """Recordings of several caches as one dataset; views make all of one shape.
+
+    Args:
+        parts: each with strata.
+    """
+
+    def __init__(self, parts: Sequence[Labeled]):
+        self.parts, self.joined = parts, ConcatDataset(parts)
+        self.strata = np.concatenate([part.strata for part in parts])
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        return len(self.joined)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """One view (1, mels, frames) and its target, a scalar."""
+        for part in self.parts:
+            part.epoch = self.epoch
+        return self.joined[index]

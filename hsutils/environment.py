@@ -55,7 +55,7 @@ def describe_environment(seed: int) -> dict[str, object]:
     return {
         "versions": versions(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
@@ -66,7 +66,8 @@ def describe_environment(seed: int) -> dict[str, object]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor; empty where the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -17,9 +17,10 @@ from typing import Any
 
 from hsutils.environment import describe_environment
 from hsutils.errors import InputError
-from hsutils.fields import build, override, parse_overrides, toml_lines
+from hsutils.fields import FITS, build, override, parse_overrides, toml_lines
 from hsutils.files import atomic_path, read_json, write_json, write_text
 from hsutils.settings import (
+    Artificial,
     Augment,
     Compute,
     Data,
@@ -53,6 +54,7 @@ class Experiment:
     pretrain: Training = field(default_factory=Training)
     finetune: Fit = field(default_factory=Fit)
     student: Fit = field(default_factory=Fit)
+    artificial: Artificial = field(default_factory=Artificial)
     networks: Networks = field(default_factory=Networks)
     distillation: Distillation = field(default_factory=Distillation)
     baseline: Fit = field(default_factory=Fit)
@@ -93,7 +95,7 @@ def load_experiment(
     experiment = build(Experiment, values, "", problems)
     if not experiment.data.folder:
         problems.append("'data.folder' is empty: name the folder of the recordings")
-    problems = problems or _contradictions(experiment.front_end)
+    problems = problems or _contradictions(experiment.front_end) + _unshowable(experiment)
     if problems:
         raise InputError([f"profile {profile}: {problem}" for problem in problems])
     return experiment
@@ -146,6 +148,18 @@ def _contradictions(front_end: FrontEnd) -> list[str]:
             f"'front_end' makes spectrograms of {mels} mels x {frames} frames, but the student "
             f"needs {SMALLEST} of each: raise mels or clip_seconds"
         )
+    return problems
+
+
+def _unshowable(experiment: Experiment) -> list[str]:
+    problems = []
+    for name, fit in ((name, getattr(experiment, name)) for name in FITS):
+        # They are shorter than the rest, and of no database.
+        if fit.artificial and not (fit.crop_seconds and fit.sampling == "even"):
+            needs = f"'{name}.crop_seconds' above 0 and '{name}.sampling' \"even\""
+            problems.append(f"'{name}.artificial' needs {needs}")
+        if fit.crop_seconds and name != "finetune" and experiment.networks.cnn == "paper":
+            problems.append(f"'{name}.crop_seconds' needs 'networks.cnn' \"compact\"")
     return problems
 
 

@@ -29,7 +29,7 @@ for _fit in FITS:
     CHOICES[f"{_fit}.sampling"] = ("each once", "even")
     CHOICES[f"{_fit}.schedule"] = ("constant", "cosine")
 POSITIVE = {
-    *("data.seconds_scale", "splits.label_share", "augment.crop_seconds"),
+    *("data.seconds_scale", "splits.label_share", "augment.crop_seconds", "artificial.seconds"),
     *("compute.devices", "compute.nodes"),
     *(f"front_end.{name}" for name in ("clip_seconds", "sample_rate", "n_fft", "hop", "mels")),
     *(f"front_end.{name}" for name in ("bins", "floor", "scale")),
@@ -45,8 +45,14 @@ AT_LEAST = {
     ),
     **dict.fromkeys((f"augment.{name}_masks" for name in ("frequency", "time")), 0),
     **dict.fromkeys((f"{stage}.weight_decay" for stage in STAGES), 0),
-    **{f"{s}.{n}": 0 for s in FITS for n in ("patience", "focal_gamma", "crop_seconds", "mixup")},
+    **{
+        f"{s}.{n}": 0
+        for s in FITS
+        for n in ("patience", "focal_gamma", "crop_seconds", "mixup", "artificial")
+    },
     "networks.width": 1,
+    "artificial.recordings": 2,
+    "artificial.seed": 0,
     # Neither batch normalization nor NT-Xent can use a batch of one recording.
     **dict.fromkeys((f"{stage}.batch_size" for stage in STAGES), 2),
     "augment.masked_share": 0,

@@ -119,7 +119,8 @@ class Fit(Training):
     recording, drawn anew in each epoch, `masks` hides some of it as SpecAugment does, and `sensor`
     lets it sound as from another stethoscope (`sensors`). `mixup` mixes each recording with another
     of its batch, in shares of which a beta distribution with both parameters at this value is
-    drawn. `schedule` "cosine" lets the learning rate fall along half a cosine.
+    drawn. `schedule` "cosine" lets the learning rate fall along half a cosine. `artificial` adds
+    artificial recordings (`artificial`), which count as so many databases more.
     """
 
     patience: int = later(0)
@@ -130,6 +131,17 @@ class Fit(Training):
     sensor: bool = later(False)
     mixup: float = later(0.0)
     schedule: str = later("constant")
+    artificial: int = later(0)
+
+
+@dataclass(frozen=True)
+class Artificial:
+    """Artificial recordings that trainings may hear besides the real ones (`artificial`)."""
+
+    recordings: int = 2400
+    seconds: float = 10.0
+    seed: int = 0
+    folder: str = "data/artificial"
 
 
 @dataclass(frozen=True)

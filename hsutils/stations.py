@@ -8,16 +8,16 @@ again. Inputs are compared by fingerprint: data, settings, seed and the stations
 import numpy as np
 import pandas as pd
 from lightning_fabric import Fabric
-from numpy.typing import ArrayLike
 from torch import nn
 
-from hsutils.augment import Labeled, ViewPairs, Views, WaveformViews
+from hsutils.augment import ViewPairs, WaveformViews
 from hsutils.cache import identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.compact import CompactCNN
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus, load_recordings
 from hsutils.environment import describe_environment
+from hsutils.examples import artificial_identity, examples_of
 from hsutils.experiment import Experiment, Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import StudentCNN, Teacher
@@ -52,7 +52,7 @@ def fine_tune_teacher(run: Run) -> tuple[Teacher, Trained]:
     stamp = _teacher_stamp(run, corpus)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = _examples(run, corpus, "finetune", "labeled", corpus.of("labeled").label)
+        examples = examples_of(run, corpus, "finetune", "labeled", corpus.of("labeled").label)
         return fit(teacher.classifier, examples, corpus.labeled("dev"), procedure, fabric)
 
     trained = _trained(run, "teacher", "finetune", teacher, stamp, train)
@@ -137,31 +137,16 @@ def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[nn.
     # Runs from before there was a choice are recognized.
     networks = run.experiment.networks
     told += [networks] if networks != Networks() else []
+    told += artificial_identity(run, name)
     stamp = _stamp(run, corpus, name, [split, "dev"], *told)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = _examples(run, corpus, name, split, wanted)
+        examples = examples_of(run, corpus, name, split, wanted)
         return fit(model, examples, corpus.labeled("dev"), procedure, fabric)
 
     trained = _trained(run, name, name, model, stamp, train)
     _save_predictions(run, corpus, name, model, stamp)
     return model, trained
-
-
-def _examples(run: Run, corpus: Corpus, section: str, split: str, targets: ArrayLike) -> Labeled:
-    """What a classifier is trained on, sampled and shown as the profile's section says."""
-    settings, front_end = getattr(run.experiment, section), run.experiment.front_end
-    recordings, strata = corpus.of(split), None
-    if settings.sampling == "even":
-        # By the targets, not the labels: a student that is told no label must not sense it either.
-        told = pd.Series(np.asarray(targets) > 0.5, recordings.index)
-        strata = (recordings.database + told.astype(str)).to_numpy()
-    crop = round(settings.crop_seconds * front_end.sample_rate / front_end.hop)
-    masks, seed = run.experiment.augment if settings.masks else None, run.experiment.seed
-    views = Views(crop, masks, seed) if crop or masks else None
-    if settings.sensor:
-        views = WaveformViews(corpus.paths, settings.crop_seconds, True, masks, seed)
-    return Labeled(corpus.cache, corpus.rows(split), np.asarray(targets), strata, views)
 
 
 def new_cnn(experiment: Experiment) -> nn.Module:
@@ -251,7 +236,8 @@ def _pretrain_stamp(run: Run, corpus: Corpus) -> str:
 def _teacher_stamp(run: Run, corpus: Corpus) -> str:
     labels = [_labels(corpus, split) for split in ("labeled", "dev")]
     before = _pretrain_stamp(run, corpus)
-    return _stamp(run, corpus, "finetune", ["labeled", "dev"], before, *labels)
+    heard = artificial_identity(run, "finetune")
+    return _stamp(run, corpus, "finetune", ["labeled", "dev"], before, *labels, *heard)
 
 
 def _stamp(run: Run, corpus: Corpus, section: str, splits: list[str], *parts: object) -> str:

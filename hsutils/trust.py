@@ -105,7 +105,7 @@ def collect(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = 
     return Trust(
         cases=_coded(cases)[["split", *IDENTITY, *cases.columns.drop(["split", "record", *ABOUT])]],
         left_out=_left_out(corpus, left_out or {}),
-        facts=_anonymous(corpus.recordings.merge(facts.drop(columns="seconds"), on="record")),
+        facts=anonymous(corpus.recordings.merge(facts.drop(columns="seconds"), on="record")),
         leaks=summarize(leaks),
         leak_effect=without_leaks(test, straddling, [*MODELS, *shortcuts.RIVALS]).round(5),
         quality=by_quality(test, MODELS).round(5),
@@ -200,7 +200,7 @@ def _left_out(corpus: Corpus, runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame
         return pd.DataFrame(columns=ABOUT)
     table = pd.concat(parts, ignore_index=True)
     models = sorted(set(table.columns) - set(corpus.recordings.columns))
-    return _anonymous(table, models)
+    return anonymous(table, models)
 
 
 def _with_logits(part: pd.DataFrame, logits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -224,8 +224,8 @@ def _coded(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(group=pd.factorize(table.group)[0])
 
 
-def _anonymous(table: pd.DataFrame, columns: Sequence[str] = STORED) -> pd.DataFrame:
-    """`ABOUT` and these columns, sorted by what they say and not by record."""
+def anonymous(table: pd.DataFrame, columns: Sequence[str] = STORED) -> pd.DataFrame:
+    """`ABOUT` and these columns, sorted by what they say and not by record; groups are numbers."""
     coded = _coded(table.assign(seconds=table.seconds.round(1)))[[*ABOUT, *columns]]
     return coded.sort_values([*ABOUT[:1], *ABOUT[2:], *columns], ignore_index=True)
 

@@ -139,6 +139,8 @@ def test_an_unknown_field_is_answered_with_the_known_ones():
         ("front_end.low_hz=8000", "'front_end.low_hz'"),
         ("front_end.pass_high_hz=1000", "'front_end.pass_high_hz'"),
         ("front_end.clip_seconds=0.01", "clip_seconds"),
+        ("student.crop_seconds=3", "'student.crop_seconds' needs 'networks.cnn'"),
+        ("student.artificial=2", "'student.artificial' needs 'student.crop_seconds'"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_before_any_work(override, field):

@@ -15,6 +15,7 @@ from conftest import TINY_SETTINGS
 from hsutils import stations, training
 from hsutils.checkpoints import copy_state
 from hsutils.compact import CompactCNN
+from hsutils.examples import examples_of
 from hsutils.experiment import Run, open_run
 from hsutils.files import read_json
 from hsutils.prediction import classify
@@ -389,7 +390,7 @@ def test_even_sampling_of_a_student_does_not_betray_true_labels(native):
     """Strata come from what it is told, whatever the truth may be."""
     corpus = stations.load_corpus(native)
     targets = np.linspace(0, 1, len(corpus.of("pretrain")))
-    strata = stations._examples(native, corpus, "student", "pretrain", targets).strata
+    strata = examples_of(native, corpus, "student", "pretrain", targets).strata
     assert set(pd.Series(strata).str[1:]) == {"True", "False"}
     assert [s.endswith("True") for s in strata] == (targets > 0.5).tolist()
 
@@ -436,3 +437,30 @@ def test_with_all_labels_teacher_and_baseline_learn_from_the_same(data, tmp_path
     corpus = stations.load_corpus(run)
     assert heard == [set(corpus.rows("labeled"))] * 2
     assert not heard[0] & {*corpus.rows("dev"), *corpus.rows("test")}
+
+
+def test_artificial_recordings_are_heard_as_databases_of_their_own(data, tmp_path, monkeypatch):
+    heard = {}
+    settings = {
+        **{"baseline.artificial": 2, "baseline.crop_seconds": 0.5, "baseline.sampling": "even"},
+        **{"artificial.recordings": 12, "artificial.seconds": 2.0},
+        **{"artificial.folder": str(tmp_path / "artificial"), "networks.cnn": "compact"},
+    }
+    run = start(tmp_path / "run", data, **settings)
+    original = stations.fit
+
+    def noting(model, examples, *rest):
+        heard["strata"] = set(examples.strata)
+        heard["targets"] = [examples[len(examples) - 1 - i][1].item() for i in range(12)]
+        return original(model, examples, *rest)
+
+    monkeypatch.setattr(stations, "fit", noting)
+    stations.train_baseline(run)
+    artificial = {f"artificial {n}{told}" for n in (0, 1) for told in (True, False)}
+    assert artificial < heard["strata"]
+    assert heard["targets"] == [1, 0] * 6
+    monkeypatch.setattr(stations, "fit", lambda *_: pytest.fail("trained again"))
+    stations.train_baseline(run)
+    more = start(tmp_path / "run", data, **settings | {"artificial.recordings": 14})
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        stations.train_baseline(more)

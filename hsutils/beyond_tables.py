@@ -1,0 +1,168 @@
+"""Every committed table beyond the paper, from what is kept alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from hsutils.beyond import DATABASES, Beyond
+from hsutils.evidence import KEY
+from hsutils.intervals import percentiles, resamples
+from hsutils.metrics import class_report
+from hsutils.within import within_database
+
+PUBLISHED, LEFT_OUT = "published", "leave-one-database-out"
+INSIDE = {"a": 409, "b": 490, "e": 2141, "f": 114}
+RESULT = [*KEY[:2], "protocol", "database", "seed", "split", "recordings", "abnormal"]
+RESULT += ["auroc", "low", "high", "accuracy"]
+N_RESAMPLES = 1000
+
+
+def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
+    """Every table, by name.
+
+    results: a row a profile, model, protocol, database and seed; see `results`.
+    summary: a row a profile and model, means over seeds with intervals; see `summary`.
+    choices: which recipe the databases of each test would have chosen; see `choices`.
+    """
+    made = results(beyond)
+    return {
+        "results": made.round(5),
+        "summary": summary(beyond, made).round(5),
+        "choices": choices(beyond.inner).round(5),
+    }
+
+
+def results(beyond: Beyond) -> pd.DataFrame:
+    """AUROC of every model and seed under both protocols, with 95% intervals over groups.
+
+    Returns:
+        Columns `RESULT`. Under the published protocol `database` is a letter, "within" (pairs of
+        one database only) or "all"; with databases left out it is a letter, and "mean" and "worst"
+        where all six are known. Accuracy is at logit 0, of "all" alone.
+    """
+    parts = []
+    for split, cases in beyond.published.groupby("split"):
+        parts.append(_published(cases).assign(split=split, protocol=PUBLISHED))
+    parts.append(_left_out(beyond.left_out).assign(split="test", protocol=LEFT_OUT))
+    return pd.concat(parts, ignore_index=True).reindex(columns=RESULT)
+
+
+def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
+    """What a reader asks of every recipe, means over its seeds.
+
+    Returns:
+        Columns profile, model; new_database (mean AUROC over the six databases left out), its
+        low and high (95%, groups drawn anew inside each database), worst, worst_database, and
+        new_seeds; test, within and dev (AUROC on the published split), accuracy and seeds; then
+        the columns of `Beyond.recipes`.
+    """
+    rows = []
+    for (profile, model), part in found.groupby(KEY[:2], sort=False):
+        row = {"profile": profile, "model": model}
+        rows.append(row | _of_new_databases(beyond.left_out, part) | _of_published(part))
+    return pd.DataFrame(rows).merge(beyond.recipes, on=KEY[:2], how="left")
+
+
+def choices(inner: pd.DataFrame) -> pd.DataFrame:
+    """For each database to be tested in: how every recipe does in the others, itself never heard.
+
+    A recipe's score for database x is its mean AUROC over databases y of `INSIDE` (large enough to
+    tell recipes apart), each from the training that left out x and y; seeds are averaged first.
+
+    Returns:
+        Columns test_database, profile, model, inner_auroc, pairs, chosen (the best of those with
+        as many pairs as any).
+    """
+    rows = []
+    for database in DATABASES:
+        asked = inner[inner.left_out.str.contains(database) & (inner.database != database)]
+        asked = asked[asked.database.isin(list(INSIDE))]
+        scores = asked.groupby([*KEY[:2], "database"]).auroc.mean()
+        for (profile, model), part in scores.groupby(KEY[:2]):
+            row = {"test_database": database, "profile": profile, "model": model}
+            rows.append(row | {"inner_auroc": part.mean(), "pairs": len(part)})
+    columns = ["test_database", "profile", "model", "inner_auroc", "pairs"]
+    table = pd.DataFrame(rows, columns=columns)
+    groups = table.groupby("test_database")
+    whole = table.pairs == groups.pairs.transform("max")
+    best = table.inner_auroc.where(whole).groupby(table.test_database).transform("max")
+    return table.assign(chosen=table.inner_auroc.eq(best) & whole)
+
+
+def logit_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of logits, `profile/model/seed`."""
+    return [column for column in table if column.count("/") == 2]
+
+
+def _published(cases: pd.DataFrame) -> pd.DataFrame:
+    columns = logit_columns(cases)
+    made = within_database(cases, {c: [c] for c in columns}, N_RESAMPLES)
+    made = made[made.database != "between"].replace({"database": {"pooled": "within"}})
+    right = {c: class_report(cases.label, cases[c])["accuracy"] for c in columns}
+    return _keyed(made.assign(accuracy=made.model.map(right).where(made.database == "all")))
+
+
+def _left_out(cases: pd.DataFrame) -> pd.DataFrame:
+    columns = logit_columns(cases)
+    made = within_database(cases, {c: [c] for c in columns}, N_RESAMPLES)
+    made = made[made.database.isin(list(DATABASES))]
+    pools = [made]
+    for column, part in made.groupby("model", sort=False):
+        if len(part) == len(DATABASES):
+            ends = {"mean": part.auroc.mean(), "worst": part.auroc.min()}
+            counts = part[["recordings", "abnormal"]].sum().to_dict()
+            pool = [{"model": column, "database": k, "auroc": v} | counts for k, v in ends.items()]
+            pools.append(pd.DataFrame(pool))
+    return _keyed(pd.concat(pools, ignore_index=True))
+
+
+def _keyed(made: pd.DataFrame) -> pd.DataFrame:
+    """The column `model`, holding names of columns of logits, taken apart."""
+    names = made["model"].str.split("/", expand=True).set_axis(KEY, axis=1)
+    return made.drop(columns="model").join(names.astype({"seed": int}))
+
+
+def _of_new_databases(left_out: pd.DataFrame, found: pd.DataFrame) -> dict[str, object]:
+    rows = found[(found.protocol == LEFT_OUT) & found.database.isin(list(DATABASES))]
+    seeds = rows.groupby("seed").database.nunique()
+    seeds = seeds.index[seeds == len(DATABASES)]
+    if seeds.empty:
+        return {"new_seeds": 0}
+    by_database = rows[rows.seed.isin(seeds)].groupby("database").auroc.mean()
+    columns = ["/".join(map(str, (*rows.iloc[0][KEY[:2]], seed))) for seed in seeds]
+    low, high, _ = percentiles(_mean_in_resamples(left_out, columns), 0.95)
+    return {
+        "new_database": by_database.mean(),
+        "low": low,
+        "high": high,
+        "worst": by_database.min(),
+        "worst_database": by_database.idxmin(),
+        "new_seeds": len(seeds),
+    }
+
+
+def _mean_in_resamples(left_out: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Mean AUROC over databases and seeds, in each resample of groups inside every database."""
+    areas = []
+    for number, (_, part) in enumerate(left_out.groupby("database")):
+        drawn = [
+            resamples(part.label, part[c], part.group, n_resamples=N_RESAMPLES, seed=number)
+            for c in columns
+        ]
+        areas.append(np.mean([d["auroc"] for d in drawn], axis=0))
+    return np.mean(areas, axis=0)
+
+
+def _of_published(found: pd.DataFrame) -> dict[str, object]:
+    rows = found[found.protocol == PUBLISHED]
+    means = rows.groupby(["split", "database"])[["auroc", "accuracy"]].mean()
+    if means.empty:
+        return {"seeds": 0}
+    return {
+        "test": means.auroc["test", "all"],
+        "within": means.auroc["test", "within"],
+        "dev": means.auroc["dev", "all"],
+        "accuracy": means.accuracy["test", "all"],
+        "seeds": rows.seed.nunique(),
+    }
