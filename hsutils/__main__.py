@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_variants(commands.add_parser("variants", help="train what the paper's recipe is held to"))
     _add_gather(commands.add_parser("gather", help="tables and figures over seeds and variants"))
     _add_trust(commands.add_parser("trust", help="how far finished runs can be trusted"))
+    _add_beyond(commands.add_parser("beyond", help="recipes beyond the paper beside the paper's"))
     _add_card(commands.add_parser("card", help="write MODEL_CARD.md from gathered evidence"))
     _add_redraw(commands.add_parser("redraw", help="draw gathered evidence again"))
     _add_fetch(commands.add_parser("fetch", help="fetch the Challenge recordings"))
@@ -199,6 +200,25 @@ def _trust(options: argparse.Namespace) -> None:
     print(f"tables and figures  {folder}")
 
 
+def _add_beyond(parser: argparse.ArgumentParser) -> None:
+    _add_gathering(parser, "beyond")
+    # Here it may name several, with commas between.
+    parser.set_defaults(command=_beyond, profile="paper,native,native-all")
+
+
+def _beyond(options: argparse.Namespace) -> None:
+    from hsutils import beyond_figures
+    from hsutils.beyond import Beyond, collect
+    from hsutils.study import Study
+
+    names = [name.strip() for name in options.profile.split(",")]
+    overrides, base = tuple(_overrides(options)), options.run_dir
+    studies = [Study(n, options.seeds, overrides, f"{base}-{n}" if base else "") for n in names]
+    folder = Path(options.to) if options.to else studies[0].folder("beyond")
+    kept = Beyond.read(collect(studies).save(folder))
+    print(*beyond_figures.draw(kept, folder), sep="\n")
+
+
 def _add_card(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evidence", default="figures/reproduction", help="gathered by `gather`")
     parser.add_argument("--trust", default="figures/trust", help="gathered by `trust`")
@@ -225,11 +245,15 @@ def _add_redraw(parser: argparse.ArgumentParser) -> None:
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import ablations, reproduction, trust_figures
+    from hsutils import ablations, beyond_figures, reproduction, trust_figures
+    from hsutils.beyond import Beyond
     from hsutils.evidence import Evidence
     from hsutils.trust import Trust
 
     folder = Path(options.folder)
+    if (folder / "inner.csv").is_file():
+        print(*beyond_figures.draw(Beyond.read(folder), folder), sep="\n")
+        return
     if (folder / "cases.csv").is_file():
         print(*trust_figures.draw(Trust.read(folder), folder), sep="\n")
         return

@@ -5,6 +5,7 @@ what is drawn. In a notebook the returned figure shows itself; `save_figure` wri
 """
 
 from hsutils.figures_ablations import ablations
+from hsutils.figures_beyond import new_databases, sizes
 from hsutils.figures_calibration import (
     decision_curves,
     prevalence_curves,
@@ -63,6 +64,7 @@ __all__ = [
     "logit_histograms",
     "loss_by_epoch",
     "mel_filters",
+    "new_databases",
     "paired_differences",
     "prevalence_curves",
     "quality",
@@ -73,6 +75,7 @@ __all__ = [
     "roc_over_seeds",
     "save_figure",
     "separation",
+    "sizes",
     "soft_label_histogram",
     "spectrogram_pair",
     "split_composition",

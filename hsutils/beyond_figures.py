@@ -1,0 +1,21 @@
+"""Every committed table and figure beyond the paper, drawn from what is kept alone."""
+
+from pathlib import Path
+
+from hsutils import figures
+from hsutils.beyond import Beyond
+from hsutils.beyond_tables import tables
+from hsutils.files import write_csv
+from hsutils.style import save_figure
+
+
+def draw(beyond: Beyond, folder: Path) -> list[Path]:
+    """Write every table (CSV) and every figure (PNG and SVG) into a folder."""
+    made = tables(beyond)
+    written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
+    pages = {}
+    if "new_database" in made["summary"]:
+        pages["new-databases"] = figures.new_databases(made["summary"], made["results"])
+        pages["sizes"] = figures.sizes(made["summary"])
+    digest = beyond.digest
+    return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]

@@ -1,0 +1,126 @@
+"""Figures beyond the paper: how recipes do in a database that no training heard, and their size."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from hsutils.figures_common import BAR, interval, signed
+from hsutils.figures_seeds import BELOW, DOT, legend_handles
+from hsutils.style import DATABASE_COLORS, INK, color_of, headline, new_page, styled
+
+MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
+PAPERS = "paper"
+
+
+@styled
+def new_databases(summary: pd.DataFrame, results: pd.DataFrame) -> Figure:
+    """AUROC on the ordinary test and in databases never heard, recipe by recipe.
+
+    Args:
+        summary: columns profile, model, new_database, low, high, worst, test, within; rows without
+            new_database are left out.
+        results: columns profile, model, protocol, database, auroc: a letter in each database.
+    """
+    shown = summary.dropna(subset="new_database").reset_index(drop=True)
+    figure, (ordinary, new) = new_page(10, 1.9 + 0.42 * len(shown), ncols=2, sharey=True)
+    letters = results[
+        results["protocol"].str.startswith("leave") & results["database"].isin([*"abcdef"])
+    ]
+    letters = letters.groupby(["profile", "model", "database"])["auroc"].mean()
+    for y, row in shown.iterrows():
+        color = color_of(kind(row["model"]))
+        ordinary.plot(row["test"], y, color=color, **MEAN)
+        ordinary.plot(row["within"], y, color=color, **MEAN | {"mfc": "white", "mew": 1.8})
+        interval(new, y, row["low"], row["high"], color)
+        _letters(new, y, letters[row["profile"], row["model"]])
+        new.plot(row["new_database"], y, color=color, zorder=4, **MEAN)
+    names = [label(*row) for row in shown[["profile", "model"]].to_numpy()]
+    ordinary.set_yticks(range(len(shown)), names)
+    ordinary.set_ylim(len(shown) - 0.4, -0.6)
+    low = min(0.5, letters.min() - 0.03)
+    for axes, title in ((ordinary, "Published test"), (new, "New database")):
+        axes.set(xlim=(low, 1.02), xlabel="AUROC")
+        axes.set_title(title, weight="bold")
+        axes.axvline(0.5, color="#999999", lw=1, ls=":")
+    marks = {"mean over databases, or all recordings": MEAN | {"color": INK}}
+    marks |= {"pairs of one database": MEAN | {"color": INK, "mfc": "white", "mew": 1.8}}
+    marks |= {"95% interval": BAR | {"color": INK}}
+    marks |= {"one database": {"marker": "$a$", "ls": "none", "ms": 7, "mew": 0.4, "color": INK}}
+    figure.legend(handles=legend_handles(marks), **BELOW)
+    return headline(figure, _gain(shown))
+
+
+@styled
+def sizes(summary: pd.DataFrame) -> Figure:
+    """AUROC in new databases and on the published test against parameters and multiply-adds.
+
+    Args:
+        summary: columns profile, model, new_database, test, parameters, multiply_adds.
+    """
+    figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
+    shown = summary.dropna(subset="new_database")
+    for axes, column, name in (
+        (panels[0], "parameters", "parameters"),
+        (panels[1], "multiply_adds", "multiply-adds a recording"),
+    ):
+        for row in shown.to_dict("records"):
+            color = color_of(kind(row["model"]))
+            axes.plot(row[column], row["new_database"], color=color, **MEAN)
+            if np.isfinite(row["test"]):
+                axes.plot(row[column], row["test"], color=color, **DOT | {"ms": 7})
+        axes.set(xscale="log", xlabel=name)
+    panels[0].set_ylabel("AUROC")
+    marks = {
+        m: {"color": color_of(m)} | DOT | {"ms": 7} for m in ("teacher", "student", "baseline")
+    }
+    marks |= {
+        "published test": DOT | {"color": INK, "ms": 7},
+        "new database": MEAN | {"color": INK},
+    }
+    figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": 5})
+    return headline(figure, _smallest(shown))
+
+
+def kind(model: str) -> str:
+    """Teacher, student or baseline, whatever the size."""
+    return model.removeprefix("compact ")
+
+
+def label(profile: str, model: str) -> str:
+    """How a recipe is named beside its row."""
+    return f"{profile}: {model}"
+
+
+def _letters(axes: Axes, y: float, scores: pd.Series) -> None:
+    for database, score in scores.items():
+        axes.text(
+            *(score, y - 0.27, database),
+            **{"ha": "center", "va": "center", "size": 9, "color": DATABASE_COLORS[database]},
+            path_effects=[withStroke(linewidth=0.7, foreground=DATABASE_COLORS[database])],
+        )
+
+
+def _gain(shown: pd.DataFrame) -> str:
+    best = shown.loc[shown["new_database"].idxmax()]
+    papers = shown[shown["profile"] == PAPERS]
+    told = (
+        f"In a database never heard, {label(best['profile'], best['model'])} reaches a mean AUROC"
+    )
+    told = f"{told} of {best['new_database']:.3f} (worst {best['worst']:.3f})"
+    if papers.empty:
+        return told
+    other = papers.loc[papers["new_database"].idxmax()]
+    gain = signed(best["new_database"] - other["new_database"])
+    return f"{told}, {gain} on the best of the paper's recipe, its {other['model']}"
+
+
+def _smallest(shown: pd.DataFrame) -> str:
+    best = shown.loc[shown["new_database"].idxmax()]
+    largest = shown.loc[shown["parameters"].idxmax()]
+    factor = largest["parameters"] / best["parameters"]
+    return (
+        f"The best in new databases has {best['parameters']:,} parameters, "
+        f"{factor:,.0f} times fewer than the largest"
+    )

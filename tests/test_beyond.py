@@ -1,0 +1,203 @@
+"""Recipes side by side: what is gathered, what is computed, and who may choose."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY_SETTINGS
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from hsutils import beyond_tables, figures, stations, style
+from hsutils.__main__ import main
+from hsutils.beyond import INNER, Beyond, collect
+from hsutils.compact import CompactCNN
+from hsutils.cost import cost
+from hsutils.errors import InputError
+from hsutils.models import StudentCNN, count_parameters
+from hsutils.settings import FrontEnd
+from hsutils.spectrograms import padding_value
+from hsutils.study import Study, train_variants
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
+]
+STRENGTH = {"paper/teacher/0": 0.4, "native/compact baseline/0": 1.5}
+STRENGTH["native/compact baseline/1"] = 1.5
+
+
+@pytest.fixture(scope="module")
+def planted() -> Beyond:
+    """Two recipes, one of which ranks better everywhere; its second seed lacks database f."""
+    rng = np.random.default_rng(0)
+    tables = {}
+    for name, databases in (("published", "abe"), ("left_out", "abcdef")):
+        database = np.repeat([*databases], 60)
+        label = np.tile([0, 1], len(database) // 2)
+        table = pd.DataFrame({"database": database, "group": np.arange(len(label)), "label": label})
+        for column, strength in STRENGTH.items():
+            table[column] = strength * label + rng.standard_normal(len(label))
+        tables[name] = table
+    tables["published"].insert(0, "split", np.tile(["dev", "dev", "test", "test"], 45))
+    column = "native/compact baseline/1"
+    tables["left_out"].loc[tables["left_out"].database == "f", column] = np.nan
+    inner = [
+        (profile, "compact baseline", 0, x + y, asked, score + 0.01 * number)
+        for number, (x, y) in enumerate(["ab", "ae", "be", "bf"])
+        for profile, score in (("native", 0.8), ("native-each-once", 0.7))
+        for asked in (x, y)
+    ]
+    facts = {"milliseconds": 2.0, "train_seconds": 9}
+    recipes = pd.DataFrame(
+        [
+            {"profile": "paper", "model": "teacher", "parameters": 11_827_905, **facts},
+            {"profile": "native", "model": "compact baseline", "parameters": 59_109, **facts},
+        ]
+    ).assign(multiply_adds=lambda table: table.parameters * 100)
+    return Beyond(**tables, inner=pd.DataFrame(inner, columns=INNER), recipes=recipes)
+
+
+@pytest.fixture(scope="module")
+def made(planted) -> dict[str, pd.DataFrame]:
+    return beyond_tables.tables(planted)
+
+
+def test_scores_are_scikit_learns_in_each_database_and_overall(planted, made):
+    table = made["results"].set_index(["profile", "model", "seed", "protocol", "split", "database"])
+    for column in STRENGTH:
+        profile, model, seed = column.split("/")
+        for letter, part in planted.left_out.groupby("database"):
+            if part[column].isna().any():
+                continue
+            key = (profile, model, int(seed), beyond_tables.LEFT_OUT, "test", letter)
+            expected = roc_auc_score(part.label, part[column])
+            assert table.auroc[key] == pytest.approx(expected, abs=1e-5)
+            assert table.low[key] < table.auroc[key] < table.high[key]
+        for split, part in planted.published.groupby("split"):
+            key = (profile, model, int(seed), beyond_tables.PUBLISHED, split, "all")
+            expected = roc_auc_score(part.label, part[column])
+            assert table.auroc[key] == pytest.approx(expected, abs=1e-5)
+            assert table.accuracy[key] == pytest.approx(
+                ((part[column] > 0) == part.label).mean(), abs=1e-5
+            )
+
+
+def test_mean_and_worst_are_those_of_six_databases_or_not_given(made):
+    left_out = made["results"].query("protocol == 'leave-one-database-out'")
+    for (_, _, seed), part in left_out.groupby(["profile", "model", "seed"]):
+        letters = part[part.database.str.len() == 1].auroc
+        pools = part.set_index("database").auroc
+        if seed == 1:
+            assert len(letters) == 5 and not {"mean", "worst"} & set(pools.index)
+        else:
+            assert pools["mean"] == pytest.approx(letters.mean(), abs=1e-5)
+            assert pools["worst"] == letters.min()
+
+
+def test_the_summary_averages_seeds_that_know_every_database(made):
+    table = made["summary"].set_index("profile")
+    assert table.new_seeds.to_dict() == {"native": 1, "paper": 1}
+    assert table.seeds.to_dict() == {"native": 2, "paper": 1}
+    assert (table.low < table.new_database).all() and (table.new_database < table.high).all()
+    assert table.low["native"] > table.high["paper"], "a planted difference is clear"
+    assert table.parameters["native"] == 59_109
+
+
+def test_a_database_has_no_say_in_what_it_is_tested_with(planted, made):
+    table = made["choices"]
+    assert (table[table.chosen].profile == "native").all()
+    spoiled = planted.inner.copy()
+    spoiled.loc[spoiled.database == "a", "auroc"] = 0.0
+    again = beyond_tables.choices(spoiled)
+    own = [t[t.test_database == "a"].reset_index(drop=True) for t in (table, again)]
+    pd.testing.assert_frame_equal(*own)
+    other = again[again.test_database == "b"].inner_auroc
+    assert (other < table[table.test_database == "b"].inner_auroc).all()
+
+
+def test_a_recipe_asked_less_often_is_not_chosen(planted):
+    lucky = pd.DataFrame([("lucky", "compact baseline", 0, "ab", "b", 0.99)], columns=INNER)
+    table = beyond_tables.choices(pd.concat([planted.inner, lucky]))
+    assert "lucky" in set(table.profile) and "lucky" not in set(table[table.chosen].profile)
+
+
+def test_figures_tell_the_gain_and_the_size(made):
+    page = figures.new_databases(made["summary"], made["results"])
+    finding = style.finding_of(page)
+    scores = made["summary"].set_index("profile").new_database
+    assert f"{scores['native']:.3f}" in finding and "native: compact baseline" in finding
+    assert f"+{scores['native'] - scores['paper']:.3f} on the best of the paper's" in finding
+    assert "59,109 parameters, 200 times fewer" in style.finding_of(figures.sizes(made["summary"]))
+
+
+def test_what_is_kept_is_read_back_and_drawn_again(planted, tmp_path, capsys):
+    planted.save(tmp_path)
+    assert main(["redraw", str(tmp_path)]) == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"results.csv", "summary.csv", "choices.csv", "new-databases.png"} <= names
+
+
+# Gathering finished runs
+
+SMALL = {
+    **{"splits.labeled": "all", "networks.cnn": "compact", "networks.width": 4},
+    **{"front_end.scaling": "band mean", "front_end.offset": 0.0, "front_end.scale": 1.0},
+}
+
+
+@pytest.fixture(scope="module")
+def study(tiny_data, tmp_path_factory) -> Study:
+    """A compact baseline of one seed, and the same without b, with each recording once."""
+    where = {"data.folder": str(tiny_data / "recordings"), "splits.lists": str(tiny_data)}
+    settings = tuple(f"{k}={v}" for k, v in (TINY_SETTINGS | where | SMALL).items())
+    study = Study("demo", (0,), settings, str(tmp_path_factory.mktemp("beyond") / "tiny"))
+    with pytest.MonkeyPatch.context():
+        stations.train_baseline(study.open(0))
+        train_variants(study, ["without-b", "focal-without-b"], str, models=["baseline"])
+    return study
+
+
+def test_everything_finished_is_gathered_and_nothing_is_named(study):
+    kept = collect([study])
+    column = "demo/compact baseline/0"
+    assert {c for c in kept.left_out if "/" in c} == {
+        column,
+        "demo-focal/compact baseline/0",
+    }
+    assert set(kept.left_out.database) == {"b"} and not {"record", "path"} & set(kept.left_out)
+    saved = stations.saved_predictions(study.look(0, "without-b"), "baseline", "test")
+    assert sorted(kept.left_out[column]) == pytest.approx(sorted(saved.logit), abs=1e-4)
+    assert kept.published.split.unique().tolist() == ["dev", "test"]
+    assert kept.inner.empty and kept.recipes.parameters.nunique() == 1
+
+
+def test_nothing_finished_is_told(study, tmp_path):
+    nowhere = Study(study.profile, (0,), study.overrides, str(tmp_path / "none"))
+    with pytest.raises(InputError, match="nothing of demo is finished"):
+        collect([nowhere])
+
+
+# What models cost
+
+
+def test_a_linear_layer_costs_what_it_multiplies():
+    front_end = FrontEnd(clip_seconds=1.0, sample_rate=2000, n_fft=256, hop=40, bins=129, mels=20)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(20 * front_end.frames, 3))
+    found = cost(network, front_end, 0.5)
+    assert found["multiply_adds"] == 3 * 20 * front_end.frames
+    assert found["parameters"] == count_parameters(network)
+    assert found["milliseconds"] > 0
+
+
+def test_a_compact_network_pays_for_what_it_hears_alone():
+    front_end = FrontEnd(
+        **{"clip_seconds": 20.0, "sample_rate": 2000, "n_fft": 256, "hop": 40, "bins": 129},
+        **{"mels": 50, "scaling": "band mean", "offset": 0.0, "scale": 1.0},
+    )
+    torch.manual_seed(0)
+    compact = CompactCNN(50, 4, padding_value(front_end))
+    costs = [cost(compact, front_end, seconds)["multiply_adds"] for seconds in (4.0, 8.0)]
+    assert costs[1] == pytest.approx(2 * costs[0], rel=0.05)
+    papers = cost(StudentCNN(front_end.shape), front_end, 4.0)
+    assert papers["multiply_adds"] > 3 * costs[0]
