@@ -38,7 +38,10 @@ def examples_of(
     if settings.sensor:
         views = WaveformViews(corpus.paths, settings.crop_seconds, True, masks, seed)
     real = Labeled(corpus.cache, corpus.rows(split), np.asarray(targets), strata, views)
-    return Together([real, _artificial(run, settings, views)]) if settings.artificial else real
+    if not settings.artificial:
+        return real
+    artificial = _artificial(run, settings, views)
+    return Together([real, artificial] if settings.real else [artificial])
 
 
 def _artificial(run: Run, settings: Fit, views: Views | WaveformViews | None) -> Labeled:

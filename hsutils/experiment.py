@@ -158,6 +158,8 @@ def _unshowable(experiment: Experiment) -> list[str]:
         if fit.artificial and not (fit.crop_seconds and fit.sampling == "even"):
             needs = f"'{name}.crop_seconds' above 0 and '{name}.sampling' \"even\""
             problems.append(f"'{name}.artificial' needs {needs}")
+        if not fit.real and not fit.artificial:
+            problems.append(f"'{name}.real' is false: '{name}.artificial' must be above 0")
         if fit.crop_seconds and name != "finetune" and experiment.networks.cnn == "paper":
             problems.append(f"'{name}.crop_seconds' needs 'networks.cnn' \"compact\"")
     return problems

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
-from hsutils import figures
+from hsutils import figures, findings, findings_beyond
 from hsutils.corpus import data_folder
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, Run
-from hsutils.findings import finding, read_tables
+from hsutils.findings import read_tables
 from hsutils.metrics import CLASSES
 from hsutils.settings import FrontEnd
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
@@ -69,13 +69,20 @@ def keep(run: Run, figure: Figure, name: str) -> Figure:
 
 
 @cache
-def _kept_tables() -> dict[str, pd.DataFrame]:
-    return read_tables(PROJECT / "figures/trust")
+def kept_tables(folder: str) -> dict[str, pd.DataFrame]:
+    """The tables kept of the real recordings: folder "trust" or "beyond", by file name."""
+    return read_tables(PROJECT / "figures" / folder)
 
 
 def tell(question: str) -> Markdown:
-    """What the kept evidence of the real recordings says to a question of `findings.FINDINGS`."""
-    return Markdown(finding(question, _kept_tables()))
+    """What the kept evidence of the real recordings says to a question of `FINDINGS`.
+
+    Args:
+        question: a key of `findings.FINDINGS` or of `findings_beyond.FINDINGS`.
+    """
+    beyond = question in findings_beyond.FINDINGS
+    told = findings_beyond.finding if beyond else findings.finding
+    return Markdown(told(question, kept_tables("beyond" if beyond else "trust")))
 
 
 def examples(recordings: pd.DataFrame) -> pd.DataFrame:

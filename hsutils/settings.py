@@ -120,7 +120,8 @@ class Fit(Training):
     lets it sound as from another stethoscope (`sensors`). `mixup` mixes each recording with another
     of its batch, in shares of which a beta distribution with both parameters at this value is
     drawn. `schedule` "cosine" lets the learning rate fall along half a cosine. `artificial` adds
-    artificial recordings (`artificial`), which count as so many databases more.
+    artificial recordings (`artificial`), which count as so many databases more; where not `real`,
+    they are all that is learned from.
     """
 
     patience: int = later(0)
@@ -132,13 +133,14 @@ class Fit(Training):
     mixup: float = later(0.0)
     schedule: str = later("constant")
     artificial: int = later(0)
+    real: bool = later(True)
 
 
 @dataclass(frozen=True)
 class Artificial:
     """Artificial recordings that trainings may hear besides the real ones (`artificial`)."""
 
-    recordings: int = 2400
+    recordings: int = 4000
     seconds: float = 10.0
     seed: int = 0
     folder: str = "data/artificial"

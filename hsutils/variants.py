@@ -96,11 +96,23 @@ def _shown(option: str, *overrides: str) -> Variant:
     return Variant(*_SHOWN, option, "baseline", _always(*overrides))
 
 
+_REAL = ("baseline.artificial=0", "baseline.epochs=12")
+"""Real recordings alone, in about as many steps: artificial ones are two thirds of an epoch."""
+
 BEYOND = {
+    "no-artificial": _shown("no artificial hearts", *_REAL),
+    "no-artificial-each-once": _shown(
+        "neither, and every recording once an epoch", *_REAL, "baseline.sampling=each once"
+    ),
+    "no-artificial-whole": _shown(
+        "no artificial hearts, whole recordings", *_REAL, "baseline.crop_seconds=0"
+    ),
+    "artificial-only": _shown(
+        "artificial hearts alone", "baseline.real=false", "baseline.epochs=8"
+    ),
     "min-max": _shown("scaled by minimum and maximum", "front_end.scaling=min-max"),
-    "each-once": _shown("every recording once an epoch", "baseline.sampling=each once"),
-    "whole-recordings": _shown("whole recordings", "baseline.crop_seconds=0"),
-    "without-masks": _shown("no masks", "baseline.masks=false"),
+    "no-masks": _shown("no masks", "baseline.masks=false"),
+    "no-mixup": _shown("no mixtures of recordings", "baseline.mixup=0"),
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
     "controlled": _shown(
         "clips repaired, band limited, bits dithered",
@@ -109,5 +121,6 @@ BEYOND = {
     ),
     "focal": _shown("focal loss", "baseline.focal_gamma=2"),
     "early-stopping": _shown("ended after three falls of dev AUROC", "baseline.patience=3"),
+    "wide": _shown("twice the channels", "networks.width=24"),
 }
 """Changes to the native recipe (the paper's future work, and what takes the device away)."""

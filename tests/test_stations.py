@@ -461,6 +461,10 @@ def test_artificial_recordings_are_heard_as_databases_of_their_own(data, tmp_pat
     assert heard["targets"] == [1, 0] * 6
     monkeypatch.setattr(stations, "fit", lambda *_: pytest.fail("trained again"))
     stations.train_baseline(run)
+    monkeypatch.setattr(stations, "fit", noting)
+    stations.train_baseline(start(tmp_path / "run", data, **settings | {"baseline.real": False}))
+    assert heard["strata"] == artificial
+    monkeypatch.setattr(stations, "fit", lambda *_: pytest.fail("trained again"))
     more = start(tmp_path / "run", data, **settings | {"artificial.recordings": 14})
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         stations.train_baseline(more)
