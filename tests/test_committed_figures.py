@@ -3,16 +3,30 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from hsutils import ablations, findings, reproduction, trust_figures
+from hsutils import (
+    ablations,
+    beyond_figures,
+    findings,
+    findings_beyond,
+    reproduction,
+    trust_figures,
+)
+from hsutils.beyond import Beyond
 from hsutils.evidence import Evidence
 from hsutils.experiment import PROJECT
 from hsutils.model_card import model_card
 from hsutils.trust import Trust
 
-KEPT = {"reproduction": (Evidence, reproduction.draw), "trust": (Trust, trust_figures.draw)}
+KEPT = {
+    "reproduction": (Evidence, reproduction.draw),
+    "trust": (Trust, trust_figures.draw),
+    "beyond": (Beyond, beyond_figures.draw),
+}
+CASES = {"reproduction": "predictions", "trust": "cases", "beyond": "published"}
 FROM_RECORDINGS = {"trust": {"stored-levels.png", "stored-levels.svg"}}
 """Pictures of the recordings themselves, which no evidence holds."""
 NUMBER = re.compile(r"-?\d+\.\d+")
@@ -75,7 +89,7 @@ def test_every_line_and_dot_lies_where_the_evidence_puts_it(evidence, redrawn, n
 @pytest.mark.parametrize("name", KEPT)
 def test_evidence_is_small_and_complete(evidence, name):
     assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv")) < 1_000_000
-    cases = evidence[name].predictions if name == "reproduction" else evidence[name].cases
+    cases = getattr(evidence[name], CASES[name])
     counts = cases.groupby(["split", "label"]).size()
     assert counts.to_dict() == {(s, label): 200 for s in ("dev", "test") for label in (0, 1)}
 
@@ -100,6 +114,18 @@ def test_the_readme_shows_what_carries_the_result(evidence):
 def test_the_readme_says_of_trust_what_the_tables_say():
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert findings.summary(findings.read_tables(FOLDERS["trust"])) in readme
+
+
+def test_the_readme_shows_the_recipes_beyond_the_paper():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert findings_beyond.recipe_table(findings.read_tables(FOLDERS["beyond"])) in readme
+
+
+def test_databases_left_out_are_the_same_recordings_in_both_kinds_of_evidence(evidence):
+    about = ["database", "label", "quality", "seconds"]
+    tables = [evidence[name].left_out[about] for name in ("trust", "beyond")]
+    tables = [table.sort_values(about, ignore_index=True) for table in tables]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_the_model_card_is_the_one_the_evidence_writes(evidence):

@@ -1,0 +1,78 @@
+"""What is told of the recipes beyond the paper is what their tables say."""
+
+import pandas as pd
+import pytest
+
+from hsutils import findings_beyond
+from hsutils.findings_beyond import FINDINGS, finding, recipe_table
+
+COMPACT = "compact baseline"
+
+
+def recipe(profile: str, model: str, score: float, **facts: object) -> dict[str, object]:
+    row = {"profile": profile, "model": model, "new_database": score, "low": score - 0.03}
+    row |= {"high": score + 0.03, "worst": score - 0.1, "worst_database": "d", "new_seeds": 2}
+    size = {"parameters": 60_000, "multiply_adds": 2e7, "milliseconds": 3.0}
+    return row | size | facts
+
+
+@pytest.fixture
+def made() -> dict[str, pd.DataFrame]:
+    large = {"parameters": 12_000_000, "multiply_adds": 4e9, "milliseconds": 50.0}
+    rows = [
+        recipe("paper", "teacher", 0.61, **large),
+        recipe("native-all", COMPACT, 0.75),
+        recipe("native-all-min-max", COMPACT, 0.68, new_seeds=1),
+        recipe("native-all-artificial-only", COMPACT, 0.69),
+        recipe("native", "teacher", float("nan")),
+    ]
+    letters = [
+        {
+            "profile": "native-all-artificial-only",
+            "protocol": "leave-one-database-out",
+            "database": database,
+            "auroc": 0.6 + 0.01 * number,
+        }
+        for number, database in enumerate("abcdef")
+    ]
+    return {"summary": pd.DataFrame(rows), "results": pd.DataFrame(letters)}
+
+
+@pytest.mark.parametrize(
+    ("question", "parts"),
+    [
+        ("new", ["0.750 (0.720 to 0.780)", "0.650 in the hardest, d", "0.610 for the teacher"]),
+        ("changes", ["-0.070 with *min-max*", "1 or 2 seeds each"]),
+        ("hearts", ["0.690 (0.660 to 0.720)", "a 0.60, b 0.61", "f 0.65"]),
+        ("size", ["60,000 parameters", "20 million", "200 times the parameters", "50 ms"]),
+    ],
+)
+def test_numbers_are_those_of_the_tables(made, question, parts):
+    text = finding(question, made)
+    assert text.startswith("**On the real recordings** ") and "\n" not in text
+    assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.parametrize("question", FINDINGS)
+def test_what_was_not_tried_is_not_told(made, question):
+    alone = {
+        "summary": made["summary"].query("profile == 'native-all'"),
+        "results": made["results"],
+    }
+    text = finding(question, alone)
+    assert "paper" not in text and "nan" not in text
+
+
+def test_the_table_lists_recipes_that_met_a_new_database_best_first(made):
+    lines = recipe_table(made).splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in lines] == [
+        f"`native-all` {COMPACT}",
+        f"`native-all-artificial-only` {COMPACT}",
+        f"`native-all-min-max` {COMPACT}",
+        "`paper` teacher",
+    ]
+    assert "12,000,000 | 4,000 M | 50.0" in lines[-1]
+
+
+def test_the_recipe_told_of_is_one_of_a_profile():
+    assert findings_beyond.RECIPE[0] == "native-all"
