@@ -13,7 +13,14 @@ from hsutils.gathering import (
     add_trust,
     write_study,
 )
-from hsutils.options import add_experiment, overrides_of, seed_list, study_of
+from hsutils.options import (
+    add_experiment,
+    add_models,
+    models_of,
+    overrides_of,
+    seed_list,
+    study_of,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_card(commands.add_parser("card", help="write MODEL_CARD.md from gathered evidence"))
     add_redraw(commands.add_parser("redraw", help="draw gathered evidence again"))
     _add_fetch(commands.add_parser("fetch", help="fetch the Challenge recordings"))
+    _add_export(commands.add_parser("export", help="one file of a model and what made it"))
     _add_predict(commands.add_parser("predict", help="classify WAV files with a trained model"))
     options = parser.parse_args(arguments)
     try:
@@ -52,6 +60,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trainings-only", action="store_true", help="run the stations without the notebooks"
     )
+    add_models(parser, "with --trainings-only")
     parser.set_defaults(command=_run)
 
 
@@ -61,23 +70,27 @@ def _run(options: argparse.Namespace) -> None:
         _run_one(options, options.run_dir, overrides)
         return
     from hsutils.stations import is_first_process
+    from hsutils.study import STATION
 
     study = study_of(options)
     for seed in study.seeds:
         print(f"seed {seed}: {study.folder(seed)}", flush=True)
         _run_one(options, study.folder(seed), study.settings(seed))
-    if is_first_process(study.open(study.seeds[0])):
+    whole = not options.trainings_only or set(models_of(options)) == set(STATION)
+    if whole and is_first_process(study.open(study.seeds[0])):
         write_study(study, study.folder("seeds"))
 
 
 def _run_one(options: argparse.Namespace, run_dir: str | Path | None, overrides: list[str]) -> None:
     from hsutils import runner, stations
     from hsutils.experiment import open_run
+    from hsutils.study import STATION
 
     run = open_run(options.profile, run_dir, overrides)
     compute = run.experiment.compute
     if options.trainings_only or compute.devices * compute.nodes > 1:
-        stations.run_all(run)
+        for model in models_of(options) if options.trainings_only else STATION:
+            STATION[model](run)
         if options.trainings_only or not stations.is_first_process(run):
             return
         # The notebooks find every training done, so that one process is enough for them.
@@ -105,23 +118,29 @@ def _add_variants(parser: argparse.ArgumentParser) -> None:
         help="names of variants, without-a for a database left out, or focal-without-a for both; "
         "commas between",
     )
-    parser.add_argument(
-        "--models",
-        default="teacher,student,baseline",
-        help="which to train where only databases are left out",
-    )
+    add_models(parser, "where only databases are left out")
     parser.set_defaults(command=_variants)
 
 
 def _variants(options: argparse.Namespace) -> None:
-    from hsutils.study import STATION, train_variants
+    from hsutils.study import train_variants
     from hsutils.variants import VARIANTS
 
     asked = [name.strip() for name in options.only.split(",")] if options.only else VARIANTS
-    models = [name.strip() for name in options.models.split(",")]
-    if unknown := sorted(set(models) - set(STATION)):
-        raise InputError(f"no model {', '.join(unknown)}: use some of {', '.join(STATION)}")
-    train_variants(study_of(options), asked, models=models)
+    train_variants(study_of(options), asked, models=models_of(options))
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-dir", required=True, help="run folder with the trained model")
+    parser.add_argument("--model", default="student", choices=("teacher", "student", "baseline"))
+    parser.add_argument("--to", required=True, help="file to write (.safetensors)")
+    parser.set_defaults(command=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from hsutils.pretrained import export
+
+    print(export(options.run_dir, options.model, options.to))
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
@@ -140,13 +159,17 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wav", nargs="+", help="heart sound recordings (WAV)")
     parser.add_argument("--run-dir", default="runs/demo", help="run folder with the trained model")
     parser.add_argument("--model", default="student", choices=("teacher", "student", "baseline"))
+    parser.add_argument(
+        "--pretrained", action="store_true", help="the compact CNN that comes with the package"
+    )
     parser.set_defaults(command=_predict)
 
 
 def _predict(options: argparse.Namespace) -> None:
     from hsutils.prediction import classify
 
-    table = classify(options.wav, Path(options.run_dir), options.model)
+    run_dir = None if options.pretrained else Path(options.run_dir)
+    table = classify(options.wav, run_dir, options.model)
     print(table.to_csv(index=False), end="")
 
 

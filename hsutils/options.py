@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsutils.errors import InputError
+
 if TYPE_CHECKING:
     from hsutils.study import Study
 
@@ -23,6 +25,26 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a profile's field"
     )
+
+
+def add_models(parser: argparse.ArgumentParser, when: str) -> None:
+    """The option that names models."""
+    every = "teacher,student,baseline"
+    parser.add_argument("--models", default=every, help=f"which to train {when}")
+
+
+def models_of(options: argparse.Namespace) -> list[str]:
+    """The models that were asked for.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    from hsutils.study import STATION
+
+    models = [name.strip() for name in options.models.split(",")]
+    if unknown := sorted(set(models) - set(STATION)):
+        raise InputError(f"no model {', '.join(unknown)}: use some of {', '.join(STATION)}")
+    return models
 
 
 def seed_list(text: str) -> tuple[int, ...]:

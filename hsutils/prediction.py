@@ -6,23 +6,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from hsutils.checkpoints import load_weights
 from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, load_experiment
+from hsutils.experiment import PROJECT, Experiment, load_experiment
 from hsutils.models import Teacher
+from hsutils.pretrained import load_pretrained
 from hsutils.spectrograms import log_mel, standardize
 from hsutils.stations import new_cnn
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
 
 @torch.no_grad()
-def classify(files: Sequence[Path | str], run_dir: Path, model: str = "student") -> pd.DataFrame:
+def classify(
+    files: Sequence[Path | str], run_dir: Path | None, model: str = "student"
+) -> pd.DataFrame:
     """Logit, probability and class of each WAV file. For research and teaching, not for care.
 
     Args:
         files: WAV files of any sample rate; only the profile's first seconds are heard.
-        run_dir: run folder; relative paths start at the project.
+        run_dir: run folder; relative paths start at the project. None: the compact CNN that comes
+            with the package.
         model: teacher, student or baseline.
 
     Returns:
@@ -31,14 +36,11 @@ def classify(files: Sequence[Path | str], run_dir: Path, model: str = "student")
     Raises:
         InputError: if the run has no such model or a file cannot be read.
     """
-    folder = PROJECT / run_dir
-    weights = folder / f"{model}.safetensors"
-    if not weights.exists():
-        raise InputError(f"{weights}: missing; train it first with `make run`, or name --run-dir")
-    experiment = load_experiment(folder / "experiment.toml")
+    if run_dir is None:
+        network, experiment, _ = load_pretrained()
+    else:
+        network, experiment = _trained(PROJECT / run_dir, model)
     front_end = experiment.front_end
-    network = Teacher() if model == "teacher" else new_cnn(experiment)
-    load_weights(network, weights).eval()
     logits, problems = [], []
     for file in files:
         try:
@@ -53,3 +55,12 @@ def classify(files: Sequence[Path | str], run_dir: Path, model: str = "student")
     table["probability"] = 1 / (1 + np.exp(-table.logit))
     table["prediction"] = np.where(table.logit > 0, "abnormal", "normal")
     return table.round(4)
+
+
+def _trained(folder: Path, model: str) -> tuple[nn.Module, Experiment]:
+    weights = folder / f"{model}.safetensors"
+    if not weights.exists():
+        raise InputError(f"{weights}: missing; train it first with `make run`, or name --run-dir")
+    experiment = load_experiment(folder / "experiment.toml")
+    network = Teacher() if model == "teacher" else new_cnn(experiment)
+    return load_weights(network, weights).eval(), experiment

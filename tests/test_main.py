@@ -43,7 +43,8 @@ def test_predicting_without_a_trained_model_says_how_to_get_one(tmp_path, capsys
     assert "make run" in capsys.readouterr().err
 
 
-COMMANDS = ("run", "variants", "gather", "trust", "card", "redraw", "fetch", "predict")
+COMMANDS = ("run", "variants", "gather", "trust", "beyond", "card", "redraw", "fetch")
+COMMANDS += ("export", "predict")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,100 @@
+"""A trained model as one file: weights, and everything that made them, for those without the run.
+
+The package holds one (`COMPACT`): the compact CNN of the native recipe with all labels of the
+published pretrain and finetune lists; its epoch was chosen on dev, and test was not looked at.
+"""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hsutils.errors import InputError
+from hsutils.experiment import PROJECT, Experiment, load_experiment
+from hsutils.files import atomic_path, read_json
+from hsutils.models import Teacher
+from hsutils.settings import Artificial, Data, Splits
+from hsutils.stations import new_cnn
+
+COMPACT = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"
+FIELDS = ("model", "experiment", "command", "environment", "history")
+
+
+def export(run_dir: Path | str, model: str, target: Path | str) -> Path:
+    """Write a model of a run as one file with its metadata.
+
+    The metadata are texts: `model` (teacher, student or baseline), `experiment` (the profile,
+    TOML, without this machine's folders), `command` (which trains it again), `environment`
+    (versions, machine, precision and commit, JSON) and `history` (loss and dev AUROC of each epoch,
+    JSON).
+
+    Raises:
+        InputError: if the run has no such model.
+    """
+    folder = PROJECT / run_dir
+    weights, note = folder / f"{model}.safetensors", folder / f"{model}.json"
+    if not (weights.is_file() and note.is_file()):
+        raise InputError(f"{weights}: missing; train it first, or name another --run-dir")
+    experiment, facts = _anywhere(load_experiment(folder / "experiment.toml")), read_json(note)
+    metadata = {
+        "model": model,
+        "experiment": experiment.to_toml(),
+        "command": _command(experiment, model),
+        "environment": json.dumps(facts.get("environment", {})),
+        "history": json.dumps(facts["history"]),
+    }
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        save_file(load_file(weights), temporary, metadata)
+    return target
+
+
+def load_pretrained(path: Path | str = COMPACT) -> tuple[nn.Module, Experiment, dict[str, str]]:
+    """A network in evaluation mode, the experiment that it was trained in, and its metadata.
+
+    Raises:
+        InputError: if the file is not one that `export` wrote.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: no weights ({error}); name a file that `export` wrote"
+        ) from error
+    if missing := [field for field in FIELDS if field not in metadata]:
+        raise InputError(f"{path}: lacks {', '.join(missing)}; name a file that `export` wrote")
+    experiment = _read(metadata["experiment"])
+    network = Teacher() if metadata["model"] == "teacher" else new_cnn(experiment)
+    network.load_state_dict(state)
+    return network.eval(), experiment, metadata
+
+
+def _read(text: str) -> Experiment:
+    with tempfile.TemporaryDirectory() as folder:
+        profile = Path(folder) / "experiment.toml"
+        profile.write_text(text, encoding="utf-8")
+        return load_experiment(profile)
+
+
+def _anywhere(experiment: Experiment) -> Experiment:
+    """The same experiment with the folders of a newcomer."""
+    data = dataclasses.replace(experiment.data, folder="data/challenge-2016")
+    splits = dataclasses.replace(experiment.splits, lists=Splits().lists)
+    artificial = dataclasses.replace(experiment.artificial, folder=Artificial().folder)
+    if experiment.data.source != Data().source:
+        data = dataclasses.replace(data, folder="data/synthetic")
+    return dataclasses.replace(experiment, data=data, splits=splits, artificial=artificial)
+
+
+def _command(experiment: Experiment, model: str) -> str:
+    return (
+        f"python -m hsutils run --profile {experiment.name} --data {experiment.data.folder} "
+        f"--seeds {experiment.seed} --trainings-only --models {model}"
+    )

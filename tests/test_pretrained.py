@@ -1,0 +1,65 @@
+"""One file holds a model and what made it, and works without the run."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from hsutils import pretrained
+from hsutils.checkpoints import save_weights
+from hsutils.errors import InputError
+from hsutils.experiment import Run, open_run
+from hsutils.files import write_json
+from hsutils.prediction import classify
+from hsutils.pretrained import export, load_pretrained
+from hsutils.stations import new_cnn
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """A native run with a baseline of random weights."""
+    where = {"data.folder": str(tmp_path), "splits.lists": str(tmp_path), "seed": 3}
+    run = open_run("native-all", tmp_path / "run", where)
+    torch.manual_seed(0)
+    save_weights(run.path("baseline.safetensors"), new_cnn(run.experiment).state_dict())
+    history = [{"epoch": 1, "loss": 0.5, "dev_auroc": 0.8, "seconds": 1.0}]
+    environment = {"git_commit": "abc", "precision": "32-true"}
+    facts = {"fingerprint": "x", "history": history, "environment": environment}
+    write_json(run.path("baseline.json"), facts)
+    return run
+
+
+@pytest.fixture
+def exported(run, tmp_path):
+    return export(run.folder, "baseline", tmp_path / "new folder" / "model.safetensors")
+
+
+def test_the_file_classifies_as_the_run_does(run, exported, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(-9000, 9000, 20_000).astype(np.int16)
+    soundfile.write(tmp_path / "heart.wav", noise, 2000)
+    by_run = classify([tmp_path / "heart.wav"], run.folder, "baseline")
+    monkeypatch.setattr(pretrained.load_pretrained, "__defaults__", (exported,))
+    assert classify([tmp_path / "heart.wav"], None).equals(by_run)
+
+
+def test_it_says_what_made_it_and_names_no_place(run, exported, tmp_path):
+    _, experiment, metadata = load_pretrained(exported)
+    assert experiment.seed == 3 and experiment.networks == run.experiment.networks
+    assert json.loads(metadata["environment"])["git_commit"] == "abc"
+    assert json.loads(metadata["history"])[0]["dev_auroc"] == 0.8
+    assert "--profile native-all" in metadata["command"] and "--seeds 3" in metadata["command"]
+    assert str(tmp_path) not in "".join(metadata.values())
+
+
+def test_what_is_no_such_file_is_told(run, tmp_path):
+    with pytest.raises(InputError, match=r"teacher\.safetensors: missing"):
+        export(run.folder, "teacher", tmp_path / "x.safetensors")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(InputError, match="no weights"):
+        load_pretrained(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
+    with pytest.raises(InputError, match="lacks model, experiment"):
+        load_pretrained(tmp_path / "bare.safetensors")
