@@ -2,16 +2,15 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
-from hsutils.figures_common import BAR, interval, signed
+from hsutils.figures_common import BAR, interval, letters_below, signed
 from hsutils.figures_seeds import BELOW, DOT, legend_handles
-from hsutils.style import DATABASE_COLORS, INK, color_of, headline, new_page, styled
+from hsutils.style import INK, color_of, headline, new_page, styled
+from hsutils.variants import BEYOND
 
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
-PAPERS = "paper"
+PAPERS, NATIVE = "paper", "native-all"
 
 
 @styled
@@ -24,26 +23,24 @@ def new_databases(summary: pd.DataFrame, results: pd.DataFrame) -> Figure:
         results: columns profile, model, protocol, database, auroc: a letter in each database.
     """
     shown = summary.dropna(subset="new_database").reset_index(drop=True)
-    figure, (ordinary, new) = new_page(10, 1.9 + 0.42 * len(shown), ncols=2, sharey=True)
-    letters = results[
-        results["protocol"].str.startswith("leave") & results["database"].isin([*"abcdef"])
-    ]
-    letters = letters.groupby(["profile", "model", "database"])["auroc"].mean()
+    figure, (ordinary, new) = new_page(10, 1.9 + 0.55 * len(shown), ncols=2, sharey=True)
+    single = results["protocol"].str.startswith("leave") & (results["database"].str.len() == 1)
+    letters = results[single].groupby(["profile", "model", "database"])["auroc"].mean()
+    new.set_xlim(min(0.5, letters.min() - 0.03), 1.02)
     for y, row in shown.iterrows():
         color = color_of(kind(row["model"]))
         ordinary.plot(row["test"], y, color=color, **MEAN)
         ordinary.plot(row["within"], y, color=color, **MEAN | {"mfc": "white", "mew": 1.8})
         interval(new, y, row["low"], row["high"], color)
-        _letters(new, y, letters[row["profile"], row["model"]])
+        own = letters[row["profile"], row["model"]].sort_values()
+        letters_below(new, y, own.reset_index())
         new.plot(row["new_database"], y, color=color, zorder=4, **MEAN)
     names = [label(*row) for row in shown[["profile", "model"]].to_numpy()]
     ordinary.set_yticks(range(len(shown)), names)
-    ordinary.set_ylim(len(shown) - 0.4, -0.6)
-    low = min(0.5, letters.min() - 0.03)
+    ordinary.set(ylim=(len(shown) - 0.2, -0.5), xlim=new.get_xlim())
     for axes, title in ((ordinary, "Published test"), (new, "New database")):
-        axes.set(xlim=(low, 1.02), xlabel="AUROC")
+        axes.set_xlabel("AUROC (0.5: guessing)")
         axes.set_title(title, weight="bold")
-        axes.axvline(0.5, color="#999999", lw=1, ls=":")
     marks = {"mean over databases, or all recordings": MEAN | {"color": INK}}
     marks |= {"pairs of one database": MEAN | {"color": INK, "mfc": "white", "mew": 1.8}}
     marks |= {"95% interval": BAR | {"color": INK}}
@@ -89,17 +86,11 @@ def kind(model: str) -> str:
 
 
 def label(profile: str, model: str) -> str:
-    """How a recipe is named beside its row."""
-    return f"{profile}: {model}"
-
-
-def _letters(axes: Axes, y: float, scores: pd.Series) -> None:
-    for database, score in scores.items():
-        axes.text(
-            *(score, y - 0.27, database),
-            **{"ha": "center", "va": "center", "size": 9, "color": DATABASE_COLORS[database]},
-            path_effects=[withStroke(linewidth=0.7, foreground=DATABASE_COLORS[database])],
-        )
+    """How a recipe is named: "paper: teacher", or what a change of the native recipe is."""
+    head, _, change = profile.partition(f"{NATIVE}-")
+    if not head and change in BEYOND:
+        return f"{BEYOND[change].option}"
+    return f"{'native recipe' if profile == NATIVE else profile}: {model}"
 
 
 def _gain(shown: pd.DataFrame) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from hsutils.evaluation import in_model_order
-from hsutils.style import color_of
+from hsutils.style import DATABASE_COLORS, OTHER_COLOR, color_of
 
 # Rivals of the paper's models: earth and night, told apart by lightness alone.
 RIVAL_COLORS = {
@@ -16,6 +18,9 @@ RIVAL_COLORS = {
 RIVAL_COLORS["format facts"] = RIVAL_COLORS["format only"]
 DEAF = ("format only", "database letter")
 """Rivals that are given no sound, only how and where a recording was stored."""
+
+LETTER_GAP = 0.047
+"""Of a panel's width, between neighboring letters, so that they can be read."""
 
 BAR = {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"}
 """The line of a 95% interval."""
@@ -49,3 +54,22 @@ def color_key(models: Iterable[str], **look: object) -> dict[str, dict]:
 def signed(value: float, digits: int = 3) -> str:
     """A number with its sign and a true minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def letters_below(axes: Axes, y: float, letters: pd.DataFrame) -> None:
+    """A tick in its database's color at each value, and the letter beneath, moved where close.
+
+    Args:
+        axes: with its limits set.
+        y: the row.
+        letters: columns database and auroc, ascending.
+    """
+    values, gap = letters["auroc"].to_numpy(), LETTER_GAP * np.ptp(axes.get_xlim())
+    steps = gap * np.arange(len(letters))
+    forward = np.maximum.accumulate(values - steps)
+    backward = np.minimum.accumulate((values - steps)[::-1])[::-1]
+    places = (forward + backward) / 2 + steps
+    for value, x, name in zip(values, places, letters["database"], strict=True):
+        color = DATABASE_COLORS.get(name, OTHER_COLOR)
+        axes.plot([value, value], [y + 0.13, y + 0.27], color=color, lw=2.5)
+        axes.text(x, y + 0.3, name, ha="center", va="top", color=color, weight="bold", size=9)

@@ -8,9 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from hsutils.figures_common import BAR, DEAF, in_order, interval, shade, signed
+from hsutils.figures_common import (
+    BAR,
+    DEAF,
+    in_order,
+    interval,
+    letters_below,
+    shade,
+    signed,
+)
 from hsutils.figures_seeds import BELOW, DOT, legend_handles
-from hsutils.style import DATABASE_COLORS, INK, OTHER_COLOR, PAPER_TONE, headline, new_page, styled
+from hsutils.style import INK, PAPER_TONE, headline, new_page, styled
 
 PROTOCOLS = {
     "all": ("Ordinary test", "any normal against any abnormal", "on the ordinary test"),
@@ -25,7 +33,6 @@ MARKS = {
     "95% interval": BAR,
     "one database": {"marker": "$a$", "ls": "none", "ms": 7, "mew": 0.4},
 }
-LETTER_GAP = 0.047  # Of a panel's width, between neighboring letters, so that they can be read.
 
 
 @styled
@@ -105,26 +112,13 @@ def _protocol_panel(axes: Axes, part: pd.DataFrame, rows: dict, pooled: pd.Serie
         halo = withStroke(linewidth=3, foreground=PAPER_TONE if row.model in DEAF else "white")
         place = {"ha": "center", "va": "bottom", "path_effects": [halo]}
         axes.text(row.auroc, y - 0.2, text, color=color, weight="bold", **place)
-    for model, letters in part[part["database"].str.len() == 1].groupby("model"):
-        _letters(axes, rows[model], letters.sort_values("auroc"))
+    for model, single in part[part["database"].str.len() == 1].groupby("model"):
+        letters_below(axes, rows[model], single.sort_values("auroc"))
     for model in [model for model in rows if model not in set(part["model"])]:
         axes.text(0.52, rows[model], "not measured", va="center", size=9, color="#767676")
     axes.set_xlabel("AUROC (0.5: guessing)")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-
-
-def _letters(axes: Axes, y: float, letters: pd.DataFrame) -> None:
-    """A tick in its database's color at each value, and the letter beneath, moved where close."""
-    values, gap = letters["auroc"].to_numpy(), LETTER_GAP * np.ptp(axes.get_xlim())
-    steps = gap * np.arange(len(letters))
-    forward = np.maximum.accumulate(values - steps)
-    backward = np.minimum.accumulate((values - steps)[::-1])[::-1]
-    places = (forward + backward) / 2 + steps
-    for value, x, name in zip(values, places, letters["database"], strict=True):
-        color = DATABASE_COLORS.get(name, OTHER_COLOR)
-        axes.plot([value, value], [y + 0.13, y + 0.27], color=color, lw=2.5)
-        axes.text(x, y + 0.3, name, ha="center", va="top", color=color, weight="bold", size=9)
 
 
 def _pool(table: pd.DataFrame, protocol: str) -> str:

@@ -226,7 +226,7 @@ def test_letters_never_touch_and_stay_near_their_values(noise):
     for axes, protocol in zip(figure.axes[1:], ("within", "left out"), strict=True):
         letters = [text for text in axes.texts if text.get_text() in tuple("abcdef")]
         rows = by_protocol.get_group(protocol)
-        farthest = 3 * figures_heart.LETTER_GAP * np.ptp(axes.get_xlim())
+        farthest = 3 * figures_common.LETTER_GAP * np.ptp(axes.get_xlim())
         assert sorted(text.get_text() for text in letters) == sorted(rows["database"])
         for (_, own), row in zip(rows.groupby("model"), range(0, len(letters), 6), strict=True):
             places = [text.get_position()[0] for text in letters[row : row + 6]]
