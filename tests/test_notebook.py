@@ -22,6 +22,7 @@ NAMES = [
     "06_student_baseline",
     "07_results",
     "08_can_we_trust_it",
+    "09_beyond_the_paper",
 ]
 
 
