@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import Dataset
 
 from hsutils.cache import SpectrogramCache
+from hsutils.sampling import Place
 from hsutils.sensors import another_sensor
 from hsutils.settings import Augment
 from hsutils.spectrograms import Occupied, log_mel, standardize
@@ -76,11 +77,10 @@ class Views:
             start = first + int(generator.integers(max(1, last - first - self.crop + 1)))
             whole = spectrogram[..., start : min(last, start + self.crop)]
             spectrogram = whole.repeat(1, 1, -(-self.crop // whole.shape[-1]))[..., : self.crop]
-            # A mask at an end would look like padding and cut the crop short.
-            occupied = Occupied(occupied.rows, (1, self.crop - 1))
+            occupied = Occupied(occupied.rows, (0, self.crop))
         if self.masks is None:
             return spectrogram
-        return spec_augment(spectrogram, occupied, self.masks, generator)
+        return spec_augment(spectrogram, _inner(occupied), self.masks, generator)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,13 @@ class WaveformViews:
         spectrogram = standardize(scaled, front_end)[None]
         if self.masks is None:
             return spectrogram
-        return spec_augment(spectrogram, occupied, self.masks, generator)
+        return spec_augment(spectrogram, _inner(occupied), self.masks, generator)
+
+
+def _inner(occupied: Occupied) -> Occupied:
+    """All but the first and last frame: masked, they would look like padding to a network."""
+    first, last = occupied.frames
+    return Occupied(occupied.rows, (first + 1, last - 1)) if last - first > 2 else occupied
 
 
 def _chance(seed: int, epoch: int, row: int, number: int) -> np.random.Generator:
@@ -137,6 +143,9 @@ def mixup(
         targets: shape (N,).
         beta: both parameters of the beta distribution that the share of the first is drawn from.
         generator: the source of chance.
+
+    Returns:
+        The mixed spectrograms and targets, of the same shapes.
     """
     share, other = generator.beta(beta, beta), generator.permutation(len(targets))
     return tuple(share * x + (1 - share) * x[other] for x in (spectrograms, targets))
@@ -211,12 +220,13 @@ class Labeled(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, place: int | Place) -> tuple[Tensor, Tensor]:
         """One spectrogram (1, mels, frames) or the view of it, and its target, a scalar."""
+        index, occurrence = place if isinstance(place, tuple) else (place, 0)
         row = int(self.rows[index])
         if self.views is None:
             return self.cache.batch([row])[0], self.targets[index]
-        return self.views.of(self.cache, row, self.epoch), self.targets[index]
+        return self.views.of(self.cache, row, self.epoch, occurrence), self.targets[index]
 
 
 class Together(Dataset):
@@ -227,15 +237,17 @@ class Together(Dataset):
     """
 
     def __init__(self, parts: Sequence[Labeled]):
-        self.parts, self.joined = parts, ConcatDataset(parts)
+        self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
         self.strata = np.concatenate([part.strata for part in parts])
         self.epoch = 1
 
     def __len__(self) -> int:
-        return len(self.joined)
+        return int(self.ends[-1])
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, place: int | Place) -> tuple[Tensor, Tensor]:
         """One view (1, mels, frames) and its target, a scalar."""
-        for part in self.parts:
-            part.epoch = self.epoch
-        return self.joined[index]
+        index, occurrence = place if isinstance(place, tuple) else (place, 0)
+        which = int(np.searchsorted(self.ends, index, side="right"))
+        part, before = self.parts[which], self.ends[which - 1] if which else 0
+        part.epoch = self.epoch
+        return part[int(index - before), occurrence]

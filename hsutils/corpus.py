@@ -102,14 +102,15 @@ def load_splits(run: Run) -> pd.DataFrame:
     identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
     published = settings.method == "published"
     lists = digest_lists(settings.lists) if published and settings.lists else []
-    stamp = fingerprint(settings, run.experiment.data.seed, identity, lists)
+    with_test = bool(settings.leave_out) and settings.labeled == "all"
+    rules = ["with test"] if with_test else []
+    stamp = fingerprint(settings, run.experiment.data.seed, identity, lists, *rules)
     if not run.is_done("splits.csv", stamp):
         if published:
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, run.experiment.data.seed)
         if settings.leave_out:
-            with_test = settings.labeled == "all"
             table = leave_out(table, recordings, settings.leave_out, with_test)
         run.forget("splits.csv")
         write_csv(run.path("splits.csv"), table)

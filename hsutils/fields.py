@@ -21,6 +21,7 @@ CHOICES = {
     "networks.cnn": ("paper", "compact"),
     "front_end.scaling": ("min-max", "band mean"),
     "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),
+    "distillation.then": ("nothing", "labels", "own opinions"),
     "compute.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
 }
 STAGES = ("pretrain", "finetune", "student", "baseline")

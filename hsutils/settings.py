@@ -159,9 +159,15 @@ class Networks:
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the student is told, which is all that the paper's comparison turns on (section 4)."""
+    """What the student is told, which is all that the paper's comparison turns on (section 4).
+
+    `then` names a second phase, which the paper leaves to future work: "labels" goes on with the
+    true labels the teacher has, in the teacher's epochs and at its rate; "own opinions" trains a
+    student anew on the first one's (self-distillation: Chen et al. 2020, SimCLRv2).
+    """
 
     targets: str = "soft labels"
+    then: str = later("nothing")
 
 
 @dataclass(frozen=True)

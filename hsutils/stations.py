@@ -83,14 +83,29 @@ def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     """Station 05: the student, trained on the teacher's soft labels alone.
 
     With `distillation.targets` it is told something else instead: the teacher's decisions, or the
-    true labels of the fine-tune set, without any teacher.
+    true labels of the fine-tune set, without any teacher. With `distillation.then` a second phase
+    follows; the student before it is "first-student".
     """
+    then = run.experiment.distillation.then
+    if then == "nothing":
+        return _first_student(run, "student")
+    first, _ = _first_student(run, "first-student")
+    before = read_json(run.path("first-student.json"))["fingerprint"]
+    if then == "labels":
+        labels = _true_labels(run)
+        return _train_cnn(run, "student", "labeled", labels, "finetune", first, before)
+    own = _predict(run, load_corpus(run), "pretrain", first).set_index("record").logit
+    return _train_cnn(run, "student", "pretrain", _sigmoid(own), before=before)
+
+
+def _first_student(run: Run, name: str) -> tuple[nn.Module, Trained]:
     targets = run.experiment.distillation.targets
     if targets == "fine-tune labels":
-        return _train_cnn(run, "student", "labeled", _true_labels(run))
+        return _train_cnn(run, name, "labeled", _true_labels(run), "student")
     soft_labels = label_softly(run).set_index("record").soft_label
     hard = targets == "hard decisions"
-    return _train_cnn(run, "student", "pretrain", soft_labels > 0.5 if hard else soft_labels)
+    told = soft_labels > 0.5 if hard else soft_labels
+    return _train_cnn(run, name, "pretrain", told, "student")
 
 
 def train_baseline(run: Run) -> tuple[nn.Module, Trained]:
@@ -127,24 +142,36 @@ def load_histories(run: Run) -> dict[str, pd.DataFrame]:
     return {m: history_table(read_json(run.path(f"{m}.json"))["history"]) for m in MODELS}
 
 
-def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[nn.Module, Trained]:
-    """Student and baseline: one network from the same initial weights, told other targets."""
-    corpus = load_corpus(run)
+def _train_cnn(
+    run: Run,
+    name: str,
+    split: str,
+    targets: pd.Series,
+    section: str = "",
+    start: nn.Module | None = None,
+    before: str = "",
+) -> tuple[nn.Module, Trained]:
+    """Student and baseline: one network from the same initial weights, told other targets.
+
+    `section` of the profile is that of the name, unless another is given; `start` are weights to
+    go on from, and `before` the fingerprint of what they or the targets come from.
+    """
+    section, corpus = section or name, load_corpus(run)
     seed_everything(seed_for(run.experiment.seed, "student weights"))
-    model = new_cnn(run.experiment)
+    model = start or new_cnn(run.experiment)
     wanted = targets.loc[corpus.of(split).record].to_numpy(float)
     told = [wanted.tolist(), _labels(corpus, "dev")]
     # Runs from before there was a choice are recognized.
     networks = run.experiment.networks
     told += [networks] if networks != Networks() else []
-    told += artificial_identity(run, name)
-    stamp = _stamp(run, corpus, name, [split, "dev"], *told)
+    told += artificial_identity(run, section) + ([before] if before else [])
+    stamp = _stamp(run, corpus, section, [split, "dev"], *told)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = examples_of(run, corpus, name, split, wanted)
+        examples = examples_of(run, corpus, section, split, wanted)
         return fit(model, examples, corpus.labeled("dev"), procedure, fabric)
 
-    trained = _trained(run, name, name, model, stamp, train)
+    trained = _trained(run, name, section, model, stamp, train)
     _save_predictions(run, corpus, name, model, stamp)
     return model, trained
 
@@ -176,9 +203,11 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
         compute = run.experiment.compute
         checkpoint = Checkpoint(run.path("checkpoints", file), stamp)
         procedure = Procedure(section, settings, run.experiment.seed, checkpoint, compute.workers)
+        if is_first_process(run):
+            # Or weights of other settings would pass for these, were the training interrupted.
+            run.forget(file)
         trained = train(procedure, start_fabric(compute))
         if is_first_process(run):
-            run.forget(file)
             save_weights(run.path(file), model.state_dict())
             run.mark_done(file, stamp, **_provenance(run), history=_rows(trained.history))
             checkpoint.remove()

@@ -60,17 +60,22 @@ class Study:
         Unless a precision is asked for, a run goes on in the one in which it began, and so do its
         variants: on another machine `auto` may stand for another.
         """
-        begun = _precision(self.folder(seed)) or _precision(self.folder(seed, variant))
+        folders = [self.folder(seed), self.folder(seed, self._parent(variant))]
+        folders += [self.folder(seed, variant)]
+        begun = next(filter(None, map(_precision, folders)), "")
         kept = [f"compute.precision={begun}"] if begun else []
         return [*kept, *self.overrides, f"seed={seed}", *_changes(self.experiment, variant)]
 
     def open(self, seed: int, variant: str = "") -> Run:
         """The run of one seed, or of a variant of it, ready to be trained."""
-        change, databases = parts(variant)
-        of = f"without-{databases}" if change and databases else ""
-        parent = self.folder(seed, of) if variant else None
+        parent = self.folder(seed, self._parent(variant)) if variant else None
         settings = self.settings(seed, variant)
         return open_run(self.profile, self.folder(seed, variant), settings, parent)
+
+    def _parent(self, variant: str) -> str:
+        """The variant from which another takes over what it does not change."""
+        change, databases = parts(variant)
+        return f"without-{databases}" if change and databases else ""
 
     def look(self, seed: int, variant: str = "") -> Run:
         """The same run as it was left, or as it would be: nothing is written.
@@ -109,7 +114,7 @@ def _refuse_other_settings(run: Run) -> None:
         )
 
 
-PLACES = {"data.folder", "splits.lists"}
+PLACES = {"data.folder", "splits.lists", "artificial.folder"}
 LEFT_OUT = {f"without-{database}": database for database in "abcdef"}
 """Variants without one database, which becomes the test split; "without-ab" leaves two out, and
 "focal-without-a" is the variant "focal" without one."""
@@ -117,8 +122,8 @@ LEFT_OUT = {f"without-{database}": database for database in "abcdef"}
 
 def parts(variant: str) -> tuple[str, str]:
     """What a variant changes and which databases it leaves out: ("focal", "a")."""
-    change, without, databases = variant.rpartition("without-")
-    if not without or databases not in CHOICES["splits.leave_out"]:
+    change, _, databases = variant.rpartition("without-")
+    if not databases or databases not in CHOICES["splits.leave_out"]:
         return variant, ""
     return change.removesuffix("-"), databases
 

@@ -96,17 +96,18 @@ def _shown(option: str, *overrides: str) -> Variant:
     return Variant(*_SHOWN, option, "baseline", _always(*overrides))
 
 
+_AFTER = ("Does a second phase serve the student?", "soft labels alone")
 _REAL = ("baseline.artificial=0", "baseline.epochs=12")
-"""Real recordings alone, in about as many steps: artificial ones are two thirds of an epoch."""
+"""Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
+_WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
+"""Padding is not mixed."""
 
 BEYOND = {
     "no-artificial": _shown("no artificial hearts", *_REAL),
     "no-artificial-each-once": _shown(
         "neither, and every recording once an epoch", *_REAL, "baseline.sampling=each once"
     ),
-    "no-artificial-whole": _shown(
-        "no artificial hearts, whole recordings", *_REAL, "baseline.crop_seconds=0"
-    ),
+    "no-artificial-whole": _shown("no artificial hearts, whole recordings", *_REAL, *_WHOLE),
     "artificial-only": _shown(
         "artificial hearts alone", "baseline.real=false", "baseline.epochs=8"
     ),
@@ -120,7 +121,17 @@ BEYOND = {
         *("front_end.pass_high_hz=400", "front_end.bits=10"),
     ),
     "focal": _shown("focal loss", "baseline.focal_gamma=2"),
-    "early-stopping": _shown("ended after three falls of dev AUROC", "baseline.patience=3"),
+    "more-epochs": _shown("three times the epochs", "baseline.epochs=15"),
+    "early-stopping": _shown(
+        "three times the epochs, or to the third fall of dev AUROC running",
+        *("baseline.epochs=15", "baseline.patience=3"),
+    ),
+    "labels-after": Variant(
+        *_AFTER, "then the true labels", "student", _always("distillation.then=labels")
+    ),
+    "own-opinions-after": Variant(
+        *_AFTER, "then its own opinions", "student", _always("distillation.then=own opinions")
+    ),
     "wide": _shown("twice the channels", "networks.width=24"),
 }
 """Changes to the native recipe (the paper's future work, and what takes the device away)."""

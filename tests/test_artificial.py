@@ -77,6 +77,25 @@ def test_the_file_does_not_betray_the_label(recordings):
         assert 0.35 < roc_auc_score(recordings.label, facts[name]) < 0.65, name
 
 
+def test_noise_beside_the_valves_is_as_loud_for_both_labels(monkeypatch):
+    heard = {0: [], 1: []}
+
+    def noting(sound, device, rng):
+        heard[label].append(sound)
+        return np.zeros(len(sound), np.int16)
+
+    monkeypatch.setattr(art, "capture", noting)
+    monkeypatch.setattr(art, "RESENSED", 0.0)
+    monkeypatch.setattr(art, "valve_sounds", lambda _, __, n, rng: rng.standard_normal(n))
+    monkeypatch.setattr(art, "murmur_sound", lambda patient, _, n, __: np.full(n, 9.0))
+    for number in range(60):
+        label = number % 2
+        artificial(label, 2.0, [0, number])
+    spread = {label: np.log([sound.std() for sound in sounds]) for label, sounds in heard.items()}
+    # A constant in place of the murmur leaves the deviation to valves and room alone.
+    assert abs(spread[0].mean() - spread[1].mean()) < 0.2
+
+
 def test_stethoscopes_differ_as_widely_as_they_may():
     drawn = [any_stethoscope(np.random.default_rng(seed)) for seed in range(300)]
     for values, ends in (
@@ -103,3 +122,6 @@ def test_two_caches_are_heard_as_one(noise_cache):
     both.epoch = 2
     assert first.shape == both[12][0].shape and not torch.equal(first, both[12][0])
     assert torch.equal(both[12][0], parts[1][2][0])
+    again = [both[12, occurrence][0] for occurrence in range(6)]
+    assert torch.equal(again[0], both[12][0])
+    assert any(not torch.equal(again[0], other) for other in again[1:]), "a repeat is shown anew"

@@ -10,10 +10,24 @@ from hsutils.sampling import EvenSampler
 STRATA = np.repeat(["a0", "a1", "b0", "b1"], [60, 3, 25, 12])
 
 
+def places(epoch: int = 0) -> list[tuple[int, int]]:
+    sampler = EvenSampler(STRATA)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
 def order(epoch: int = 0, seed: int = 0, replicas: int = 1, rank: int = 0) -> list[int]:
     sampler = EvenSampler(STRATA, replicas, rank, seed)
     sampler.set_epoch(epoch)
-    return list(sampler)
+    return [index for index, _ in sampler]
+
+
+def test_a_place_says_how_often_its_recording_came_before():
+    seen = Counter()
+    for index, occurrence in places():
+        assert occurrence == seen[index]
+        seen[index] += 1
+    assert max(seen.values()) > 5
 
 
 def test_every_stratum_gets_the_same_number_of_places():

@@ -3,16 +3,22 @@
 import shutil
 import tomllib
 
+import numpy as np
 import pytest
+import torch
 from conftest import TINY_SETTINGS
+from safetensors.torch import load_file
 
 from hsutils import evidence, stations
 from hsutils.__main__ import main
+from hsutils.checkpoints import copy_state, load_weights
+from hsutils.compute import start_fabric
 from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
 from hsutils.files import read_json, write_json
 from hsutils.metrics import auroc
 from hsutils.study import Study, parts, train_variants
+from hsutils.training import predict
 from hsutils.variants import BEYOND, VARIANTS
 
 pytestmark = [
@@ -167,6 +173,43 @@ def test_a_student_of_the_few_labels_needs_no_teacher(study):
     assert not list(folder.glob("teacher*")) and not list(folder.glob("encoder*"))
 
 
+def test_a_second_phase_follows_the_first_and_changes_no_other_run(study, monkeypatch):
+    folder, heard, original = study.folder(0, "labels-after"), {}, stations.fit
+
+    def noting(model, examples, dev, procedure, fabric):
+        heard[procedure.name] = (copy_state(model), examples.targets.tolist())
+        return original(model, examples, dev, procedure, fabric)
+
+    monkeypatch.setattr(stations, "fit", noting)
+    one = Study(study.profile, (0,), study.overrides, study.base)
+    train_variants(one, ["labels-after"], tell=lambda _: None)
+    own = (study.folder(0) / "student.safetensors").read_bytes()
+    assert (folder / "first-student.safetensors").read_bytes() == own
+    assert (folder / "student.safetensors").read_bytes() != own
+    weights, targets = heard["finetune"]
+    first = load_file(folder / "first-student.safetensors")
+    assert all(torch.equal(weights[name], first[name]) for name in first), "it goes on from there"
+    labels = stations.load_corpus(study.look(0)).of("finetune").label
+    assert targets == labels.tolist()
+
+
+def test_a_student_may_be_taught_by_a_student(study, monkeypatch):
+    told, original = [], stations.fit
+
+    def noting(model, examples, dev, procedure, fabric):
+        told.append(examples.targets.numpy())
+        return original(model, examples, dev, procedure, fabric)
+
+    monkeypatch.setattr(stations, "fit", noting)
+    one = Study(study.profile, (0,), study.overrides, study.base)
+    train_variants(one, ["own-opinions-after"], tell=lambda _: None)
+    run = study.look(0, "own-opinions-after")
+    model = load_weights(stations.new_cnn(run.experiment), run.path("first-student.safetensors"))
+    corpus, fabric = stations.load_corpus(run), start_fabric(run.experiment.compute)
+    logits = predict(fabric.setup(model), corpus.cache, corpus.rows("pretrain"), fabric)
+    np.testing.assert_allclose(told[-1], 1 / (1 + np.exp(-logits)), rtol=1e-4)
+
+
 def test_without_a_database_no_recording_of_it_or_its_kin_is_heard(runs):
     train_variants(Study(runs.profile, (0,), runs.overrides, runs.base), ["without-b"], str)
     run = runs.look(0, "without-b")
@@ -192,6 +235,7 @@ def test_without_a_database_no_recording_of_it_or_its_kin_is_heard(runs):
         ("without-masks", ("without-masks", "")),
         ("without-masks-without-cd", ("without-masks", "cd")),
         ("without-x", ("without-x", "")),
+        ("focal-without-", ("focal-without-", "")),
     ],
 )
 def test_the_name_of_a_variant_says_what_it_changes_and_leaves_out(variant, expected):
