@@ -30,6 +30,9 @@ from hsutils.trust import anonymous
 from hsutils.variants import BEYOND
 
 DATABASES = "abcdef"
+RECIPE = ("native-all", "compact baseline")
+"""The recipe that words and figures are about, whichever scores best: profile and model."""
+
 IDENTITY = ("database", "group", "label")
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
@@ -105,7 +108,8 @@ def collect(studies: Sequence[Study]) -> Beyond:
     Raises:
         InputError: if nothing is finished, or runs are of different recordings.
     """
-    whole = list(_finished(studies, [""]))
+    # A change is chosen or dropped by databases left out: no test split is read for it.
+    whole = [m for m in _finished(studies, [""]) if m.profile == m.run.experiment.name]
     single = {d: list(_finished(studies, [d])) for d in DATABASES}
     pairs = ["".join(pair) for pair in combinations(DATABASES, 2)]
     everything = [*whole, *(model for found in single.values() for model in found)]

@@ -14,7 +14,7 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
     made = tables(beyond)
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {}
-    if "new_database" in made["summary"]:
+    if made["summary"].new_database.notna().any():
         pages["new-databases"] = figures.new_databases(made["summary"], made["results"])
         pages["sizes"] = figures.sizes(made["summary"])
     digest = beyond.digest

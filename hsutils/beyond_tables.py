@@ -7,13 +7,17 @@ import pandas as pd
 
 from hsutils.beyond import DATABASES, Beyond
 from hsutils.evidence import KEY
-from hsutils.intervals import percentiles, resamples
+from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
 from hsutils.within import within_database
 
 PUBLISHED, LEFT_OUT = "published", "leave-one-database-out"
-INSIDE = {"a": 409, "b": 490, "e": 2141, "f": 114}
+LARGE = "abef"
+"""Databases of more than a hundred recordings: with fewer, recipes cannot be told apart."""
+
 RESULT = [*KEY[:2], "protocol", "database", "seed", "split", "recordings", "abnormal"]
 RESULT += ["auroc", "low", "high", "accuracy"]
+NEW = ["new_database", "low", "high", "worst", "worst_database", "new_seeds"]
+TESTED = ["test", "within", "dev", "accuracy", "seeds"]
 N_RESAMPLES = 1000
 
 
@@ -52,22 +56,23 @@ def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns profile, model; new_database (mean AUROC over the six databases left out), its
-        low and high (95%, groups drawn anew inside each database), worst, worst_database, and
-        new_seeds; test, within and dev (AUROC on the published split), accuracy and seeds; then
-        the columns of `Beyond.recipes`.
+        low and high (95%, over the recordings of these six databases, not over other databases),
+        worst, worst_database, and new_seeds; test, within and dev (AUROC on the published split),
+        accuracy and seeds; then the columns of `Beyond.recipes`.
     """
     rows = []
     for (profile, model), part in found.groupby(KEY[:2], sort=False):
         row = {"profile": profile, "model": model}
         rows.append(row | _of_new_databases(beyond.left_out, part) | _of_published(part))
-    return pd.DataFrame(rows).merge(beyond.recipes, on=KEY[:2], how="left")
+    table = pd.DataFrame(rows).reindex(columns=[*KEY[:2], *NEW, *TESTED])
+    return table.merge(beyond.recipes, on=KEY[:2], how="left")
 
 
 def choices(inner: pd.DataFrame) -> pd.DataFrame:
     """For each database to be tested in: how every recipe does in the others, itself never heard.
 
-    A recipe's score for database x is its mean AUROC over databases y of `INSIDE` (large enough to
-    tell recipes apart), each from the training that left out x and y; seeds are averaged first.
+    A recipe's score for database x is its mean AUROC over databases y of `LARGE`, each from the
+    training that left out x and y; seeds are averaged first.
 
     Returns:
         Columns test_database, profile, model, inner_auroc, pairs, chosen (the best of those with
@@ -76,7 +81,7 @@ def choices(inner: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for database in DATABASES:
         asked = inner[inner.left_out.str.contains(database) & (inner.database != database)]
-        asked = asked[asked.database.isin(list(INSIDE))]
+        asked = asked[asked.database.isin(list(LARGE))]
         scores = asked.groupby([*KEY[:2], "database"]).auroc.mean()
         for (profile, model), part in scores.groupby(KEY[:2]):
             row = {"test_database": database, "profile": profile, "model": model}
@@ -103,7 +108,7 @@ def _published(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _left_out(cases: pd.DataFrame) -> pd.DataFrame:
-    columns = logit_columns(cases)
+    columns = logit_columns(cases) if len(cases) else []
     made = within_database(cases, {c: [c] for c in columns}, N_RESAMPLES)
     made = made[made.database.isin(list(DATABASES))]
     pools = [made]
@@ -118,6 +123,8 @@ def _left_out(cases: pd.DataFrame) -> pd.DataFrame:
 
 def _keyed(made: pd.DataFrame) -> pd.DataFrame:
     """The column `model`, holding names of columns of logits, taken apart."""
+    if made.empty:
+        return made.drop(columns="model").reindex(columns=[*made.columns.drop("model"), *KEY])
     names = made["model"].str.split("/", expand=True).set_axis(KEY, axis=1)
     return made.drop(columns="model").join(names.astype({"seed": int}))
 
@@ -142,14 +149,21 @@ def _of_new_databases(left_out: pd.DataFrame, found: pd.DataFrame) -> dict[str, 
 
 
 def _mean_in_resamples(left_out: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """Mean AUROC over databases and seeds, in each resample of groups inside every database."""
+    """Mean AUROC over databases and seeds, in each resample of groups inside every database.
+
+    Resamples of few groups vary too little; each database's are drawn apart by its own factor, as
+    `intervals.expanded_level` does for a single interval.
+    """
     areas = []
     for number, (_, part) in enumerate(left_out.groupby("database")):
         drawn = [
             resamples(part.label, part[c], part.group, n_resamples=N_RESAMPLES, seed=number)
             for c in columns
         ]
-        areas.append(np.mean([d["auroc"] for d in drawn], axis=0))
+        area = np.mean([d["auroc"] for d in drawn], axis=0)
+        level = expanded_level(part.label, part.group, 0.95)
+        factor = normal_quantile(level) / normal_quantile(0.95)
+        areas.append(np.nanmean(area) + factor * (area - np.nanmean(area)))
     return np.mean(areas, axis=0)
 
 

@@ -158,9 +158,11 @@ def _refuse_other_weights(run: Run, model: str, split: str, table: pd.DataFrame)
     """Logits on dev must give the AUROC for which their epoch was kept."""
     if split != "dev":
         return
-    best = history_table(read_json(run.path(f"{model}.json"))["history"]).dev_auroc.max()
+    history = history_table(read_json(run.path(f"{model}.json"))["history"])
+    keep = getattr(run.experiment, STAGES[model]).keep
+    kept = history.set_index("epoch").dev_auroc[Trained(history, keep).best_epoch]
     # Weights loaded from a file lie in another order, and bfloat16 then rounds a few ties apart.
-    if abs(best - auroc(table.label, table.logit)) > 1e-3:
+    if abs(kept - auroc(table.label, table.logit)) > 1e-3:
         raise InputError(
             f"{run.folder}: predictions of the {model} are not those of the epoch kept; delete "
             f"predictions/{model}-dev.json and run again"
@@ -186,7 +188,8 @@ def _trainings(profile: str, run: Run, models: tuple[str, ...]) -> list[dict[str
         row |= {"is_the_papers": run.experiment.is_the_papers, "epochs": len(history)}
         settings = getattr(run.experiment, STAGES[stage])
         row["learning_rate"] = settings.learning_rate
-        row["best_epoch"] = Trained(history).best_epoch
+        keep = getattr(settings, "keep", "best")
+        row["best_epoch"] = Trained(history, keep).best_epoch
         row["seconds"] = round(history.seconds.sum())
         row |= {key: where.get(key, "") for key in ("device", "precision", "processor")}
         row["torch"] = where.get("versions", {}).get("torch", "")

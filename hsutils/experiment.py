@@ -160,6 +160,11 @@ def _unshowable(experiment: Experiment) -> list[str]:
             problems.append(f"'{name}.artificial' needs {needs}")
         if not fit.real and not fit.artificial:
             problems.append(f"'{name}.real' is false: '{name}.artificial' must be above 0")
+        frames = fit.crop_seconds * experiment.front_end.sample_rate / experiment.front_end.hop
+        if 0 < frames < SMALLEST:
+            problems.append(f"'{name}.crop_seconds' makes crops of fewer than {SMALLEST} frames")
+        if fit.artificial and experiment.artificial.seconds < fit.crop_seconds:
+            problems.append(f"'artificial.seconds' must be at least '{name}.crop_seconds'")
         if fit.crop_seconds and name != "finetune" and experiment.networks.cnn == "paper":
             problems.append(f"'{name}.crop_seconds' needs 'networks.cnn' \"compact\"")
     return problems

@@ -29,6 +29,7 @@ FITS = STAGES[1:]
 for _fit in FITS:
     CHOICES[f"{_fit}.sampling"] = ("each once", "even")
     CHOICES[f"{_fit}.schedule"] = ("constant", "cosine")
+    CHOICES[f"{_fit}.keep"] = ("best", "last")
 POSITIVE = {
     *("data.seconds_scale", "splits.label_share", "augment.crop_seconds", "artificial.seconds"),
     *("compute.devices", "compute.nodes"),

@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hsutils.figures_common import BAR, interval, letters_below, signed
+from hsutils.beyond import RECIPE
+from hsutils.figures_common import BAR, interval, letters_below
 from hsutils.figures_seeds import BELOW, DOT, legend_handles
 from hsutils.style import INK, color_of, headline, new_page, styled
 from hsutils.variants import BEYOND
 
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
-PAPERS, NATIVE = "paper", "native-all"
+PAPERS = "paper"
 
 
 @styled
@@ -87,31 +88,34 @@ def kind(model: str) -> str:
 
 def label(profile: str, model: str) -> str:
     """How a recipe is named: "paper: teacher", or what a change of the native recipe is."""
-    head, _, change = profile.partition(f"{NATIVE}-")
+    head, _, change = profile.partition(f"{RECIPE[0]}-")
     if not head and change in BEYOND:
         return f"{BEYOND[change].option}"
-    return f"{'native recipe' if profile == NATIVE else profile}: {model}"
+    return f"{'native recipe' if profile == RECIPE[0] else profile}: {model}"
 
 
 def _gain(shown: pd.DataFrame) -> str:
-    best = shown.loc[shown["new_database"].idxmax()]
-    papers = shown[shown["profile"] == PAPERS]
-    told = (
-        f"In a database never heard, {label(best['profile'], best['model'])} reaches a mean AUROC"
-    )
-    told = f"{told} of {best['new_database']:.3f} (worst {best['worst']:.3f})"
+    own, papers = _of_recipe(shown), shown[shown["profile"] == PAPERS]
+    told = f"In a database never heard, the native recipe's mean AUROC is {own['new_database']:.2f}"
+    told = f"{told} ({own['low']:.2f} to {own['high']:.2f})"
     if papers.empty:
         return told
-    other = papers.loc[papers["new_database"].idxmax()]
-    gain = signed(best["new_database"] - other["new_database"])
-    return f"{told}, {gain} on the best of the paper's recipe, its {other['model']}"
+    ends = [
+        f"{value:.2f}" for value in (papers["new_database"].min(), papers["new_database"].max())
+    ]
+    return f"{told}, with all labels; the paper's recipe, with fewer, is at {' to '.join(ends)}"
 
 
 def _smallest(shown: pd.DataFrame) -> str:
-    best = shown.loc[shown["new_database"].idxmax()]
-    largest = shown.loc[shown["parameters"].idxmax()]
-    factor = largest["parameters"] / best["parameters"]
+    own, largest = _of_recipe(shown), shown.loc[shown["parameters"].idxmax()]
+    factor = largest["parameters"] / own["parameters"]
     return (
-        f"The best in new databases has {best['parameters']:,} parameters, "
+        f"The native recipe's network has {own['parameters']:,} parameters, "
         f"{factor:,.0f} times fewer than the largest"
     )
+
+
+def _of_recipe(shown: pd.DataFrame) -> pd.Series:
+    """The predeclared recipe: the best of many would owe some of its lead to luck."""
+    found = shown[(shown["profile"] == RECIPE[0]) & (shown["model"] == RECIPE[1])]
+    return (found if len(found) else shown).iloc[0]

@@ -6,6 +6,7 @@ published pretrain and finetune lists; its epoch was chosen on dev, and test was
 
 import dataclasses
 import json
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def export(run_dir: Path | str, model: str, target: Path | str) -> Path:
     metadata = {
         "model": model,
         "experiment": experiment.to_toml(),
-        "command": _command(experiment, model),
+        "command": command_of(experiment, model),
         "environment": json.dumps(facts.get("environment", {})),
         "history": json.dumps(facts["history"]),
     }
@@ -72,7 +73,10 @@ def load_pretrained(path: Path | str = COMPACT) -> tuple[nn.Module, Experiment, 
         raise InputError(f"{path}: lacks {', '.join(missing)}; name a file that `export` wrote")
     experiment = _read(metadata["experiment"])
     network = Teacher() if metadata["model"] == "teacher" else new_cnn(experiment)
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights are not of the network it names") from error
     return network.eval(), experiment, metadata
 
 
@@ -93,8 +97,27 @@ def _anywhere(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, data=data, splits=splits, artificial=artificial)
 
 
-def _command(experiment: Experiment, model: str) -> str:
-    return (
-        f"python -m hsutils run --profile {experiment.name} --data {experiment.data.folder} "
-        f"--seeds {experiment.seed} --trainings-only --models {model}"
-    )
+def command_of(experiment: Experiment, model: str) -> str:
+    """What trains a model again: the profile of that name, and whatever differs from it.
+
+    Raises:
+        InputError: if the package has no profile of that name.
+    """
+    profile = load_experiment(experiment.name)
+    own, usual = (_flat(e) for e in (experiment, profile))
+    changed = [f"{key}={value}" for key, value in own.items() if value != usual[key]]
+    parts = ["python -m hsutils run --trainings-only", f"--profile {experiment.name}"]
+    parts += [f"--seeds {experiment.seed}", f"--models {model}"]
+    parts += [f"--set {shlex.quote(text)}" for text in changed]
+    return " ".join(parts)
+
+
+def _flat(experiment: Experiment) -> dict[str, object]:
+    """Dotted field -> value, but for the seed and for how fast it is computed."""
+    return {
+        f"{table}.{key}": value
+        for table, fields in dataclasses.asdict(experiment).items()
+        if isinstance(fields, dict)
+        for key, value in fields.items()
+        if f"{table}.{key}" not in ("compute.threads", "compute.workers")
+    }

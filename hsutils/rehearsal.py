@@ -16,6 +16,7 @@ from hsutils.within import auroc_interval
 NATIVE = "native-all"
 RECIPES = {"own": "this run's recipe", "native": "native recipe"}
 CHALLENGE = 3240
+PROBED = ("recordings", "balanced_accuracy", "low", "high", "chance", "chance_high")
 
 
 def native_on(run: Run, database: str = "") -> Run:
@@ -47,9 +48,7 @@ def native_on(run: Run, database: str = "") -> Run:
 def own_on(run: Run, database: str) -> Run:
     """A run's own recipe with all labels and a database left out, in a folder inside the run's."""
     settings = dataclasses.asdict(run.experiment) | {"splits": _without(run, database)}
-    own = load_experiment("paper", settings)
-    folder = run.path("beyond", f"own-{database}")
-    return open_run("paper", folder, dataclasses.asdict(own))
+    return open_run("paper", run.path("beyond", f"own-{database}"), settings)
 
 
 def _without(run: Run, database: str) -> dict[str, object]:
@@ -132,8 +131,8 @@ def probe_recipes(run: Run) -> pd.DataFrame:
     """How well the database can be read off band statistics, in either recipe's spectrograms.
 
     Returns:
-        Columns features, balanced_accuracy, low, high, chance, chance_high, as
-        `shortcuts.probe_database` gives them; no row where groups are too few.
+        Columns features, then `PROBED` as `shortcuts.probe_database` gives them; no row where
+        groups are too few.
     """
     corpus, native = load_corpus(run), native_on(run)
     asked = corpus.recordings[corpus.recordings.record.isin(corpus.splits.record)]
@@ -148,6 +147,5 @@ def probe_recipes(run: Run) -> pd.DataFrame:
             found = probe_database(features, asked.database, asked.group)
         except InputError:
             break
-        wanted = ("recordings", "balanced_accuracy", "low", "high", "chance", "chance_high")
-        rows.append({"features": name} | {key: found[key] for key in wanted})
-    return pd.DataFrame(rows)
+        rows.append({"features": name} | {key: found[key] for key in PROBED})
+    return pd.DataFrame(rows, columns=["features", *PROBED])

@@ -119,7 +119,9 @@ class Fit(Training):
     recording, drawn anew in each epoch, `masks` hides some of it as SpecAugment does, and `sensor`
     lets it sound as from another stethoscope (`sensors`). `mixup` mixes each recording with another
     of its batch, in shares of which a beta distribution with both parameters at this value is
-    drawn. `schedule` "cosine" lets the learning rate fall along half a cosine. `artificial` adds
+    drawn. `schedule` "cosine" lets the learning rate fall along half a cosine. `keep` "last"
+    keeps the last epoch, whatever dev says: dev is of the databases that were trained on, and its
+    best epoch need not be the best in another. `artificial` adds
     artificial recordings (`artificial`), which count as so many databases more; where not `real`,
     they are all that is learned from.
     """
@@ -132,6 +134,7 @@ class Fit(Training):
     sensor: bool = later(False)
     mixup: float = later(0.0)
     schedule: str = later("constant")
+    keep: str = later("best")
     artificial: int = later(0)
     real: bool = later(True)
 

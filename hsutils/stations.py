@@ -214,7 +214,7 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
             print(f"{name}: trained, saved in {run.path(file)}")
         start_fabric(compute).barrier()
     facts = read_json(run.path(file).with_suffix(".json"))
-    return Trained(history_table(facts["history"]))
+    return Trained(history_table(facts["history"]), getattr(settings, "keep", "best"))
 
 
 def _found(run: Run, file: str, stamp: str) -> bool:

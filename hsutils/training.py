@@ -37,17 +37,21 @@ class Trained:
     """What a training leaves behind besides weights: history (epoch, loss, dev_auroc, seconds)."""
 
     history: pd.DataFrame
+    keep: str = "best"
 
     @property
     def best_epoch(self) -> int:
-        """The epoch kept: the first with the best dev AUROC, or the last where none is measured.
+        """The epoch kept: the first with the best dev AUROC, or the last (`Fit.keep`).
+
+        The last as well where no dev AUROC is measured.
 
         0 where nothing was trained.
         """
         scores = self.history.dev_auroc
         if scores.empty:
             return 0
-        return int(self.history.epoch[scores.argmax() if scores.notna().any() else len(scores) - 1])
+        best = self.keep == "best" and scores.notna().any()
+        return int(self.history.epoch[scores.argmax() if best else len(scores) - 1])
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def fit(
     """Train a classifier on targets in [0, 1] and keep the epoch with the best dev AUROC.
 
     Args:
-        model: maps spectrograms to logits (N,); trained in place, best epoch loaded at the end.
+        model: maps spectrograms to logits (N,); trained in place, and left as in the epoch kept.
         examples: spectrograms with labels or soft labels.
         dev: spectrograms with true labels, used to choose the epoch only (paper section 5.2).
         procedure: settings, seed and checkpoint.
@@ -154,7 +158,7 @@ def _train(
     fabric: Fabric,
 ) -> Trained:
     settings, checkpoint = procedure.settings, procedure.checkpoint
-    patience = getattr(settings, "patience", 0)
+    patience, keep = getattr(settings, "patience", 0), getattr(settings, "keep", "best")
     # On its device before the checkpoint is read: Adam's restored moments go where the weights are.
     model.to(device=fabric.device, memory_format=layout(fabric))
     optimizer = torch.optim.Adam(
@@ -172,7 +176,8 @@ def _train(
             wrapped.train()
             loss = _one_epoch(wrapped, stepper, loader, loss_of, fabric, bar)
             score = dev_auroc(wrapped) if dev_auroc else math.nan
-            if dev_auroc is None or all(score > row["dev_auroc"] for row in history):
+            last = dev_auroc is None or keep == "last"
+            if last or all(score > row["dev_auroc"] for row in history):
                 best = copy_state(model)
             seconds = time.perf_counter() - started
             history.append({"epoch": epoch, "loss": loss, "dev_auroc": score, "seconds": seconds})
@@ -183,7 +188,7 @@ def _train(
     model.load_state_dict(best)
     # The layout of weights loaded from a file; the other one rounds predictions differently.
     model.to(memory_format=torch.contiguous_format)
-    return Trained(history_table(history))
+    return Trained(history_table(history), keep)
 
 
 def has_stopped(history: list[dict], patience: int) -> bool:

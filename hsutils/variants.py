@@ -121,6 +121,7 @@ BEYOND = {
         *("front_end.pass_high_hz=400", "front_end.bits=10"),
     ),
     "focal": _shown("focal loss", "baseline.focal_gamma=2"),
+    "best-dev-epoch": _shown("the epoch with the best dev AUROC", "baseline.keep=best"),
     "more-epochs": _shown("three times the epochs", "baseline.epochs=15"),
     "early-stopping": _shown(
         "three times the epochs, or to the third fall of dev AUROC running",

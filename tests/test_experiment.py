@@ -140,6 +140,7 @@ def test_an_unknown_field_is_answered_with_the_known_ones():
         ("front_end.pass_high_hz=1000", "'front_end.pass_high_hz'"),
         ("front_end.clip_seconds=0.01", "clip_seconds"),
         ("student.crop_seconds=3", "'student.crop_seconds' needs 'networks.cnn'"),
+        ("baseline.crop_seconds=0.1", "fewer than 21 frames"),
         ("baseline.real=false", "'baseline.artificial' must be above 0"),
         ("student.artificial=2", "'student.artificial' needs 'student.crop_seconds'"),
     ],

@@ -1,6 +1,9 @@
 """One file holds a model and what made it, and works without the run."""
 
+import dataclasses
 import json
+import shlex
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,10 +14,10 @@ from safetensors.torch import save_file
 from hsutils import pretrained
 from hsutils.checkpoints import save_weights
 from hsutils.errors import InputError
-from hsutils.experiment import Run, open_run
+from hsutils.experiment import Run, load_experiment, open_run
 from hsutils.files import write_json
 from hsutils.prediction import classify
-from hsutils.pretrained import export, load_pretrained
+from hsutils.pretrained import command_of, export, load_pretrained
 from hsutils.stations import new_cnn
 
 
@@ -50,8 +53,21 @@ def test_it_says_what_made_it_and_names_no_place(run, exported, tmp_path):
     assert experiment.seed == 3 and experiment.networks == run.experiment.networks
     assert json.loads(metadata["environment"])["git_commit"] == "abc"
     assert json.loads(metadata["history"])[0]["dev_auroc"] == 0.8
-    assert "--profile native-all" in metadata["command"] and "--seeds 3" in metadata["command"]
     assert str(tmp_path) not in "".join(metadata.values())
+
+
+def test_its_command_asks_for_the_same_experiment(tmp_path):
+    changes = ["baseline.epochs=2", "splits.leave_out=b", 'compute.precision="32-true"']
+    experiment = load_experiment("native-all", [*changes, "seed=3"])
+    words = shlex.split(command_of(experiment, "baseline"))
+    assert words[:4] == ["python", "-m", "hsutils", "run"] and "--trainings-only" in words
+    options = dict(zip(words[5::2], words[6::2], strict=True))
+    assert options["--models"] == "baseline"
+    asked = [value for word, value in pairwise(words) if word == "--set"]
+    again = load_experiment(options["--profile"], [*asked, f"seed={options['--seeds']}"])
+    assert again == experiment
+    with pytest.raises(InputError, match="no profile mine"):
+        command_of(dataclasses.replace(experiment, name="mine"), "baseline")
 
 
 def test_what_is_no_such_file_is_told(run, tmp_path):

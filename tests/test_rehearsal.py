@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from conftest import TINY_SETTINGS
 
-from hsutils import rehearsal, stations
+from hsutils import figures, rehearsal, stations
+from hsutils.errors import InputError
 from hsutils.experiment import Run, load_experiment, open_run
 from hsutils.metrics import auroc
+from hsutils.style import finding_of
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -91,6 +93,15 @@ def test_lesions_of_artificial_corpora_are_on_record(tmp_path):
     assert "none" not in set(table.lesion)
 
 
+def test_too_few_groups_to_probe_give_an_empty_table(run, monkeypatch):
+    def refuse(*_):
+        raise InputError("too few")
+
+    monkeypatch.setattr(rehearsal, "probe_database", refuse)
+    table = rehearsal.probe_recipes(run)
+    assert table.empty and "Too few recordings" in finding_of(figures.database_probe(table))
+
+
 def test_databases_are_probed_in_both_recipes_spectrograms(tmp_path):
     run = open_run(
         "demo",
@@ -101,3 +112,4 @@ def test_databases_are_probed_in_both_recipes_spectrograms(tmp_path):
     own, native = table.balanced_accuracy[OWN], table.balanced_accuracy[NATIVE]
     assert native < own, "what a device does to a band at all times is gone"
     assert own > table.chance_high[OWN]
+    assert native > table.chance_high[NATIVE], "noise and bandwidth remain"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -448,3 +449,19 @@ def test_the_learning_rate_follows_its_schedule(fitting, monkeypatch, schedule, 
     monkeypatch.setattr(training, "_one_epoch", noting)
     fitting.run(replace(BEYOND, schedule=schedule))
     assert rates == pytest.approx(shares, abs=1e-6)
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(fitting, monkeypatch):
+    states, copy = [], training.copy_state
+
+    def noting(model):
+        states.append(copy(model))
+        return states[-1]
+
+    monkeypatch.setattr(training, "copy_state", noting)
+    monkeypatch.setattr(training, "auroc", lambda *_: 0.9 - 0.1 * len(states))
+    weights, history = fitting.run(replace(BEYOND, keep="last"))
+    assert len(states) == 1 + len(history), "the start, and every epoch"
+    assert all(torch.equal(weights[name], states[-1][name]) for name in weights)
+    table = pd.DataFrame(history, columns=["epoch", "loss", "dev_auroc"])
+    assert [Trained(table, keep).best_epoch for keep in ("best", "last")] == [1, 4]
