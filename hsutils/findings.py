@@ -156,10 +156,10 @@ def _heart(made: Tables) -> str:
         f"{rows['baseline'].auroc:.2f} ({_interval(rows['baseline'])}). Within e they reach "
         f"{inside['teacher']:.3f}, {inside['student']:.3f} and {inside['baseline']:.3f}. "
     )
-    return text + _never_heard(table)
+    return text + _never_heard(table, made["left_out"])
 
 
-def _never_heard(table: pd.DataFrame) -> str:
+def _never_heard(table: pd.DataFrame, left_out: pd.DataFrame) -> str:
     """What is left on a database that was left out of training."""
     left = table[table.protocol == "left out"]
     mean = left[left.database.notna()].groupby("model").auroc.mean()
@@ -173,9 +173,10 @@ def _never_heard(table: pd.DataFrame) -> str:
     if heard.database.nunique() < left.database.nunique():
         return "How the three networks do there is not measured for all databases yet. " + rivals
     worst = heard[heard.model == "teacher"].sort_values("auroc").iloc[0]
+    count = left_out.columns.str.startswith("teacher/").sum()
     return (
-        f"On databases they never heard, averaged over all six, the teacher reaches "
-        f"{mean['teacher']:.2f} (lowest in {worst.database}: {worst.auroc:.2f}), the student "
+        f"On databases they never heard, averaged over all six ({count} "
+        f"seed{'s' if count > 1 else ''}), the teacher reaches {mean['teacher']:.2f} (lowest in {worst.database}: {worst.auroc:.2f}), the student "
         f"{mean['student']:.2f} and the baseline {mean['baseline']:.2f}. {rivals}"
     )
 

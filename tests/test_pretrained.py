@@ -17,8 +17,10 @@ from hsutils.errors import InputError
 from hsutils.experiment import Run, load_experiment, open_run
 from hsutils.files import write_json
 from hsutils.prediction import classify
-from hsutils.pretrained import command_of, export, load_pretrained
+from hsutils.pretrained import COMPACT, command_of, export, load_pretrained
 from hsutils.stations import new_cnn
+
+MACHINE = {"compute.threads": 1, "compute.precision": "bf16-mixed"}
 
 
 @pytest.fixture
@@ -79,3 +81,14 @@ def test_what_is_no_such_file_is_told(run, tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
     with pytest.raises(InputError, match="lacks model, experiment"):
         load_pretrained(tmp_path / "bare.safetensors")
+
+
+def test_the_one_that_comes_with_the_package_is_small_and_says_what_made_it(tmp_path):
+    network, experiment, metadata = load_pretrained()
+    assert COMPACT.stat().st_size < 2_000_000
+    assert experiment.name == "native-all" and experiment.networks.cnn == "compact"
+    assert experiment == load_experiment("native-all", {"seed": experiment.seed} | MACHINE)
+    assert metadata["command"] == command_of(experiment, metadata["model"])
+    assert json.loads(metadata["environment"])["git_commit"].isalnum(), "a commit, unchanged"
+    silence = torch.zeros(1, *experiment.front_end.shape)
+    assert network(silence).isfinite().all()
