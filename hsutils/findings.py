@@ -174,9 +174,10 @@ def _never_heard(table: pd.DataFrame, left_out: pd.DataFrame) -> str:
         return "How the three networks do there is not measured for all databases yet. " + rivals
     worst = heard[heard.model == "teacher"].sort_values("auroc").iloc[0]
     count = left_out.columns.str.startswith("teacher/").sum()
+    trained = "one seed" if count == 1 else f"{count} seeds"
     return (
-        f"On databases they never heard, averaged over all six ({count} "
-        f"seed{'s' if count > 1 else ''}), the teacher reaches {mean['teacher']:.2f} (lowest in {worst.database}: {worst.auroc:.2f}), the student "
+        f"On databases they never heard, averaged over all six ({trained}), the teacher reaches "
+        f"{mean['teacher']:.2f} (lowest in {worst.database}: {worst.auroc:.2f}), the student "
         f"{mean['student']:.2f} and the baseline {mean['baseline']:.2f}. {rivals}"
     )
 
