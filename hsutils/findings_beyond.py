@@ -1,5 +1,6 @@
 """What the kept evidence beyond the paper says, in words: every number is read off the tables."""
 
+import textwrap
 from collections.abc import Mapping
 
 import pandas as pd
@@ -17,6 +18,13 @@ def finding(question: str, made: Tables) -> str:
         made: the tables of a folder such as `figures/beyond`, see `findings.read_tables`.
     """
     return "**On the real recordings** " + FINDINGS[question](made)
+
+
+def summary(made: Tables) -> str:
+    """The README's paragraph on recipes beyond the paper, wrapped to 100 columns."""
+    parts = [_new(made).split(") ", 1)[1], _hearts(made), _changes(made), _published(made)]
+    text = " ".join(part[0].upper() + part[1:] for part in parts if part)
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def recipe_table(made: Tables) -> str:
@@ -72,6 +80,7 @@ def _changes(made: Tables) -> str:
         made["results"]
         .query("protocol == 'leave-one-database-out' and database == 'mean'")
         .set_index(["profile", "model", "seed"])
+        .sort_index()
     )
     own, parts = scores.auroc.loc[RECIPE], []
     for row in _asked(made).itertuples():
@@ -110,6 +119,19 @@ def _hearts(made: Tables) -> str:
     )
 
 
+def _published(made: Tables) -> str:
+    """What the stethoscope is worth where it is known."""
+    rows = made["summary"].dropna(subset="test").set_index(["profile", "model"])
+    if RECIPE not in rows.index or ("paper", "teacher") not in rows.index:
+        return ""
+    own, teacher = rows.loc[RECIPE], rows.loc["paper", "teacher"]
+    return (
+        f"on the published test, whose databases were trained on, the native recipe has "
+        f"{own.test:.3f} and the paper's teacher {teacher.test:.3f}; among pairs of one database "
+        f"{own.within:.3f} and {teacher.within:.3f}."
+    )
+
+
 def _size(made: Tables) -> str:
     own, teacher = _row(made, *RECIPE), _row(made, "paper", "teacher")
     told = (
@@ -127,4 +149,5 @@ def _size(made: Tables) -> str:
 
 
 FINDINGS = {"new": _new, "changes": _changes, "hearts": _hearts, "size": _size}
+FINDINGS |= {"published": _published}
 """Question -> what the tables say."""

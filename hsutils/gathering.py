@@ -81,7 +81,10 @@ def _draw_beyond(folder: Path) -> None:
     from hsutils.findings import read_tables
 
     print(*beyond_figures.draw(Beyond.read(folder), folder), "", sep="\n")
-    print(findings_beyond.recipe_table(read_tables(folder)))
+    made = read_tables(folder)
+    print(findings_beyond.recipe_table(made))
+    if "new_database" in made["summary"].dropna(axis=1, how="all"):
+        print(findings_beyond.summary(made))
 
 
 def add_card(parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,7 @@ def native_on(run: Run, database: str = "") -> Run:
         "front_end.clip_seconds": min(own.front_end.clip_seconds, native.front_end.clip_seconds),
         "artificial.folder": str(run.path("beyond", "artificial")),
         "artificial.recordings": max(40, round(share * native.artificial.recordings)),
-        "baseline.epochs": round(native.baseline.epochs * min(3.0, share**-0.5)),
+        "baseline.epochs": round(native.baseline.epochs * min(2.0, share**-0.5)),
     }
     return open_run(NATIVE, run.path("beyond", f"native-{database or 'all'}"), overrides)
 

@@ -118,7 +118,9 @@ def test_the_readme_says_of_trust_what_the_tables_say():
 
 def test_the_readme_shows_the_recipes_beyond_the_paper():
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    assert findings_beyond.recipe_table(findings.read_tables(FOLDERS["beyond"])) in readme
+    made = findings.read_tables(FOLDERS["beyond"])
+    assert findings_beyond.recipe_table(made) in readme
+    assert findings_beyond.summary(made) in readme
 
 
 def test_databases_left_out_are_the_same_recordings_in_both_kinds_of_evidence(evidence):

@@ -20,7 +20,7 @@ from hsutils.prediction import classify
 from hsutils.pretrained import COMPACT, command_of, export, load_pretrained
 from hsutils.stations import new_cnn
 
-MACHINE = {"compute.threads": 1, "compute.precision": "bf16-mixed"}
+MACHINE = {"compute.threads": 1}
 
 
 @pytest.fixture
