@@ -13,10 +13,17 @@ from hsutils.experiment import fingerprint
 from hsutils.settings import Compute
 
 
-@cache
 def start_fabric(compute: Compute) -> Fabric:
-    """A launched Fabric with the profile's accelerator, devices, nodes and precision."""
+    """A launched Fabric with the profile's accelerator, devices, nodes and precision.
+
+    One process launches one Fabric a setting; threads are set at every call.
+    """
     torch.set_num_threads(compute.threads or os.cpu_count() or 1)
+    return _launched(compute)
+
+
+@cache
+def _launched(compute: Compute) -> Fabric:
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False

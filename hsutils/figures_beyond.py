@@ -32,6 +32,8 @@ def new_databases(summary: pd.DataFrame, results: pd.DataFrame) -> Figure:
         color = color_of(kind(row["model"]))
         ordinary.plot(row["test"], y, color=color, **MEAN)
         ordinary.plot(row["within"], y, color=color, **MEAN | {"mfc": "white", "mew": 1.8})
+        if np.isnan(row["test"]):
+            ordinary.text(0.6, y, "not read for changes", va="center", size=9, color="#767676")
         interval(new, y, row["low"], row["high"], color)
         own = letters[row["profile"], row["model"]].sort_values()
         letters_below(new, y, own.reset_index())

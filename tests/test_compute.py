@@ -79,7 +79,9 @@ def test_a_fabric_has_the_profiles_device_precision_and_threads():
     assert fabric.device.type == "cpu"
     assert fabric.world_size == 1
     assert fabric.is_global_zero
-    assert torch.get_num_threads() == 1
+    torch.set_num_threads(2)
+    start_fabric(CPU)
+    assert torch.get_num_threads() == 1, "whatever came between"
     assert torch.are_deterministic_algorithms_enabled()
 
 
@@ -102,5 +104,5 @@ def test_images_lie_channels_last_but_on_apples_gpus(device, expected):
 def test_zero_threads_means_all_cores(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     torch.set_num_threads(1)
-    start_fabric.__wrapped__(Compute(accelerator="cpu"))
+    start_fabric(Compute(accelerator="cpu"))
     assert torch.get_num_threads() == 2

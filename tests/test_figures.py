@@ -11,6 +11,7 @@ from hsutils import (
     diagrams,
     figures,
     figures_ablations,
+    figures_beyond,
     figures_calibration,
     figures_clinic,
     figures_heart,
@@ -93,8 +94,8 @@ def soft_labels() -> pd.DataFrame:
 
 
 ELSEWHERE = (
-    figures_ablations, figures_calibration, figures_clinic, figures_heart, figures_robustness,
-    figures_seeds, figures_shortcuts, figures_trust,
+    figures_ablations, figures_beyond, figures_calibration, figures_clinic, figures_heart,
+    figures_robustness, figures_seeds, figures_shortcuts, figures_trust,
 )  # fmt: skip
 """Their figures are held to the same laws in tests of their own."""
 

@@ -415,7 +415,7 @@ def test_even_epochs_hear_every_stratum_as_often(noise_cache, fabric, tmp_path, 
     examples = Labeled(noise_cache, np.arange(20), np.zeros(20), strata)
     original = Labeled.__getitem__
     monkeypatch.setattr(
-        Labeled, "__getitem__", lambda self, i: (heard.append(i), original(self, i))[1]
+        Labeled, "__getitem__", lambda self, i: (heard.append(i[0]), original(self, i))[1]
     )
     fit(network(), examples, dev(noise_cache), procedure(tmp_path), fabric)
     epochs = np.array(heard).reshape(SETTINGS.epochs, 20)

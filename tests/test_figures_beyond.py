@@ -1,0 +1,64 @@
+"""Laws of the figures beyond the paper: what is drawn is what the tables hold, and readable."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_figures_shortcuts import assert_drawn, assert_readable, svg
+
+from hsutils import figures_beyond
+from hsutils.variants import BEYOND
+
+
+def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summary and results of the paper's models, the native recipe and two changes of it."""
+    rng = np.random.default_rng(0)
+    recipes = [("paper", model) for model in ("teacher", "student", "baseline")]
+    names = ("native-all", "native-all-no-artificial", "native-all-artificial-only")
+    recipes += [(name, "compact baseline") for name in names]
+    summary = pd.DataFrame(recipes, columns=["profile", "model"])
+    score = np.array([0.55, 0.52, 0.58, 0.74, 0.70, 0.68])
+    summary = summary.assign(
+        **{"new_database": score, "low": score - 0.04, "high": score + 0.04},
+        **{"worst": score - 0.1, "test": [0.93, 0.92, 0.87, 0.9, np.nan, np.nan]},
+        **{"within": [0.9, 0.89, 0.82, 0.92, np.nan, np.nan]},
+        parameters=[11_827_905, 5_838_465, 5_838_465, 59_109, 59_109, 59_109],
+        multiply_adds=[5.7e9, 7.6e8, 7.6e8, 1.1e8, 1.1e8, 1.1e8],
+    )
+    letters = summary[["profile", "model", "new_database"]].merge(
+        pd.DataFrame({"database": [*"abcdef"]}), how="cross"
+    )
+    letters["auroc"] = letters.pop("new_database") + rng.normal(0, 0.08, len(letters))
+    return summary, letters.assign(protocol="leave-one-database-out")
+
+
+EVERY_FIGURE = {
+    "new_databases": lambda: figures_beyond.new_databases(*tables()),
+    "sizes": lambda: figures_beyond.sizes(tables()[0]),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_words_lie_on_the_page_and_not_on_one_another(name):
+    assert_readable(EVERY_FIGURE[name]())
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_equal_tables_give_equal_bytes(name):
+    assert svg(EVERY_FIGURE[name]()) == svg(EVERY_FIGURE[name]())
+
+
+def test_every_score_and_its_interval_is_drawn():
+    summary, letters = tables()
+    tested = summary[["test", "within"]].stack().dropna()
+    page = EVERY_FIGURE["new_databases"]()
+    ends = [summary[c] for c in ("new_database", "low", "high")]
+    assert_drawn(page, letters["auroc"], tested, *ends)
+    assert_drawn(EVERY_FIGURE["sizes"](), summary["new_database"], summary["test"].dropna())
+
+
+def test_a_change_is_named_by_what_it_is_and_its_test_score_is_owned_up_to():
+    first = EVERY_FIGURE["new_databases"]().axes[0]
+    names = [text.get_text() for text in first.get_yticklabels()]
+    assert names[0] == "paper: teacher" and names[3] == "native recipe: compact baseline"
+    assert names[4] == BEYOND["no-artificial"].option
+    assert [text.get_text() for text in first.texts] == ["not read for changes"] * 2
