@@ -144,7 +144,8 @@ def test_a_killed_build_is_swept_away_by_the_next(empty, noise_recordings, noise
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED_BUILD, table], stdout=subprocess.PIPE, cwd=PROJECT
     )
-    assert process.stdout.readline() == b"halfway\n"
+    # Two threads may get there at once, and their words run together.
+    assert process.stdout.readline().startswith(b"halfway")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     folder = empty / cache_key(noise_recordings, SHORT)
