@@ -26,14 +26,13 @@ from hsutils.models import Teacher
 from hsutils.spectrograms import padding_value
 from hsutils.stations import EVALUATED, MODELS, new_cnn, saved_predictions
 from hsutils.study import Study
-from hsutils.trust import anonymous
+from hsutils.trust import IDENTITY, anonymous
 from hsutils.variants import BEYOND
 
 DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
 
-IDENTITY = ("database", "group", "label")
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
 
@@ -61,7 +60,7 @@ class Beyond(Kept):
 
     COLUMNS: ClassVar = {
         "published": ("split", *IDENTITY),
-        "left_out": IDENTITY,
+        "left_out": tuple(IDENTITY),
         "inner": INNER,
         "recipes": ("profile", "model", "parameters", "multiply_adds", "milliseconds"),
     }

@@ -11,12 +11,12 @@ from hsutils.experiment import Run, load_experiment, open_run
 from hsutils.metrics import threshold_at
 from hsutils.shortcuts import band_statistics, probe_database
 from hsutils.stations import saved_predictions, train_baseline
+from hsutils.trust import PROBED
 from hsutils.within import auroc_interval
 
 NATIVE = "native-all"
 RECIPES = {"own": "this run's recipe", "native": "native recipe"}
 CHALLENGE = 3240
-PROBED = ("recordings", "balanced_accuracy", "low", "high", "chance", "chance_high")
 
 
 def native_on(run: Run, database: str = "") -> Run:
@@ -98,12 +98,9 @@ def newly_found(rehearsed: pd.DataFrame, specificity: float = 0.8) -> pd.DataFra
     Returns:
         Rows of `rehearsed`, the most clearly found first.
     """
-    found = {}
-    for name in RECIPES.values():
-        threshold = threshold_at(rehearsed.label, rehearsed[name], specificity=specificity)
-        found[name] = (rehearsed[name] > threshold) & (rehearsed.label == 1)
-    gained = rehearsed[found[RECIPES["native"]] & ~found[RECIPES["own"]]]
-    return gained.sort_values(RECIPES["native"], ascending=False, ignore_index=True)
+    found = _alarms(rehearsed, specificity)
+    gained = found[RECIPES["native"]] & ~found[RECIPES["own"]] & (rehearsed.label == 1)
+    return rehearsed[gained].sort_values(RECIPES["native"], ascending=False, ignore_index=True)
 
 
 def lesions(run: Run, rehearsed: pd.DataFrame, specificity: float = 0.8) -> pd.DataFrame:
@@ -117,21 +114,26 @@ def lesions(run: Run, rehearsed: pd.DataFrame, specificity: float = 0.8) -> pd.D
     if run.experiment.data.source == "synthetic":
         truth = pd.read_csv(data_folder(run) / "synthetic.csv").set_index("record").lesion
         abnormal = abnormal.assign(lesion=abnormal.record.map(truth))
-    found = abnormal[["lesion"]].copy()
-    for name in RECIPES.values():
-        threshold = threshold_at(rehearsed.label, rehearsed[name], specificity=specificity)
-        found[name] = abnormal[name] > threshold
-    groups = found.groupby("lesion")
+    groups = _alarms(rehearsed, specificity).loc[abnormal.index].groupby(abnormal.lesion)
     table = groups.mean().round(2)
     table.insert(0, "recordings", groups.size())
     return table.reset_index()
+
+
+def _alarms(rehearsed: pd.DataFrame, specificity: float) -> pd.DataFrame:
+    """Which recordings each recipe calls abnormal where it clears this share of the normal."""
+    thresholds = {
+        name: threshold_at(rehearsed.label, rehearsed[name], specificity=specificity)
+        for name in RECIPES.values()
+    }
+    return rehearsed[list(thresholds)] > pd.Series(thresholds)
 
 
 def probe_recipes(run: Run) -> pd.DataFrame:
     """How well the database can be read off band statistics, in either recipe's spectrograms.
 
     Returns:
-        Columns features, then `PROBED` as `shortcuts.probe_database` gives them; no row where
+        Columns features, then `trust.PROBED` as `shortcuts.probe_database` gives them; no row where
         groups are too few.
     """
     corpus, native = load_corpus(run), native_on(run)
