@@ -22,9 +22,8 @@ from hsutils.experiment import Run
 from hsutils.files import read_json
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
-from hsutils.models import Teacher
-from hsutils.spectrograms import padding_value
-from hsutils.stations import EVALUATED, MODELS, new_cnn, saved_predictions
+from hsutils.networks import new_network
+from hsutils.stations import EVALUATED, MODELS, saved_predictions
 from hsutils.study import Study
 from hsutils.trust import IDENTITY, anonymous
 from hsutils.variants import BEYOND
@@ -92,10 +91,7 @@ class Finished:
 
     def network(self) -> nn.Module:
         """Its architecture, with random weights."""
-        experiment = self.run.experiment
-        if self.model == "teacher":
-            return Teacher(padding=padding_value(experiment.front_end))
-        return new_cnn(experiment)
+        return new_network(self.run.experiment, self.model)
 
 
 def collect(studies: Sequence[Study]) -> Beyond:

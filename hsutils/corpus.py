@@ -26,8 +26,9 @@ from hsutils.synthetic import write_corpus
 class Corpus:
     """Recordings, their splits and their spectrograms.
 
-    Besides the four splits there is "labeled": the recordings whose labels the teacher may learn
-    from, which in the paper are those of *finetune*.
+    Besides the four splits there are "labeled", the recordings whose labels the teacher may learn
+    from, and "unlabeled", those that a student hears with soft labels: in the paper *finetune* and
+    *pretrain*.
     """
 
     recordings: pd.DataFrame
@@ -38,8 +39,11 @@ class Corpus:
 
     def of(self, split: str) -> pd.DataFrame:
         """The recordings of one split, by record."""
-        every = {"finetune": ["finetune"], "all": ["pretrain", "finetune"]}
-        wanted = every[self.settings.labeled] if split == "labeled" else [split]
+        both = self.settings.labeled == "all"
+        groups = {"labeled": ["finetune"], "unlabeled": ["pretrain"]}
+        wanted = (
+            ["pretrain", "finetune"] if both and split in groups else groups.get(split, [split])
+        )
         records = self.splits.record[self.splits.split.isin(wanted)]
         found = self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
         if split == "labeled" and self.settings.label_share < 1:

@@ -6,15 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from hsutils.checkpoints import load_weights
 from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, Experiment, load_experiment
-from hsutils.models import Teacher
+from hsutils.experiment import PROJECT
+from hsutils.networks import trained_network
 from hsutils.pretrained import load_pretrained
 from hsutils.spectrograms import log_mel, standardize
-from hsutils.stations import new_cnn
 from hsutils.wav import SAMPLE_RATE, read_waveform
 
 
@@ -39,7 +36,7 @@ def classify(
     if run_dir is None:
         network, experiment, _ = load_pretrained()
     else:
-        network, experiment = _trained(PROJECT / run_dir, model)
+        network, experiment = trained_network(PROJECT / run_dir, model)
     front_end = experiment.front_end
     logits, problems = [], []
     for file in files:
@@ -55,12 +52,3 @@ def classify(
     table["probability"] = 1 / (1 + np.exp(-table.logit))
     table["prediction"] = np.where(table.logit > 0, "abnormal", "normal")
     return table.round(4)
-
-
-def _trained(folder: Path, model: str) -> tuple[nn.Module, Experiment]:
-    weights = folder / f"{model}.safetensors"
-    if not weights.exists():
-        raise InputError(f"{weights}: missing; train it first with `make run`, or name --run-dir")
-    experiment = load_experiment(folder / "experiment.toml")
-    network = Teacher() if model == "teacher" else new_cnn(experiment)
-    return load_weights(network, weights).eval(), experiment

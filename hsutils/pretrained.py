@@ -17,9 +17,8 @@ from torch import nn
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, Experiment, load_experiment
 from hsutils.files import atomic_path, read_json
-from hsutils.models import Teacher
+from hsutils.networks import new_network
 from hsutils.settings import Artificial, Data, Splits
-from hsutils.stations import new_cnn
 
 COMPACT = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"
 FIELDS = ("model", "experiment", "command", "environment", "history")
@@ -72,7 +71,7 @@ def load_pretrained(path: Path | str = COMPACT) -> tuple[nn.Module, Experiment, 
     if missing := [field for field in FIELDS if field not in metadata]:
         raise InputError(f"{path}: lacks {', '.join(missing)}; name a file that `export` wrote")
     experiment = _read(metadata["experiment"])
-    network = Teacher() if metadata["model"] == "teacher" else new_cnn(experiment)
+    network = new_network(experiment, metadata["model"])
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

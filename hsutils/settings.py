@@ -171,6 +171,7 @@ class Distillation:
 
     targets: str = "soft labels"
     then: str = later("nothing")
+    teachers: str = later("")
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from torch import nn
 from hsutils.augment import ViewPairs, WaveformViews
 from hsutils.cache import identity
 from hsutils.checkpoints import Checkpoint, history_table, load_weights, save_weights
-from hsutils.compact import CompactCNN
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus, load_recordings
 from hsutils.environment import describe_environment
 from hsutils.examples import artificial_identity, examples_of
-from hsutils.experiment import Experiment, Run, fingerprint
+from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
-from hsutils.models import StudentCNN, Teacher
+from hsutils.models import Teacher
+from hsutils.networks import new_network
 from hsutils.settings import Networks
-from hsutils.spectrograms import padding_value
+from hsutils.teachers import fingerprints, mean_opinion, named_teachers
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
 EVALUATED = ("dev", "test")
@@ -61,22 +61,38 @@ def fine_tune_teacher(run: Run) -> tuple[Teacher, Trained]:
 
 
 def label_softly(run: Run) -> pd.DataFrame:
-    """Station 05, first half: the teacher's probabilities for the pre-train set, made once.
+    """Station 05, first half: probabilities for what the student hears, made once.
 
-    The teacher is frozen and its input is not augmented, so distillation never needs it again.
+    They are the teacher's, or those of the teachers that `distillation.teachers` names. They are
+    frozen and their input is not augmented, so that distillation never needs them again.
 
     Returns:
         Table record, logit, soft_label.
     """
-    corpus = load_corpus(run)
-    stamp = fingerprint(_teacher_stamp(run, corpus), "soft labels")
+    corpus, others = load_corpus(run), named_teachers(run)
+    made_from = fingerprints(others) if others else _teacher_stamp(run, corpus)
+    told = [identity(corpus.of("unlabeled"))] if others or _hears_all(run) else []
+    stamp = fingerprint(made_from, "soft labels", *told)
     if not _found(run, "soft_labels.csv", stamp):
-        teacher, _ = fine_tune_teacher(run)
-        table = _predict(run, corpus, "pretrain", teacher)[["record", "logit"]]
+        table = _soft_labels(run, corpus, others)
         run.forget("soft_labels.csv")
-        write_csv(run.path("soft_labels.csv"), table.assign(soft_label=_sigmoid(table.logit)))
+        write_csv(run.path("soft_labels.csv"), table)
         run.mark_done("soft_labels.csv", stamp)
     return pd.read_csv(run.path("soft_labels.csv"), dtype={"record": str})
+
+
+def _soft_labels(run: Run, corpus: Corpus, others: list[tuple]) -> pd.DataFrame:
+    if others:
+        soft = mean_opinion(run, others, "unlabeled").clip(1e-7, 1 - 1e-7)
+        table = corpus.of("unlabeled")[["record"]]
+        return table.assign(logit=np.log(soft / (1 - soft)), soft_label=soft)
+    teacher, _ = fine_tune_teacher(run)
+    table = _predict(run, corpus, "unlabeled", teacher)[["record", "logit"]]
+    return table.assign(soft_label=_sigmoid(table.logit))
+
+
+def _hears_all(run: Run) -> bool:
+    return run.experiment.splits.labeled == "all"
 
 
 def distill_student(run: Run) -> tuple[nn.Module, Trained]:
@@ -94,8 +110,8 @@ def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     if then == "labels":
         labels = _true_labels(run)
         return _train_cnn(run, "student", "labeled", labels, "finetune", first, before)
-    own = _predict(run, load_corpus(run), "pretrain", first).set_index("record").logit
-    return _train_cnn(run, "student", "pretrain", _sigmoid(own), before=before)
+    own = _predict(run, load_corpus(run), "unlabeled", first).set_index("record").logit
+    return _train_cnn(run, "student", "unlabeled", _sigmoid(own), before=before)
 
 
 def _first_student(run: Run, name: str) -> tuple[nn.Module, Trained]:
@@ -105,12 +121,12 @@ def _first_student(run: Run, name: str) -> tuple[nn.Module, Trained]:
     soft_labels = label_softly(run).set_index("record").soft_label
     hard = targets == "hard decisions"
     told = soft_labels > 0.5 if hard else soft_labels
-    return _train_cnn(run, name, "pretrain", told, "student")
+    return _train_cnn(run, name, "unlabeled", told, "student")
 
 
 def train_baseline(run: Run) -> tuple[nn.Module, Trained]:
     """Station 06: the same CNN, trained on the true labels."""
-    learn_from = "labeled" if run.experiment.splits.labeled == "all" else "pretrain"
+    learn_from = "labeled" if _hears_all(run) else "pretrain"
     return _train_cnn(run, "baseline", learn_from, _true_labels(run))
 
 
@@ -158,7 +174,7 @@ def _train_cnn(
     """
     section, corpus = section or name, load_corpus(run)
     seed_everything(seed_for(run.experiment.seed, "student weights"))
-    model = start or new_cnn(run.experiment)
+    model = start or new_network(run.experiment, "student")
     wanted = targets.loc[corpus.of(split).record].to_numpy(float)
     told = [wanted.tolist(), _labels(corpus, "dev")]
     # Runs from before there was a choice are recognized.
@@ -176,21 +192,13 @@ def _train_cnn(
     return model, trained
 
 
-def new_cnn(experiment: Experiment) -> nn.Module:
-    """Student or baseline of an experiment, with weights drawn from the global generator."""
-    front_end, networks = experiment.front_end, experiment.networks
-    if networks.cnn == "compact":
-        return CompactCNN(front_end.mels, networks.width, padding_value(front_end))
-    return StudentCNN(front_end.shape, padding_value(front_end))
-
-
 def _true_labels(run: Run) -> pd.Series:
     return load_recordings(run).set_index("record").label
 
 
 def _new_teacher(run: Run) -> Teacher:
     seed_everything(seed_for(run.experiment.seed, "teacher weights"))
-    return Teacher(padding=padding_value(run.experiment.front_end))
+    return new_network(run.experiment, "teacher")
 
 
 def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, train) -> Trained:

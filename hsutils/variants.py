@@ -97,6 +97,23 @@ def _shown(option: str, *overrides: str) -> Variant:
 
 
 _AFTER = ("Does a second phase serve the student?", "soft labels alone")
+_TAUGHT = ("Whom should a small CNN learn from?", "the true labels")
+"""Variants of the student are compared with the baseline here: one network, told other targets."""
+
+
+def _taught(option: str, *teachers: str) -> Variant:
+    """A student of other runs' models; their folders begin as the profile's own do."""
+
+    def change(experiment: Experiment) -> tuple[str, ...]:
+        names = [f"runs/{teacher.format(experiment.name)}" for teacher in teachers]
+        return (f"distillation.teachers={','.join(names)}",)
+
+    return Variant(*_TAUGHT, option, "student", change)
+
+
+_THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
+"""The recipe's own CNNs of three seeds."""
+_OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
 _REAL = ("baseline.artificial=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
 _WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
@@ -132,6 +149,11 @@ BEYOND = {
     ),
     "own-opinions-after": Variant(
         *_AFTER, "then its own opinions", "student", _always("distillation.then=own opinions")
+    ),
+    "papers-teacher": _taught("the paper's teacher", "paper-{{without}}{{seed}}/teacher"),
+    "three-seeds": _taught("the recipe's three seeds together", *_THREE),
+    "five-teachers": _taught(
+        "they, a CNN of artificial hearts alone and one of none", *_THREE, *_OTHERS
     ),
     "wide": _shown("twice the channels", "networks.width=24"),
 }

@@ -16,9 +16,9 @@ from hsutils.checkpoints import save_weights
 from hsutils.errors import InputError
 from hsutils.experiment import Run, load_experiment, open_run
 from hsutils.files import write_json
+from hsutils.networks import new_network
 from hsutils.prediction import classify
 from hsutils.pretrained import COMPACT, command_of, export, load_pretrained
-from hsutils.stations import new_cnn
 
 MACHINE = {"compute.threads": 1}
 
@@ -29,7 +29,9 @@ def run(tmp_path) -> Run:
     where = {"data.folder": str(tmp_path), "splits.lists": str(tmp_path), "seed": 3}
     run = open_run("native-all", tmp_path / "run", where)
     torch.manual_seed(0)
-    save_weights(run.path("baseline.safetensors"), new_cnn(run.experiment).state_dict())
+    save_weights(
+        run.path("baseline.safetensors"), new_network(run.experiment, "baseline").state_dict()
+    )
     history = [{"epoch": 1, "loss": 0.5, "dev_auroc": 0.8, "seconds": 1.0}]
     environment = {"git_commit": "abc", "precision": "32-true"}
     facts = {"fingerprint": "x", "history": history, "environment": environment}

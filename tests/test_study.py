@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from hsutils import evidence, stations
 from hsutils.__main__ import main
-from hsutils.checkpoints import copy_state, load_weights
+from hsutils.checkpoints import copy_state
 from hsutils.compute import start_fabric
 from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
 from hsutils.files import read_json, write_json
 from hsutils.metrics import auroc
+from hsutils.networks import trained_network
 from hsutils.study import Study, parts, train_variants
 from hsutils.training import predict
 from hsutils.variants import BEYOND, VARIANTS
@@ -204,7 +205,7 @@ def test_a_student_may_be_taught_by_a_student(study, monkeypatch):
     one = Study(study.profile, (0,), study.overrides, study.base)
     train_variants(one, ["own-opinions-after"], tell=lambda _: None)
     run = study.look(0, "own-opinions-after")
-    model = load_weights(stations.new_cnn(run.experiment), run.path("first-student.safetensors"))
+    model, _ = trained_network(run.folder, "first-student")
     corpus, fabric = stations.load_corpus(run), start_fabric(run.experiment.compute)
     logits = predict(fabric.setup(model), corpus.cache, corpus.rows("pretrain"), fabric)
     np.testing.assert_allclose(told[-1], 1 / (1 + np.exp(-logits)), rtol=1e-4)

@@ -1,0 +1,121 @@
+"""A student of other runs' models: whose opinion it hears, and whom it must not ask."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY_SETTINGS
+
+from hsutils import stations
+from hsutils.errors import InputError
+from hsutils.experiment import Run, open_run
+from hsutils.networks import trained_network
+from hsutils.teachers import named_teachers
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_data, tmp_path_factory):
+    """Opens a run of the tiny corpus in a folder of its own, by name."""
+    home = tmp_path_factory.mktemp("teachers")
+    where = {"data.folder": str(tiny_data / "recordings"), "splits.lists": str(tiny_data)}
+
+    def open_one(name: str, **more) -> Run:
+        more = {key.replace("__", "."): value for key, value in more.items()}
+        return open_run("demo", home / name, TINY_SETTINGS | where | more)
+
+    open_one.home = home
+    return open_one
+
+
+@pytest.fixture(scope="module")
+def teachers(opened) -> list[Run]:
+    """Two baselines; the second hears through a front end of fewer mel bands."""
+    runs = [opened("first-0"), opened("second-0", front_end__mels=32)]
+    for run in runs:
+        stations.train_baseline(run)
+    return runs
+
+
+def names(opened, *wanted: str) -> str:
+    return ", ".join(f"{opened.home}/{name}" for name in wanted)
+
+
+def test_the_student_is_told_the_mean_of_what_its_teachers_think(opened, teachers):
+    told = names(opened, "first-{seed}/baseline", "second-{seed}/baseline")
+    run = opened("student", distillation__teachers=told)
+    table = stations.label_softly(run)
+    expected = []
+    for teacher in teachers:
+        network, _ = trained_network(teacher.folder, "baseline")
+        corpus = stations.load_corpus(teacher)
+        with torch.no_grad():
+            views = corpus.cache.batch(corpus.rows("pretrain"))
+            expected.append(torch.sigmoid(network(views)).numpy())
+    assert table.record.tolist() == corpus.of("pretrain").record.tolist()
+    np.testing.assert_allclose(table.soft_label, np.mean(expected, axis=0), atol=1e-4)
+    assert np.ptp(expected, axis=0).max() > 1e-3, "two teachers of two opinions"
+
+
+def test_a_student_of_others_trains_no_teacher_and_follows_them(opened, teachers, capsys):
+    run = opened("follower", distillation__teachers=names(opened, "first-0/baseline"))
+    stations.distill_student(run)
+    assert not list(run.folder.glob("teacher*")) and not list(run.folder.glob("encoder*"))
+    before = run.path("student.json").read_bytes()
+    capsys.readouterr()
+    stations.distill_student(run)
+    assert "student: loaded" in capsys.readouterr().out
+    others = opened("follower", distillation__teachers=names(opened, "second-0/baseline"))
+    stations.distill_student(others)
+    assert "student: trained" in capsys.readouterr().out
+    assert run.path("student.json").read_bytes() != before
+
+
+def test_a_teacher_trained_anew_makes_new_soft_labels(opened, teachers):
+    shutil.copytree(teachers[0].folder, opened.home / "changing-0", dirs_exist_ok=True)
+    run = opened("listener", distillation__teachers=names(opened, "changing-0/baseline"))
+    before = stations.label_softly(run)
+    stations.train_baseline(opened("changing-0", baseline__epochs=3))
+    assert not stations.label_softly(run).equals(before)
+
+
+def test_left_out_databases_and_seeds_are_filled_in(opened, teachers):
+    run = opened("student", splits__leave_out="b", seed=7)
+    told = names(opened, "first-{without}{seed}/baseline")
+    experiment = dataclasses.replace(
+        run.experiment,
+        distillation=dataclasses.replace(run.experiment.distillation, teachers=told),
+    )
+    with pytest.raises(InputError, match=r"first-without-b-7/baseline\.safetensors is missing"):
+        named_teachers(Run(run.folder, experiment))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "settings", "said"),
+    [
+        ("first-0/baseline", {"splits__leave_out": "b"}, "it has heard database b"),
+        ("first-0/baseline", {"splits__method": "generated"}, "of other recordings or splits"),
+        ("first-0/baseline", {"data__recordings": 50}, "of other recordings or splits"),
+        ("first-0/student", {}, "student.safetensors is missing; train it first"),
+        ("first-{number}/baseline", {}, "only {without} and {seed} change"),
+    ],
+)
+def test_who_may_have_heard_the_test_is_not_asked(opened, teachers, teacher, settings, said):
+    run = opened("refused", distillation__teachers=names(opened, teacher), **settings)
+    with pytest.raises(InputError, match=r"distillation\.teachers") as caught:
+        named_teachers(run)
+    assert said in str(caught.value)
+
+
+def test_a_student_that_may_learn_all_labels_hears_all_recordings(opened, teachers):
+    told = names(opened, "first-0/baseline")
+    run = opened("all", splits__labeled="all", distillation__teachers=told)
+    corpus = stations.load_corpus(run)
+    records = sorted([*corpus.of("pretrain").record, *corpus.of("finetune").record])
+    assert sorted(stations.label_softly(run).record) == records
