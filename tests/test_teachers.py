@@ -81,7 +81,7 @@ def test_a_teacher_trained_anew_makes_new_soft_labels(opened, teachers):
     shutil.copytree(teachers[0].folder, opened.home / "changing-0", dirs_exist_ok=True)
     run = opened("listener", distillation__teachers=names(opened, "changing-0/baseline"))
     before = stations.label_softly(run)
-    stations.train_baseline(opened("changing-0", baseline__epochs=3))
+    stations.train_baseline(opened("changing-0", baseline__learning_rate=1e-2))
     assert not stations.label_softly(run).equals(before)
 
 
