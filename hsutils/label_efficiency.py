@@ -1,0 +1,130 @@
+"""How many labels does a pre-trained encoder save? Frozen features and a linear classifier.
+
+The linear evaluation of SimCLR (Chen et al. 2020, section 4): the encoder is not trained further,
+so that nothing but what contrastive pre-training taught it can help. Beside it stand the same
+encoder before any training, and no network at all: each mel band's mean and deviation over time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from hsutils.cache import SpectrogramCache
+from hsutils.checkpoints import load_weights
+from hsutils.compute import seed_everything, seed_for, start_fabric
+from hsutils.corpus import Corpus, load_corpus
+from hsutils.experiment import Run
+from hsutils.files import read_json, write_csv
+from hsutils.metrics import auroc
+from hsutils.networks import new_network
+from hsutils.splits import stratified_subset
+from hsutils.training import predict
+
+DRAWS = {0.01: 20, 0.05: 20, 0.1: 10, 0.25: 5, 1.0: 1}
+"""Share of the fine-tune labels -> how many subsets of that size are drawn."""
+STRENGTH = 0.01
+"""Of the classifier's regularization (inverse, as scikit-learn's C), the same everywhere."""
+
+COLUMNS = ("seed", "left_out", "features", "share", "labels", "draw", "database", "auroc")
+FILE = "label_efficiency.csv"
+
+
+def label_efficiency(run: Run) -> pd.DataFrame:
+    """AUROC of linear classifiers on frozen features, by the share of labels; made once a run.
+
+    Asked is dev, or the database that the run leaves out.
+
+    Args:
+        run: with a pre-trained encoder.
+
+    Returns:
+        Columns `COLUMNS`: features are "pre-trained", "random" or "bands"; database is "all",
+        "within" (pairs of one database) or, where one is left out, its letter.
+    """
+    stamp = read_json(run.path("encoder.json"))["fingerprint"] + f"-{STRENGTH}"
+    if not run.is_done(FILE, stamp):
+        corpus, asked = load_corpus(run), "test" if run.experiment.splits.leave_out else "dev"
+        learn, ask = corpus.of("finetune"), corpus.of(asked)
+        pages = {part: _features(run, corpus, part) for part in ("finetune", asked)}
+        rows = []
+        for kind, known in pages["finetune"].items():
+            for row in evaluate(known, learn, pages[asked][kind], ask):
+                rows.append({"features": kind} | row)
+        about = {"seed": run.experiment.seed, "left_out": run.experiment.splits.leave_out}
+        write_csv(run.path(FILE), pd.DataFrame(rows).assign(**about)[list(COLUMNS)])
+        run.mark_done(FILE, stamp)
+    return pd.read_csv(run.path(FILE), keep_default_na=False)
+
+
+def evaluate(
+    features: np.ndarray, learn: pd.DataFrame, asked: np.ndarray, ask: pd.DataFrame
+) -> Iterator[dict[str, object]]:
+    """Linear classifiers of few to all labels, each asked about other recordings.
+
+    Args:
+        features, asked: shapes (n, D) and (m, D).
+        learn, ask: columns record, database, label of the same recordings.
+
+    Yields:
+        share, labels (how many), draw, database and auroc, see `label_efficiency`.
+    """
+    rows = pd.Series(range(len(learn)), learn.record)
+    for share, draws in DRAWS.items():
+        for draw in range(draws):
+            known = stratified_subset(learn, max(1, round(share * len(learn))), draw)
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH))
+            classifier.fit(features[rows[known.record]], known.label)
+            scores = classifier.decision_function(asked)
+            about = {"share": share, "labels": len(known), "draw": draw}
+            for database, value in _areas(ask, scores).items():
+                yield about | {"database": database, "auroc": round(value, 5)}
+
+
+def _areas(ask: pd.DataFrame, scores: np.ndarray) -> Mapping[str, float]:
+    """AUROC of all pairs and of those of one database; of the only database, where there is one."""
+    databases = ask.database.unique()
+    if len(databases) == 1:
+        return {databases[0]: auroc(ask.label, scores)}
+    return {"all": auroc(ask.label, scores), "within": _within(ask, scores)}
+
+
+def _within(ask: pd.DataFrame, scores: np.ndarray) -> float:
+    won, pairs = 0.0, 0
+    for _, part in ask.assign(score=scores).groupby("database"):
+        count = int(part.label.sum() * (1 - part.label).sum())
+        won += count * auroc(part.label, part.score) if count else 0.0
+        pairs += count
+    return won / pairs
+
+
+def _features(run: Run, corpus: Corpus, split: str) -> dict[str, np.ndarray]:
+    """Features of one split by kind, each (n, D)."""
+    rows, fabric = corpus.rows(split), start_fabric(run.experiment.compute)
+    made = {}
+    for kind in ("pre-trained", "random"):
+        seed_everything(seed_for(run.experiment.seed, "teacher weights"))
+        teacher = new_network(run.experiment, "teacher")
+        if kind == "pre-trained":
+            load_weights(teacher.projector, run.path("encoder.safetensors"))
+        made[kind] = _encoded(teacher.encoder, corpus.cache, rows, fabric)
+    return made | {"bands": bands(corpus.cache, rows)}
+
+
+def _encoded(encoder: nn.Module, cache: SpectrogramCache, rows: np.ndarray, fabric) -> np.ndarray:
+    return predict(fabric.setup(encoder), cache, rows, fabric).astype(float)
+
+
+def bands(cache: SpectrogramCache, rows: Iterable[int]) -> np.ndarray:
+    """Mean and standard deviation of each mel band over the occupied frames, (n, 2 mels)."""
+    made = []
+    for row in rows:
+        spectrogram = cache.batch(np.array([row]))[0, 0].numpy()
+        first, last = cache.occupied(row)
+        part = spectrogram[:, first:last]
+        made.append(np.concatenate([part.mean(axis=1), part.std(axis=1)]))
+    return np.array(made, float)
