@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from hsutils import label_efficiency
 from hsutils.corpus import load_recordings
 from hsutils.cost import cost
 from hsutils.errors import InputError
@@ -24,7 +25,7 @@ from hsutils.kept import Kept
 from hsutils.metrics import auroc
 from hsutils.networks import new_network
 from hsutils.stations import EVALUATED, MODELS, saved_predictions
-from hsutils.study import Study
+from hsutils.study import LEFT_OUT, Study
 from hsutils.trust import IDENTITY, anonymous
 from hsutils.variants import BEYOND
 
@@ -50,18 +51,22 @@ class Beyond(Kept):
             profile, model, seed, left_out, database, auroc.
         recipes: profile, model, parameters, multiply_adds and milliseconds a recording, and where
             these were measured.
+        efficiency: AUROC of linear classifiers on frozen features by the share of labels: profile
+            and the columns of `label_efficiency`.
     """
 
     published: pd.DataFrame
     left_out: pd.DataFrame
     inner: pd.DataFrame
     recipes: pd.DataFrame
+    efficiency: pd.DataFrame
 
     COLUMNS: ClassVar = {
         "published": ("split", *IDENTITY),
         "left_out": tuple(IDENTITY),
         "inner": INNER,
         "recipes": ("profile", "model", "parameters", "multiply_adds", "milliseconds"),
+        "efficiency": ("profile", *label_efficiency.COLUMNS),
     }
 
 
@@ -117,6 +122,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
         left_out=_left_out(single, recordings),
         inner=_inner(list(_finished(studies, pairs))),
         recipes=_recipes(everything, recordings),
+        efficiency=_efficiency(studies),
     )
 
 
@@ -179,6 +185,19 @@ def _inner(models: Iterable[Finished]) -> pd.DataFrame:
             score = round(auroc(part.label, part.logit), 5)
             rows.append([*about, model.run.experiment.splits.leave_out, database, score])
     return pd.DataFrame(rows, columns=INNER)
+
+
+def _efficiency(studies: Iterable[Study]) -> pd.DataFrame:
+    parts = []
+    for study in studies:
+        for left_out in ("", *LEFT_OUT):
+            for seed in study.seeds:
+                run = study.look(seed, left_out)
+                if run.path("encoder.json").is_file() and run.experiment.pretrain.epochs:
+                    table = label_efficiency.label_efficiency(run)
+                    parts.append(table.assign(profile=study.experiment.name))
+    columns = ["profile", *label_efficiency.COLUMNS]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def _recipes(models: Iterable[Finished], recordings: pd.DataFrame) -> pd.DataFrame:

@@ -17,5 +17,7 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
     if made["summary"].new_database.notna().any():
         pages["new-databases"] = figures.new_databases(made["summary"], made["results"])
         pages["sizes"] = figures.sizes(made["summary"])
+    if len(made["label_efficiency"]):
+        pages["label-efficiency"] = figures.label_efficiency(made["label_efficiency"])
     digest = beyond.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]

@@ -27,12 +27,14 @@ def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
     results: a row a profile, model, protocol, database and seed; see `results`.
     summary: a row a profile and model, means over seeds with intervals; see `summary`.
     choices: which recipe the databases of each test would have chosen; see `choices`.
+    label_efficiency: what frozen features are worth by the share of labels; see `efficiency`.
     """
     made = results(beyond)
     return {
         "results": made.round(5),
         "summary": summary(beyond, made).round(5),
         "choices": choices(beyond.inner).round(5),
+        "label_efficiency": efficiency(beyond.efficiency).round(5),
     }
 
 
@@ -92,6 +94,30 @@ def choices(inner: pd.DataFrame) -> pd.DataFrame:
     whole = table.pairs == groups.pairs.transform("max")
     best = table.inner_auroc.where(whole).groupby(table.test_database).transform("max")
     return table.assign(chosen=table.inner_auroc.eq(best) & whole)
+
+
+def efficiency(rows: pd.DataFrame) -> pd.DataFrame:
+    """Label efficiency, means over seeds, or over databases left out (asked "new").
+
+    Returns:
+        Columns profile, asked, features, share, labels, auroc, low and high (the lowest and the
+        highest of the seeds or databases).
+    """
+    table = rows.assign(asked=rows.database.where(rows.left_out.fillna("") == "", "new"))
+    # Seeds first, so that every database counts alike.
+    keys = ["profile", "asked", "features", "share"]
+    table = table.groupby([*keys, "database", "seed"], as_index=False)[["labels", "auroc"]].mean()
+    inner = table.asked.eq("new")
+    per_database = table[inner].groupby([*keys, "database"], as_index=False)[["labels", "auroc"]]
+    table = pd.concat([table[~inner], per_database.mean()])
+    groups = table.groupby(keys, sort=False)
+    made = groups.agg(
+        labels=("labels", "mean"),
+        auroc=("auroc", "mean"),
+        low=("auroc", "min"),
+        high=("auroc", "max"),
+    )
+    return made.reset_index()
 
 
 def logit_columns(table: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ what is drawn. In a notebook the returned figure shows itself; `save_figure` wri
 """
 
 from hsutils.figures_ablations import ablations
-from hsutils.figures_beyond import new_databases, sizes
+from hsutils.figures_beyond import label_efficiency, new_databases, sizes
 from hsutils.figures_calibration import (
     decision_curves,
     prevalence_curves,
@@ -58,6 +58,7 @@ __all__ = [
     "errors_by_model",
     "heart_or_stethoscope",
     "intervals",
+    "label_efficiency",
     "leak_effect",
     "leaks",
     "learning_rates",

@@ -83,6 +83,66 @@ def sizes(summary: pd.DataFrame) -> Figure:
     return headline(figure, _smallest(shown))
 
 
+FEATURES = {
+    "pre-trained": {"color": color_of("teacher"), "marker": "o", "ms": 6},
+    "random": {"color": "#767676", "marker": "s", "ms": 5, "ls": "--"},
+    "bands": {"color": color_of("other"), "marker": "^", "ms": 6, "ls": ":"},
+}
+ASKED = {"all": "Dev, all pairs", "within": "Dev, pairs of one database", "new": "New database"}
+
+
+@styled
+def label_efficiency(table: pd.DataFrame) -> Figure:
+    """AUROC of a linear classifier against the share of labels, for three kinds of features.
+
+    Args:
+        table: columns profile, features, share, asked ("all", "within" or "new"), labels, auroc,
+            low and high (of seeds, or of databases): see `beyond_tables.efficiency`.
+    """
+    profiles, asked = table["profile"].unique(), [a for a in ASKED if a in set(table["asked"])]
+    figure, panels = new_page(
+        *(1.5 + 3 * len(asked), 1.4 + 2.6 * len(profiles)),
+        nrows=len(profiles),
+        ncols=len(asked),
+        sharey=True,
+        squeeze=False,
+    )
+    for axes, (profile, question) in zip(
+        panels.flat, ((p, a) for p in profiles for a in asked), strict=True
+    ):
+        part = table[(table["profile"] == profile) & (table["asked"] == question)]
+        for name, style in FEATURES.items():
+            line = part[part["features"] == name].sort_values("share")
+            axes.fill_between(
+                100 * line["share"], line["low"], line["high"], color=style["color"], alpha=0.15
+            )
+            axes.plot(100 * line["share"], line["auroc"], **style)
+        title = f"{label(profile, '').rstrip(': ')}: {ASKED[question].lower()}"
+        axes.set_title(title, weight="bold")
+        shares = [1, 5, 10, 25, 100]
+        axes.set(xscale="log", xticks=shares, xticklabels=map(str, shares))
+        axes.set_xlabel("share of the labels (%)")
+        axes.minorticks_off()
+        if part.empty:
+            axes.remove()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("AUROC")
+    names = {"pre-trained": "pre-trained encoder", "random": "the same, untrained"}
+    names |= {"bands": "no network: band means and deviations"}
+    figure.legend(handles=legend_handles({names[n]: s for n, s in FEATURES.items()}), **BELOW)
+    return headline(figure, _saved(table))
+
+
+def _saved(table: pd.DataFrame) -> str:
+    tenth = table[table["share"] == 0.1].set_index(["profile", "asked", "features"])["auroc"]
+    profile, question = tenth.index[0][:2]
+    own, plain = (tenth[profile, question, name] for name in ("pre-trained", "bands"))
+    return (
+        f"With a tenth of the labels, frozen pre-trained features reach {own:.2f} on dev by the "
+        f"paper's recipe, and two numbers a mel band {plain:.2f}"
+    )
+
+
 def kind(model: str) -> str:
     """Teacher, student or baseline, whatever the size."""
     return model.removeprefix("compact ")

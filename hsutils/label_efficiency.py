@@ -12,7 +12,6 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from hsutils.cache import SpectrogramCache
 from hsutils.checkpoints import load_weights
@@ -30,7 +29,7 @@ DRAWS = {0.01: 20, 0.05: 20, 0.1: 10, 0.25: 5, 1.0: 1}
 STRENGTH = 0.01
 """Of the classifier's regularization (inverse, as scikit-learn's C), the same everywhere."""
 
-COLUMNS = ("seed", "left_out", "features", "share", "labels", "draw", "database", "auroc")
+COLUMNS = ("seed", "left_out", "features", "share", "database", "labels", "draws", "auroc", "sd")
 FILE = "label_efficiency.csv"
 
 
@@ -44,7 +43,8 @@ def label_efficiency(run: Run) -> pd.DataFrame:
 
     Returns:
         Columns `COLUMNS`: features are "pre-trained", "random" or "bands"; database is "all",
-        "within" (pairs of one database) or, where one is left out, its letter.
+        "within" (pairs of one database) or, where one is left out, its letter; labels, auroc and
+        sd are mean and standard deviation over the draws.
     """
     stamp = read_json(run.path("encoder.json"))["fingerprint"] + f"-{STRENGTH}"
     if not run.is_done(FILE, stamp):
@@ -56,9 +56,20 @@ def label_efficiency(run: Run) -> pd.DataFrame:
             for row in evaluate(known, learn, pages[asked][kind], ask):
                 rows.append({"features": kind} | row)
         about = {"seed": run.experiment.seed, "left_out": run.experiment.splits.leave_out}
-        write_csv(run.path(FILE), pd.DataFrame(rows).assign(**about)[list(COLUMNS)])
+        write_csv(run.path(FILE), _over_draws(pd.DataFrame(rows).assign(**about)))
         run.mark_done(FILE, stamp)
     return pd.read_csv(run.path(FILE), keep_default_na=False)
+
+
+def _over_draws(rows: pd.DataFrame) -> pd.DataFrame:
+    groups = rows.groupby(list(COLUMNS[:5]), sort=False)
+    table = groups.agg(
+        labels=("labels", "mean"),
+        draws=("draw", "size"),
+        auroc=("auroc", "mean"),
+        sd=("auroc", "std"),
+    )
+    return table.round(5).reset_index()
 
 
 def evaluate(
@@ -82,7 +93,7 @@ def evaluate(
             scores = classifier.decision_function(asked)
             about = {"share": share, "labels": len(known), "draw": draw}
             for database, value in _areas(ask, scores).items():
-                yield about | {"database": database, "auroc": round(value, 5)}
+                yield about | {"database": database, "auroc": value}
 
 
 def _areas(ask: pd.DataFrame, scores: np.ndarray) -> Mapping[str, float]:
@@ -99,7 +110,7 @@ def _within(ask: pd.DataFrame, scores: np.ndarray) -> float:
         count = int(part.label.sum() * (1 - part.label).sum())
         won += count * auroc(part.label, part.score) if count else 0.0
         pairs += count
-    return won / pairs
+    return won / pairs if pairs else np.nan
 
 
 def _features(run: Run, corpus: Corpus, split: str) -> dict[str, np.ndarray]:
@@ -111,12 +122,9 @@ def _features(run: Run, corpus: Corpus, split: str) -> dict[str, np.ndarray]:
         teacher = new_network(run.experiment, "teacher")
         if kind == "pre-trained":
             load_weights(teacher.projector, run.path("encoder.safetensors"))
-        made[kind] = _encoded(teacher.encoder, corpus.cache, rows, fabric)
+        encoder = fabric.setup(teacher.encoder)
+        made[kind] = predict(encoder, corpus.cache, rows, fabric).astype(float)
     return made | {"bands": bands(corpus.cache, rows)}
-
-
-def _encoded(encoder: nn.Module, cache: SpectrogramCache, rows: np.ndarray, fabric) -> np.ndarray:
-    return predict(fabric.setup(encoder), cache, rows, fabric).astype(float)
 
 
 def bands(cache: SpectrogramCache, rows: Iterable[int]) -> np.ndarray:
@@ -124,7 +132,6 @@ def bands(cache: SpectrogramCache, rows: Iterable[int]) -> np.ndarray:
     made = []
     for row in rows:
         spectrogram = cache.batch(np.array([row]))[0, 0].numpy()
-        first, last = cache.occupied(row)
-        part = spectrogram[:, first:last]
+        part = spectrogram[:, slice(*cache.occupied(row).frames)]
         made.append(np.concatenate([part.mean(axis=1), part.std(axis=1)]))
     return np.array(made, float)

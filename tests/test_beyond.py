@@ -1,5 +1,7 @@
 """Recipes side by side: what is gathered, what is computed, and who may choose."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from hsutils.beyond import INNER, Beyond, collect
 from hsutils.compact import CompactCNN
 from hsutils.cost import cost
 from hsutils.errors import InputError
+from hsutils.label_efficiency import COLUMNS, DRAWS
 from hsutils.models import StudentCNN, count_parameters
 from hsutils.settings import FrontEnd
 from hsutils.spectrograms import padding_value
@@ -56,7 +59,26 @@ def planted() -> Beyond:
             {"profile": "native-all", "model": "compact baseline", "parameters": 59_109, **facts},
         ]
     ).assign(multiply_adds=lambda table: table.parameters * 100)
-    return Beyond(**tables, inner=pd.DataFrame(inner, columns=INNER), recipes=recipes)
+    return Beyond(
+        **tables,
+        inner=pd.DataFrame(inner, columns=INNER),
+        recipes=recipes,
+        efficiency=planted_efficiency(),
+    )
+
+
+def planted_efficiency() -> pd.DataFrame:
+    """Of the paper's profile: two seeds on dev, and two databases left out."""
+    rows = [
+        ("paper", seed, left_out, kind, share, database, 400 * share, 5, score + 0.02 * seed, 0.01)
+        for left_out, asked in (("", ("all", "within")), ("a", ("a",)), ("b", ("b",)))
+        for seed in ((0, 1) if not left_out else (0,))
+        for kind, score in (("pre-trained", 0.7), ("random", 0.6), ("bands", 0.8))
+        for share in DRAWS
+        for database in asked
+    ]
+    table = pd.DataFrame(rows, columns=["profile", *COLUMNS])
+    return table.assign(auroc=table.auroc - 0.1 * (table.database == "b"))
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +164,17 @@ def test_a_recipe_asked_less_often_is_not_chosen(planted):
     assert "lucky" in set(table.profile) and "lucky" not in set(table[table.chosen].profile)
 
 
+def test_label_efficiency_is_over_seeds_and_every_database_counts_alike(made):
+    table = made["label_efficiency"].set_index(["asked", "features", "share"])
+    whole = table.loc["all", "pre-trained", 0.1]
+    assert (whole.auroc, whole.low, whole.high) == pytest.approx((0.71, 0.7, 0.72))
+    assert whole.labels == pytest.approx(40)
+    new = table.loc["new", "bands", 1.0]
+    assert (new.auroc, new.low, new.high) == pytest.approx((0.75, 0.7, 0.8))
+    words = finding_of(figures.label_efficiency(made["label_efficiency"]))
+    assert "pre-trained features reach 0.71" in words and "0.81" in words
+
+
 def test_figures_tell_the_gain_and_the_size(made):
     page = figures.new_databases(made["summary"], made["results"])
     scores = made["summary"].set_index("profile").new_database
@@ -209,7 +242,7 @@ def test_the_command_gathers_and_draws_what_there_is(study, tmp_path, capsys):
 
 def test_runs_without_anything_left_out_are_drawn_too(study, tmp_path):
     kept = collect([study])
-    alone = Beyond(kept.published, kept.left_out.head(0), kept.inner, kept.recipes)
+    alone = dataclasses.replace(kept, left_out=kept.left_out.head(0))
     made = beyond_tables.tables(alone)
     assert set(made["results"].protocol) == {beyond_tables.PUBLISHED}
     assert made["summary"].seeds.tolist() == [1]

@@ -31,7 +31,23 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     return summary, letters.assign(protocol="leave-one-database-out")
 
 
+def efficiency() -> pd.DataFrame:
+    """Two profiles, the second of which was not asked in new databases."""
+    rows = [
+        (profile, asked, kind, share, 400 * share, score, score - 0.02, score + 0.02)
+        for profile, questions in (("paper", ("all", "within", "new")), ("native", ("all",)))
+        for asked in questions
+        for number, kind in enumerate(("pre-trained", "random", "bands"))
+        for share, score in zip(
+            (0.01, 0.05, 0.1, 0.25, 1.0), 0.55 + 0.05 * number + np.linspace(0, 0.3, 5), strict=True
+        )
+    ]
+    columns = ["profile", "asked", "features", "share", "labels", "auroc", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 EVERY_FIGURE = {
+    "label_efficiency": lambda: figures_beyond.label_efficiency(efficiency()),
     "new_databases": lambda: figures_beyond.new_databases(*tables()),
     "sizes": lambda: figures_beyond.sizes(tables()[0]),
 }
@@ -54,6 +70,12 @@ def test_every_score_and_its_interval_is_drawn():
     ends = [summary[c] for c in ("new_database", "low", "high")]
     assert_drawn(page, letters["auroc"], tested, *ends)
     assert_drawn(EVERY_FIGURE["sizes"](), summary["new_database"], summary["test"].dropna())
+
+
+def test_panels_are_those_that_were_asked():
+    page = EVERY_FIGURE["label_efficiency"]()
+    assert len(page.axes) == 4
+    assert_drawn(page, efficiency()["auroc"], 100 * efficiency()["share"])
 
 
 def test_a_change_is_named_by_what_it_is_and_its_test_score_is_owned_up_to():
