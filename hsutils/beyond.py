@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from hsutils import label_efficiency
+from hsutils import control_probe, label_efficiency
 from hsutils.corpus import load_recordings
 from hsutils.cost import cost
 from hsutils.errors import InputError
 from hsutils.evidence import finished
-from hsutils.experiment import Run
+from hsutils.experiment import Run, load_experiment
 from hsutils.files import read_json
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
 from hsutils.networks import new_network
+from hsutils.settings import FrontEnd
 from hsutils.stations import EVALUATED, MODELS, saved_predictions
 from hsutils.study import LEFT_OUT, Study
 from hsutils.trust import IDENTITY, anonymous
@@ -53,6 +54,8 @@ class Beyond(Kept):
             these were measured.
         efficiency: AUROC of linear classifiers on frozen features by the share of labels: profile
             and the columns of `label_efficiency`.
+        storage: what facts of storage tell of the class, in the files and after the control of the
+            change "controlled" (`control_probe.format_probe`).
     """
 
     published: pd.DataFrame
@@ -60,6 +63,7 @@ class Beyond(Kept):
     inner: pd.DataFrame
     recipes: pd.DataFrame
     efficiency: pd.DataFrame
+    storage: pd.DataFrame
 
     COLUMNS: ClassVar = {
         "published": ("split", *IDENTITY),
@@ -67,6 +71,7 @@ class Beyond(Kept):
         "inner": INNER,
         "recipes": ("profile", "model", "parameters", "multiply_adds", "milliseconds"),
         "efficiency": ("profile", *label_efficiency.COLUMNS),
+        "storage": control_probe.COLUMNS,
     }
 
 
@@ -123,6 +128,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
         inner=_inner(list(_finished(studies, pairs))),
         recipes=_recipes(everything, recordings),
         efficiency=_efficiency(studies),
+        storage=control_probe.format_probe(recordings, _controlled()),
     )
 
 
@@ -185,6 +191,11 @@ def _inner(models: Iterable[Finished]) -> pd.DataFrame:
             score = round(auroc(part.label, part.logit), 5)
             rows.append([*about, model.run.experiment.splits.leave_out, database, score])
     return pd.DataFrame(rows, columns=INNER)
+
+
+def _controlled() -> FrontEnd:
+    experiment = load_experiment(RECIPE[0])
+    return load_experiment(RECIPE[0], BEYOND["controlled"].change(experiment)).front_end
 
 
 def _efficiency(studies: Iterable[Study]) -> pd.DataFrame:

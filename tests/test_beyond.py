@@ -10,7 +10,7 @@ from conftest import TINY_SETTINGS
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from hsutils import beyond_tables, figures, stations
+from hsutils import beyond_tables, control_probe, figures, stations
 from hsutils.__main__ import main
 from hsutils.beyond import INNER, Beyond, collect
 from hsutils.compact import CompactCNN
@@ -64,7 +64,18 @@ def planted() -> Beyond:
         inner=pd.DataFrame(inner, columns=INNER),
         recipes=recipes,
         efficiency=planted_efficiency(),
+        storage=planted_storage(),
     )
+
+
+def planted_storage() -> pd.DataFrame:
+    """Levels tell the class in the files of database e, and hardly so after control."""
+    rows = [
+        (waveform, facts, "e", 100, 20, score, score - 0.02, score + 0.02)
+        for waveform, scores in (("stored", (0.98, 0.99)), ("controlled", (0.5, 0.76)))
+        for facts, score in zip(("levels", "all"), scores, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=control_probe.COLUMNS)
 
 
 def planted_efficiency() -> pd.DataFrame:
