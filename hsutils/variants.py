@@ -111,6 +111,12 @@ def _taught(option: str, *teachers: str) -> Variant:
     return Variant(*_TAUGHT, option, "student", change)
 
 
+def _sized(width: int) -> Variant:
+    """A student of another size."""
+    question, option = "How small may the student be?", f"{width} channels"
+    return Variant(question, "12 channels", option, "student", _always(f"networks.width={width}"))
+
+
 _THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
 """The recipe's own CNNs of three seeds."""
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
@@ -155,6 +161,7 @@ BEYOND = {
     "five-teachers": _taught(
         "they, a CNN of artificial hearts alone and one of none", *_THREE, *_OTHERS
     ),
+    **{f"width-{width}": _sized(width) for width in (4, 8, 24)},
     "wide": _shown("twice the channels", "networks.width=24"),
 }
 """Changes to the native recipe (the paper's future work, and what takes the device away)."""
