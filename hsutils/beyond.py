@@ -45,7 +45,8 @@ class Beyond(Kept):
     names of compact networks begin with "compact".
 
     Args:
-        published: a row a recording of dev and test: split, database, group, label, logits.
+        published: a row a recording of dev and test: split, database, group, label, logits; those
+            of changed profiles on dev alone.
         left_out: a row a recording of any database: database, group, label, quality, seconds,
             logits of models trained on the other databases; NaN where there is none.
         inner: AUROC in each of two databases left out together, by which recipes are chosen:
@@ -113,8 +114,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
     Raises:
         InputError: if nothing is finished, or runs are of different recordings.
     """
-    # A change is chosen or dropped by databases left out: no test split is read for it.
-    whole = [m for m in _finished(studies, [""]) if m.profile == m.run.experiment.name]
+    whole = list(_finished(studies, [""]))
     single = {d: list(_finished(studies, [d])) for d in DATABASES}
     pairs = ["".join(pair) for pair in combinations(DATABASES, 2)]
     everything = [*whole, *(model for found in single.values() for model in found)]
@@ -152,7 +152,9 @@ def _finished(studies: Iterable[Study], left_out: Iterable[str]) -> Iterable[Fin
 def _published(models: Sequence[Finished], recordings: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for split in EVALUATED:
-        logits = pd.DataFrame({m.column: m.predictions(split) for m in models})
+        # A change is chosen or dropped by dev or databases left out: its test is not read.
+        asked = [m for m in models if split == "dev" or m.profile == m.run.experiment.name]
+        logits = pd.DataFrame({m.column: m.predictions(split) for m in asked})
         parts.append(_about(logits, recordings).assign(split=split))
     table = pd.concat(parts, ignore_index=True)
     table = table.assign(group=pd.factorize(table.group)[0])

@@ -126,7 +126,7 @@ def logit_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _published(cases: pd.DataFrame) -> pd.DataFrame:
-    columns = logit_columns(cases)
+    columns = [column for column in logit_columns(cases) if cases[column].notna().all()]
     made = within_database(cases, {c: [c] for c in columns}, N_RESAMPLES)
     made = made[made.database != "between"].replace({"database": {"pooled": "within"}})
     right = {c: ((cases[c] > 0) == cases.label).mean() for c in columns}
@@ -199,9 +199,9 @@ def _of_published(found: pd.DataFrame) -> dict[str, object]:
     if means.empty:
         return {"seeds": 0}
     return {
-        "test": means.auroc["test", "all"],
-        "within": means.auroc["test", "within"],
-        "dev": means.auroc["dev", "all"],
-        "accuracy": means.accuracy["test", "all"],
+        "test": means.auroc.get(("test", "all")),
+        "within": means.auroc.get(("test", "within")),
+        "dev": means.auroc.get(("dev", "all")),
+        "accuracy": means.accuracy.get(("test", "all")),
         "seeds": rows.seed.nunique(),
     }

@@ -11,7 +11,7 @@ from hsutils.style import INK, color_of, headline, new_page, styled
 from hsutils.variants import BEYOND
 
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
-PAPERS = "paper"
+PAPERS, SMALL = "paper", "small"
 
 
 @styled
@@ -54,29 +54,29 @@ def new_databases(summary: pd.DataFrame, results: pd.DataFrame) -> Figure:
 
 @styled
 def sizes(summary: pd.DataFrame) -> Figure:
-    """AUROC in new databases and on the published test against parameters and multiply-adds.
+    """AUROC on dev and in new databases against parameters and multiply-adds.
 
     Args:
-        summary: columns profile, model, new_database, test, parameters, multiply_adds.
+        summary: columns profile, model, new_database, dev, parameters, multiply_adds.
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
-    shown = summary.dropna(subset="new_database")
+    shown = summary.dropna(subset=["new_database", "dev"], how="all")
     for axes, column, name in (
         (panels[0], "parameters", "parameters"),
         (panels[1], "multiply_adds", "multiply-adds a recording"),
     ):
         for row in shown.to_dict("records"):
             color = color_of(kind(row["model"]))
-            axes.plot(row[column], row["new_database"], color=color, **MEAN)
-            if np.isfinite(row["test"]):
-                axes.plot(row[column], row["test"], color=color, **DOT | {"ms": 7})
+            for score, style in (("new_database", MEAN), ("dev", DOT | {"ms": 7})):
+                if np.isfinite(row[score]):
+                    axes.plot(row[column], row[score], color=color, **style)
         axes.set(xscale="log", xlabel=name)
     panels[0].set_ylabel("AUROC")
     marks = {
         m: {"color": color_of(m)} | DOT | {"ms": 7} for m in ("teacher", "student", "baseline")
     }
     marks |= {
-        "published test": DOT | {"color": INK, "ms": 7},
+        "dev of the published split": DOT | {"color": INK, "ms": 7},
         "new database": MEAN | {"color": INK},
     }
     figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": 5})
@@ -169,11 +169,16 @@ def _gain(shown: pd.DataFrame) -> str:
 
 
 def _smallest(shown: pd.DataFrame) -> str:
-    own, largest = _of_recipe(shown), shown.loc[shown["parameters"].idxmax()]
-    factor = largest["parameters"] / own["parameters"]
+    """Of the small student beside its teachers, or of the declared recipe's size."""
+    largest = shown.loc[shown["parameters"].idxmax()]
+    students = shown[(shown["profile"] == SMALL) & shown["dev"].notna()]
+    own = _of_recipe(shown) if students.empty else students.iloc[0]
+    told = f"{largest['parameters'] / own['parameters']:,.0f} times fewer than the largest"
+    if students.empty:
+        return f"The native recipe's network has {own['parameters']:,} parameters, {told}"
     return (
-        f"The native recipe's network has {own['parameters']:,} parameters, "
-        f"{factor:,.0f} times fewer than the largest"
+        f"A student of {own['parameters']:,} parameters, {told}, reaches {own['dev']:.3f} on dev, "
+        f"and its teachers {largest['dev']:.3f} each"
     )
 
 

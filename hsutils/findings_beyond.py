@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from hsutils.beyond import RECIPE
+from hsutils.variants import BEYOND
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -85,7 +86,7 @@ def _changes(made: Tables) -> str:
     own, parts = scores.auroc.loc[RECIPE], []
     for row in _asked(made).itertuples():
         change = row.profile.removeprefix(f"{RECIPE[0]}-")
-        if row.model == RECIPE[1] and change != row.profile:
+        if change != row.profile:
             gains = (scores.auroc.loc[row.profile, row.model] - own).dropna()
             parts.append((gains.mean(), change, len(gains)))
     if not parts:
@@ -148,6 +149,76 @@ def _size(made: Tables) -> str:
     )
 
 
-FINDINGS = {"new": _new, "changes": _changes, "hearts": _hearts, "size": _size}
+def _small(made: Tables) -> str:
+    """The smallest student of the paper's own teachers, on the paper's own task."""
+    rows = made["summary"].set_index(["profile", "model"])
+    if ("small", "compact student") not in rows.index:
+        return "no small student was trained yet."
+    own, teacher = rows.loc["small", "compact student"], rows.loc["paper", "teacher"]
+    factor = teacher.parameters / own.parameters
+    told = (
+        f"a compact CNN of {own.parameters:,.0f} parameters, {factor:,.0f} times fewer than the "
+        "paper's teacher has, learned the mean soft label of the teachers of three seeds: dev "
+        f"AUROC {own.dev:.3f} beside {teacher.dev:.3f} of a teacher (mean of {teacher.seeds:.0f} "
+        f"seeds), test AUROC {own.test:.3f} beside {teacher.test:.3f}, test accuracy "
+        f"{own.accuracy:.3f} beside {teacher.accuracy:.3f} (one seed of the student). It learned "
+        "the stethoscopes as well: this is the paper's task, not a new database"
+    )
+    changes = rows[rows.index.get_level_values(0).str.startswith("small-")]
+    sizes, others = [], []
+    for (profile, _), row in changes.sort_values("parameters").iterrows():
+        change = profile.removeprefix("small-")
+        if change.startswith("width"):
+            sizes.append(f"{row.dev:.3f} with {row.parameters:,.0f}")
+        else:
+            others.append(f"{row.dev:.3f} *{BEYOND[change].option}*")
+    told += f". Dev AUROC by number of parameters: {', '.join(sizes)}" if sizes else ""
+    return told + (f". Changed, dev AUROC is {', '.join(others)}." if others else ".")
+
+
+def _storage(made: Tables) -> str:
+    """What format facts tell inside the largest database, before and after control."""
+    rows = made["storage"] if "storage" in made else pd.DataFrame({"database": []})
+    if not (rows.database == "e").any():
+        return "the largest database was not asked yet."
+    areas = rows[rows.database == "e"].set_index(["waveform", "facts"]).auroc
+    each = ", ".join(
+        f"{name} {areas['stored', fact]:.3f} and {areas['controlled', fact]:.3f}"
+        for fact, name in (
+            *(("levels", "the number of distinct sample values"), ("peak", "the peak")),
+            *(("clipped", "the number of clipped samples"), ("all", "all three together")),
+        )
+    )
+    return (
+        "extra trees that see facts of storage alone have this AUROC inside database e, in the "
+        f"files and after control (clips repaired, 25 to 400 Hz, common level, ten bits with "
+        f"dither): {each}."
+    )
+
+
+def _labels(made: Tables) -> str:
+    """Pre-trained features against none, at a tenth of the labels."""
+    table = made.get("label_efficiency", pd.DataFrame())
+    if table.empty:
+        return "no encoder was pre-trained yet."
+    areas = table.set_index(["profile", "asked", "features", "share"]).auroc
+    names = {"all": "on dev", "within": "among dev's pairs of one database"}
+    names |= {"new": "in a new database"}
+    parts = []
+    for profile, asked in dict.fromkeys(zip(table.profile, table.asked, strict=True)):
+        scores = [
+            " ".join(f"{areas[profile, asked, kind, share]:.2f}" for share in (0.01, 0.1, 1.0))
+            for kind in ("pre-trained", "random", "bands")
+        ]
+        parts.append(f"`{profile}` {names[asked]} {'; '.join(scores)}")
+    return (
+        "a linear classifier on frozen features has these AUROCs with 1, 10 and 100% of the "
+        "labels, on the pre-trained encoder, the same untrained, and each band's mean and "
+        f"deviation: {'. '.join(parts)}."
+    )
+
+
+FINDINGS = {"small": _small, "storage": _storage, "labels": _labels}
+FINDINGS |= {"new": _new, "changes": _changes, "hearts": _hearts, "size": _size}
 FINDINGS |= {"published": _published}
 """Question -> what the tables say."""

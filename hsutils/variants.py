@@ -156,10 +156,10 @@ BEYOND = {
     "own-opinions-after": Variant(
         *_AFTER, "then its own opinions", "student", _always("distillation.then=own opinions")
     ),
-    "papers-teacher": _taught("the paper's teacher", "paper-{{without}}{{seed}}/teacher"),
-    "three-seeds": _taught("the recipe's three seeds together", *_THREE),
+    "papers-teacher": _taught("taught by the paper's teacher", "paper-{{without}}{{seed}}/teacher"),
+    "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught(
-        "they, a CNN of artificial hearts alone and one of none", *_THREE, *_OTHERS
+        "taught by them, a CNN of artificial hearts alone and one of none", *_THREE, *_OTHERS
     ),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},
     "wide": _shown("twice the channels", "networks.width=24"),
