@@ -158,7 +158,7 @@ def _small(made: Tables) -> str:
     factor = teacher.parameters / own.parameters
     told = (
         f"a compact CNN of {own.parameters:,.0f} parameters, {factor:,.0f} times fewer than the "
-        "paper's teacher has, learned the mean soft label of the teachers of three seeds: dev "
+        "paper's teacher has, learned the mean soft label of four teachers (`small.toml`): dev "
         f"AUROC {own.dev:.3f} beside {teacher.dev:.3f} of a teacher (mean of {teacher.seeds:.0f} "
         f"seeds), test AUROC {own.test:.3f} beside {teacher.test:.3f}, test accuracy "
         f"{own.accuracy:.3f} beside {teacher.accuracy:.3f} (one seed of the student). It learned "

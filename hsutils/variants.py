@@ -157,6 +157,10 @@ BEYOND = {
         *_AFTER, "then its own opinions", "student", _always("distillation.then=own opinions")
     ),
     "papers-teacher": _taught("taught by the paper's teacher", "paper-{{without}}{{seed}}/teacher"),
+    "papers-three": _taught(
+        "taught by the paper's teachers of three seeds",
+        *(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3)),
+    ),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught(
         "taught by them, a CNN of artificial hearts alone and one of none", *_THREE, *_OTHERS
