@@ -24,6 +24,7 @@ def finding(question: str, made: Tables) -> str:
 def summary(made: Tables) -> str:
     """The README's paragraph on recipes beyond the paper, wrapped to 100 columns."""
     parts = [_new(made).split(") ", 1)[1], _hearts(made), _changes(made), _published(made)]
+    parts += [_small(made), _storage(made), _labels(made)]
     text = " ".join(part[0].upper() + part[1:] for part in parts if part)
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
@@ -69,10 +70,16 @@ def _new(made: Tables) -> str:
     ]
     if not papers:
         return told + "."
-    return told + (
+    told += (
         f". By the paper's recipe it is {', '.join(papers)}, from fewer labels: at most 400 "
-        "(teacher and, through it, student) and 2,040, of which 65 are abnormal (baseline). What "
-        "part of the difference is labels is not measured."
+        "(teacher and, through it, student) and 2,040, of which 65 are abnormal (baseline)"
+    )
+    if ("native", RECIPE[1]) not in asked.index:
+        return told + ". What part of the difference is labels is not measured."
+    few = asked.loc["native", RECIPE[1]]
+    return told + (
+        f". From the labels of that baseline and no others the native recipe has "
+        f"{few.new_database:.3f} ({few.low:.3f} to {few.high:.3f})."
     )
 
 
