@@ -65,12 +65,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from hsutils.study import STATION
+
     overrides = overrides_of(options)
+    if not options.trainings_only and set(models_of(options)) != set(STATION):
+        raise InputError("--models: the notebooks need every model; add --trainings-only")
     if options.seeds is None:
         _run_one(options, options.run_dir, overrides)
         return
     from hsutils.stations import is_first_process
-    from hsutils.study import STATION
 
     study = study_of(options)
     for seed in study.seeds:

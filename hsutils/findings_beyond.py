@@ -78,7 +78,7 @@ def _new(made: Tables) -> str:
         return told + ". What part of the difference is labels is not measured."
     few = asked.loc["native", RECIPE[1]]
     return told + (
-        f". From the labels of that baseline and no others the native recipe has "
+        f". From that baseline's labels, and artificial hearts, the native recipe has "
         f"{few.new_database:.3f} ({few.low:.3f} to {few.high:.3f})."
     )
 

@@ -69,7 +69,7 @@ def made() -> dict[str, pd.DataFrame]:
                 "0.750 (0.720 to 0.780, 95%",
                 "in the hardest, d, it is 0.650",
                 "0.610 for the teacher",
-                "and no others the native recipe has 0.660 (0.630 to 0.690)",
+                "artificial hearts, the native recipe has 0.660 (0.630 to 0.690)",
             ],
         ),
         # Of the seed they share: .70 against .77, .69 against .73.

@@ -43,6 +43,12 @@ def test_predicting_without_a_trained_model_says_how_to_get_one(tmp_path, capsys
     assert "make run" in capsys.readouterr().err
 
 
+def test_some_models_are_no_series_of_notebooks(tmp_path, capsys):
+    assert main(["run", "--models", "baseline", "--run-dir", str(tmp_path / "run")]) == 2
+    assert "add --trainings-only" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 COMMANDS = ("run", "variants", "gather", "trust", "beyond", "card", "redraw", "fetch")
 COMMANDS += ("export", "predict")
 
