@@ -188,7 +188,7 @@ def _trainings(profile: str, run: Run, models: tuple[str, ...]) -> list[dict[str
         row |= {"is_the_papers": run.experiment.is_the_papers, "epochs": len(history)}
         settings = getattr(run.experiment, STAGES[stage])
         row["learning_rate"] = settings.learning_rate
-        keep = getattr(settings, "keep", "best")
+        keep = settings.keep
         row["best_epoch"] = Trained(history, keep).best_epoch
         row["seconds"] = round(history.seconds.sum())
         row |= {key: where.get(key, "") for key in ("device", "precision", "processor")}

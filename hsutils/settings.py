@@ -1,7 +1,7 @@
 """What can be set, table by table: every field of a profile, with the paper's value as default."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 def later(default: Any) -> Any:
@@ -100,7 +100,14 @@ class Augment:
 
 @dataclass(frozen=True)
 class Training:
-    """One training procedure; the paper's four differ only in these values."""
+    """One training procedure; the paper's four differ only in these values.
+
+    What is no field here only a classifier may be asked for (`Fit`).
+    """
+
+    patience: ClassVar[int] = 0
+    keep: ClassVar[str] = "best"
+    schedule: ClassVar[str] = "constant"
 
     epochs: int = 15
     learning_rate: float = 1e-4

@@ -98,7 +98,7 @@ def _hears_all(run: Run) -> bool:
 def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     """Station 05: the student, trained on the teacher's soft labels alone.
 
-    With `distillation.targets` it is told something else instead: the teacher's decisions, or the
+    Artificial recordings, where it hears any, have their true labels: no teacher is needed. With `distillation.targets` it is told something else instead: the teacher's decisions, or the
     true labels of the fine-tune set, without any teacher. With `distillation.then` a second phase
     follows; the student before it is "first-student".
     """
@@ -222,7 +222,7 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
             print(f"{name}: trained, saved in {run.path(file)}")
         start_fabric(compute).barrier()
     facts = read_json(run.path(file).with_suffix(".json"))
-    return Trained(history_table(facts["history"]), getattr(settings, "keep", "best"))
+    return Trained(history_table(facts["history"]), settings.keep)
 
 
 def _found(run: Run, file: str, stamp: str) -> bool:

@@ -158,7 +158,6 @@ def _train(
     fabric: Fabric,
 ) -> Trained:
     settings, checkpoint = procedure.settings, procedure.checkpoint
-    patience, keep = getattr(settings, "patience", 0), getattr(settings, "keep", "best")
     # On its device before the checkpoint is read: Adam's restored moments go where the weights are.
     model.to(device=fabric.device, memory_format=layout(fabric))
     optimizer = torch.optim.Adam(
@@ -169,14 +168,14 @@ def _train(
     wrapped, stepper = fabric.setup(model, optimizer)
     loader = _loader(examples, procedure, fabric)
     with _bar(procedure, loader, len(history), fabric) as bar:
-        while len(history) < settings.epochs and not has_stopped(history, patience):
+        while len(history) < settings.epochs and not has_stopped(history, settings.patience):
             epoch, started = len(history) + 1, time.perf_counter()
             _begin_epoch(loader, procedure, epoch)
             _set_rate(stepper, settings, epoch)
             wrapped.train()
             loss = _one_epoch(wrapped, stepper, loader, loss_of, fabric, bar)
             score = dev_auroc(wrapped) if dev_auroc else math.nan
-            last = dev_auroc is None or keep == "last"
+            last = dev_auroc is None or settings.keep == "last"
             if last or all(score > row["dev_auroc"] for row in history):
                 best = copy_state(model)
             seconds = time.perf_counter() - started
@@ -188,7 +187,7 @@ def _train(
     model.load_state_dict(best)
     # The layout of weights loaded from a file; the other one rounds predictions differently.
     model.to(memory_format=torch.contiguous_format)
-    return Trained(history_table(history), keep)
+    return Trained(history_table(history), settings.keep)
 
 
 def has_stopped(history: list[dict], patience: int) -> bool:
@@ -232,7 +231,7 @@ def _begin_epoch(loader: DataLoader, procedure: Procedure, epoch: int) -> None:
 def _set_rate(optimizer: torch.optim.Optimizer, settings: Training, epoch: int) -> None:
     """Half a cosine over all epochs, from the learning rate toward 0, where that is asked for."""
     share = 1.0
-    if getattr(settings, "schedule", "constant") == "cosine":
+    if settings.schedule == "cosine":
         share = (1 + math.cos(math.pi * (epoch - 1) / settings.epochs)) / 2
     for group in optimizer.param_groups:
         group["lr"] = share * settings.learning_rate
