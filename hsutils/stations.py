@@ -98,8 +98,9 @@ def _hears_all(run: Run) -> bool:
 def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     """Station 05: the student, trained on the teacher's soft labels alone.
 
-    Artificial recordings, where it hears any, have their true labels: no teacher is needed. With `distillation.targets` it is told something else instead: the teacher's decisions, or the
-    true labels of the fine-tune set, without any teacher. With `distillation.then` a second phase
+    Artificial recordings, where it hears any, have their true labels: they need no teacher. With
+    `distillation.targets` it is told something else instead: the teacher's decisions, or the true
+    labels of the fine-tune set, without any teacher. With `distillation.then` a second phase
     follows; the student before it is "first-student".
     """
     then = run.experiment.distillation.then
