@@ -23,9 +23,9 @@ from hsutils.experiment import Run, load_experiment
 from hsutils.files import read_json
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
-from hsutils.networks import new_network
+from hsutils.networks import MODELS, new_network
 from hsutils.settings import FrontEnd
-from hsutils.stations import EVALUATED, MODELS, saved_predictions
+from hsutils.stations import EVALUATED, saved_predictions
 from hsutils.study import LEFT_OUT, Study
 from hsutils.trust import IDENTITY, anonymous
 from hsutils.variants import BEYOND
@@ -53,8 +53,8 @@ class Beyond(Kept):
             profile, model, seed, left_out, database, auroc.
         recipes: profile, model, parameters, multiply_adds and milliseconds a recording, and where
             these were measured.
-        efficiency: AUROC of linear classifiers on frozen features by the share of labels: profile
-            and the columns of `label_efficiency`.
+        frozen_features: AUROC of linear classifiers on frozen features by the share of labels:
+            profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
             change "controlled" (`control_probe.format_probe`).
     """
@@ -63,7 +63,7 @@ class Beyond(Kept):
     left_out: pd.DataFrame
     inner: pd.DataFrame
     recipes: pd.DataFrame
-    efficiency: pd.DataFrame
+    frozen_features: pd.DataFrame
     storage: pd.DataFrame
 
     COLUMNS: ClassVar = {
@@ -71,7 +71,7 @@ class Beyond(Kept):
         "left_out": tuple(IDENTITY),
         "inner": INNER,
         "recipes": ("profile", "model", "parameters", "multiply_adds", "milliseconds"),
-        "efficiency": ("profile", *label_efficiency.COLUMNS),
+        "frozen_features": ("profile", *label_efficiency.COLUMNS),
         "storage": control_probe.COLUMNS,
     }
 
@@ -127,7 +127,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
         left_out=_left_out(single, recordings),
         inner=_inner(list(_finished(studies, pairs))),
         recipes=_recipes(everything, recordings),
-        efficiency=_efficiency(studies),
+        frozen_features=_frozen_features(studies),
         storage=control_probe.format_probe(recordings, _controlled()),
     )
 
@@ -200,7 +200,7 @@ def _controlled() -> FrontEnd:
     return load_experiment(RECIPE[0], BEYOND["controlled"].change(experiment)).front_end
 
 
-def _efficiency(studies: Iterable[Study]) -> pd.DataFrame:
+def _frozen_features(studies: Iterable[Study]) -> pd.DataFrame:
     parts = []
     for study in studies:
         for left_out in ("", *LEFT_OUT):

@@ -34,7 +34,7 @@ def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
         "results": made.round(5),
         "summary": summary(beyond, made).round(5),
         "choices": choices(beyond.inner).round(5),
-        "label_efficiency": efficiency(beyond.efficiency).round(5),
+        "label_efficiency": efficiency(beyond.frozen_features).round(5),
     }
 
 
@@ -103,7 +103,8 @@ def efficiency(rows: pd.DataFrame) -> pd.DataFrame:
         Columns profile, asked, features, share, labels, auroc, low and high (the lowest and the
         highest of the seeds or databases).
     """
-    table = rows.assign(asked=rows.database.where(rows.left_out.fillna("") == "", "new"))
+    whole = rows.left_out.isna() | rows.left_out.eq("")
+    table = rows.assign(asked=rows.database.where(whole, "new"))
     # Seeds first, so that every database counts alike.
     keys = ["profile", "asked", "features", "share"]
     table = table.groupby([*keys, "database", "seed"], as_index=False)[["labels", "auroc"]].mean()

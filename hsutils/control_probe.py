@@ -13,9 +13,10 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from hsutils.artefacts import clipped, control
+from hsutils.artefacts import control
 from hsutils.intervals import group_codes
 from hsutils.settings import FrontEnd
+from hsutils.shortcuts import storage_facts
 from hsutils.wav import SAMPLE_RATE, read_waveform
 from hsutils.within import auroc_interval
 
@@ -41,6 +42,9 @@ def format_probe(recordings: pd.DataFrame, front_end: FrontEnd, seed: int = 0) -
     Returns:
         Columns `COLUMNS`: waveform is "stored" or "controlled"; facts is one of `FACTS`, or "all";
         low and high are a 95% interval over groups.
+
+    Raises:
+        InputError: if a file cannot be read.
     """
     rows = []
     for waveform, settings in (("stored", FrontEnd()), ("controlled", front_end)):
@@ -57,14 +61,12 @@ def format_probe(recordings: pd.DataFrame, front_end: FrontEnd, seed: int = 0) -
 
 
 def _facts(recordings: pd.DataFrame, front_end: FrontEnd) -> pd.DataFrame:
-    def one(path: str) -> tuple[int, int, int]:
+    def one(path: str) -> dict[str, int]:
         waveform = control(read_waveform(path), SAMPLE_RATE, front_end)
-        samples = np.rint(waveform * _FULL_SCALE).astype(np.int64)
-        return len(np.unique(samples)), np.abs(samples).max(), clipped(samples).sum()
+        return storage_facts(np.rint(waveform * _FULL_SCALE).astype(np.int64))
 
     with ThreadPoolExecutor(_THREADS) as threads:
-        found = list(threads.map(one, recordings.path))
-    return pd.DataFrame(found, recordings.index, list(FACTS))
+        return pd.DataFrame(threads.map(one, recordings.path), recordings.index)
 
 
 def _scores(facts: pd.DataFrame, part: pd.DataFrame, seed: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -16,7 +16,8 @@ from hsutils.experiment import Run
 from hsutils.files import read_json
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
-from hsutils.stations import EVALUATED, MODELS, saved_predictions
+from hsutils.networks import MODELS
+from hsutils.stations import EVALUATED, saved_predictions
 from hsutils.study import Study
 from hsutils.training import Trained
 from hsutils.variants import VARIANTS

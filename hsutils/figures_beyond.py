@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsutils.beyond import RECIPE
@@ -11,7 +12,7 @@ from hsutils.style import INK, color_of, headline, new_page, styled
 from hsutils.variants import BEYOND
 
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
-PAPERS, SMALL = "paper", "small"
+PAPERS, SMALL = "paper", "compact"
 
 
 @styled
@@ -88,58 +89,63 @@ FEATURES = {
     "random": {"color": "#767676", "marker": "s", "ms": 5, "ls": "--"},
     "bands": {"color": color_of("other"), "marker": "^", "ms": 6, "ls": ":"},
 }
-ASKED = {"all": "Dev, all pairs", "within": "Dev, pairs of one database", "new": "New database"}
+ASKED = {"all": "dev, all pairs", "within": "dev, pairs of one database", "new": "new database"}
 
 
 @styled
 def label_efficiency(table: pd.DataFrame) -> Figure:
-    """AUROC of a linear classifier against the share of labels, for three kinds of features.
+    """AUROC of a linear classifier against the number of labels, for three kinds of features.
 
     Args:
         table: columns profile, features, share, asked ("all", "within" or "new"), labels, auroc,
             low and high (of seeds, or of databases): see `beyond_tables.efficiency`.
     """
-    profiles, asked = table["profile"].unique(), [a for a in ASKED if a in set(table["asked"])]
+    profiles = sorted(table["profile"].unique(), key=lambda name: (name != PAPERS, name))
+    asked = [a for a in ASKED if a in set(table["asked"])]
+    size = (1.5 + 3 * len(asked), 1.4 + 2.6 * len(profiles))
     figure, panels = new_page(
-        *(1.5 + 3 * len(asked), 1.4 + 2.6 * len(profiles)),
-        nrows=len(profiles),
-        ncols=len(asked),
-        sharey=True,
-        squeeze=False,
+        *size, nrows=len(profiles), ncols=len(asked), sharey=True, squeeze=False
     )
-    for axes, (profile, question) in zip(
-        panels.flat, ((p, a) for p in profiles for a in asked), strict=True
-    ):
-        part = table[(table["profile"] == profile) & (table["asked"] == question)]
-        for name, style in FEATURES.items():
-            line = part[part["features"] == name].sort_values("share")
-            axes.fill_between(
-                100 * line["share"], line["low"], line["high"], color=style["color"], alpha=0.15
-            )
-            axes.plot(100 * line["share"], line["auroc"], **style)
-        title = f"{label(profile, '').rstrip(': ')}: {ASKED[question].lower()}"
-        axes.set_title(title, weight="bold")
-        shares = [1, 5, 10, 25, 100]
-        axes.set(xscale="log", xticks=shares, xticklabels=map(str, shares))
-        axes.set_xlabel("share of the labels (%)")
-        axes.minorticks_off()
-        if part.empty:
-            axes.remove()
-    for axes in panels[:, 0]:
-        axes.set_ylabel("AUROC")
+    for row, profile in zip(panels, profiles, strict=True):
+        row[0].set_ylabel("AUROC")
+        for axes, question in zip(row, asked, strict=True):
+            part = table[(table["profile"] == profile) & (table["asked"] == question)]
+            if part.empty:
+                axes.remove()
+                continue
+            _by_labels(axes, part)
+            axes.set_title(f"{_recipe_name(profile)}: {ASKED[question]}", weight="bold")
     names = {"pre-trained": "pre-trained encoder", "random": "the same, untrained"}
     names |= {"bands": "no network: band means and deviations"}
     figure.legend(handles=legend_handles({names[n]: s for n, s in FEATURES.items()}), **BELOW)
     return headline(figure, _saved(table))
 
 
+def _by_labels(axes: Axes, part: pd.DataFrame) -> None:
+    for name, style in FEATURES.items():
+        line = part[part["features"] == name].sort_values("share")
+        axes.fill_between(
+            line["labels"], line["low"], line["high"], color=style["color"], alpha=0.15
+        )
+        axes.plot(line["labels"], line["auroc"], **style)
+    counts = sorted(part["labels"].unique())
+    axes.set(xscale="log", xticks=counts, xticklabels=[f"{count:.0f}" for count in counts])
+    axes.set_xlabel("labels")
+    axes.minorticks_off()
+
+
 def _saved(table: pd.DataFrame) -> str:
-    tenth = table[table["share"] == 0.1].set_index(["profile", "asked", "features"])["auroc"]
-    profile, question = tenth.index[0][:2]
-    own, plain = (tenth[profile, question, name] for name in ("pre-trained", "bands"))
+    """Of a tenth of the labels, by the paper's recipe wherever it was asked."""
+    shown = table[table["profile"] == PAPERS] if PAPERS in set(table["profile"]) else table
+    first = shown.iloc[0]
+    asked = "all" if "all" in set(shown["asked"]) else first["asked"]
+    tenth = shown[(shown["share"] == 0.1) & (shown["asked"] == asked)]
+    tenth = tenth[tenth["profile"] == first["profile"]].set_index("features")
+    own, plain = (tenth["auroc"][name] for name in ("pre-trained", "bands"))
     return (
-        f"With a tenth of the labels, frozen pre-trained features reach {own:.2f} on dev by the "
-        f"paper's recipe, and two numbers a mel band {plain:.2f}"
+        f"With {tenth['labels'].iloc[0]:.0f} labels, a linear classifier on pre-trained features "
+        f"of the profile {first['profile']} reaches {own:.2f} ({ASKED[asked]}), and on two numbers "
+        f"a mel band {plain:.2f}"
     )
 
 
@@ -153,7 +159,11 @@ def label(profile: str, model: str) -> str:
     head, _, change = profile.partition(f"{RECIPE[0]}-")
     if not head and change in BEYOND:
         return f"{BEYOND[change].option}"
-    return f"{'native recipe' if profile == RECIPE[0] else profile}: {model}"
+    return f"{_recipe_name(profile)}: {model}"
+
+
+def _recipe_name(profile: str) -> str:
+    return "native recipe" if profile == RECIPE[0] else profile
 
 
 def _gain(shown: pd.DataFrame) -> str:
@@ -169,16 +179,21 @@ def _gain(shown: pd.DataFrame) -> str:
 
 
 def _smallest(shown: pd.DataFrame) -> str:
-    """Of the small student beside its teachers, or of the declared recipe's size."""
-    largest = shown.loc[shown["parameters"].idxmax()]
-    students = shown[(shown["profile"] == SMALL) & shown["dev"].notna()]
-    own = _of_recipe(shown) if students.empty else students.iloc[0]
-    told = f"{largest['parameters'] / own['parameters']:,.0f} times fewer than the largest"
-    if students.empty:
-        return f"The native recipe's network has {own['parameters']:,} parameters, {told}"
+    """Of the compact student beside the paper's teacher, or of the declared recipe's size."""
+    dev = shown.dropna(subset="dev").set_index(["profile", "model"])
+    student, teacher = (SMALL, "compact student"), (PAPERS, "teacher")
+    if student not in dev.index or teacher not in dev.index:
+        own, largest = _of_recipe(shown), shown.loc[shown["parameters"].idxmax()]
+        factor = largest["parameters"] / own["parameters"]
+        return (
+            f"The native recipe's network has {own['parameters']:,} parameters, "
+            f"{factor:,.0f} times fewer than the largest"
+        )
+    own, papers = dev.loc[student], dev.loc[teacher]
     return (
-        f"A student of {own['parameters']:,} parameters, {told}, reaches {own['dev']:.3f} on dev, "
-        f"and its teachers {largest['dev']:.3f} each"
+        f"A student of {own['parameters']:,} parameters reaches {own['dev']:.3f} on dev; the "
+        f"paper's teacher, {papers['parameters'] / own['parameters']:,.0f} times as large, "
+        f"{papers['dev']:.3f}"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsutils.stations import MODELS
+from hsutils.networks import MODELS
 
 Tables = Mapping[str, pd.DataFrame]
 

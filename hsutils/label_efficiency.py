@@ -13,11 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hsutils.cache import SpectrogramCache
+from hsutils.cache import SpectrogramCache, identity
 from hsutils.checkpoints import load_weights
-from hsutils.compute import seed_everything, seed_for, start_fabric
+from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus
-from hsutils.experiment import Run
+from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.metrics import auroc
 from hsutils.networks import new_network
@@ -25,12 +25,15 @@ from hsutils.splits import stratified_subset
 from hsutils.training import predict
 
 DRAWS = {0.01: 20, 0.05: 20, 0.1: 10, 0.25: 5, 1.0: 1}
-"""Share of the fine-tune labels -> how many subsets of that size are drawn."""
+"""Share of the fine-tune labels -> how many subsets of that size are drawn.
+
+A subset keeps a recording of every database and class, so that the smallest has one of each.
+"""
 STRENGTH = 0.01
 """Of the classifier's regularization (inverse, as scikit-learn's C), the same everywhere."""
 
 COLUMNS = ("seed", "left_out", "features", "share", "database", "labels", "draws", "auroc", "sd")
-FILE = "label_efficiency.csv"
+FILE = "frozen_features.csv"
 
 
 def label_efficiency(run: Run) -> pd.DataFrame:
@@ -46,19 +49,28 @@ def label_efficiency(run: Run) -> pd.DataFrame:
         "within" (pairs of one database) or, where one is left out, its letter; labels, auroc and
         sd are mean and standard deviation over the draws.
     """
-    stamp = read_json(run.path("encoder.json"))["fingerprint"] + f"-{STRENGTH}"
+    corpus, asked = load_corpus(run), "test" if run.experiment.splits.leave_out else "dev"
+    learn, ask = corpus.of("finetune"), corpus.of(asked)
+    stamp = _stamp(run, learn, ask)
     if not run.is_done(FILE, stamp):
-        corpus, asked = load_corpus(run), "test" if run.experiment.splits.leave_out else "dev"
-        learn, ask = corpus.of("finetune"), corpus.of(asked)
         pages = {part: _features(run, corpus, part) for part in ("finetune", asked)}
         rows = []
         for kind, known in pages["finetune"].items():
             for row in evaluate(known, learn, pages[asked][kind], ask):
                 rows.append({"features": kind} | row)
         about = {"seed": run.experiment.seed, "left_out": run.experiment.splits.leave_out}
+        run.forget(FILE)
         write_csv(run.path(FILE), _over_draws(pd.DataFrame(rows).assign(**about)))
         run.mark_done(FILE, stamp)
-    return pd.read_csv(run.path(FILE), keep_default_na=False)
+    return pd.read_csv(run.path(FILE), dtype={"left_out": str}).fillna({"left_out": ""})
+
+
+def _stamp(run: Run, learn: pd.DataFrame, ask: pd.DataFrame) -> str:
+    heard = [identity(part) for part in (learn, ask)]
+    told = [part[["database", "label"]].to_numpy().tolist() for part in (learn, ask)]
+    encoder = read_json(run.path("encoder.json"))["fingerprint"]
+    how = [STRENGTH, list(DRAWS.items()), resolve_precision(run.experiment.compute)]
+    return fingerprint(encoder, run.experiment.front_end, heard, told, how)
 
 
 def _over_draws(rows: pd.DataFrame) -> pd.DataFrame:

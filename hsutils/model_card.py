@@ -12,7 +12,7 @@ from hsutils.errors import InputError
 from hsutils.evidence import Evidence
 from hsutils.files import write_text
 from hsutils.model_card_text import CARD
-from hsutils.stations import MODELS
+from hsutils.networks import MODELS
 from hsutils.trust import Trust
 from hsutils.trust_tables import columns_of, given_away, tables
 

@@ -11,14 +11,23 @@ from hsutils.experiment import Experiment, load_experiment
 from hsutils.models import StudentCNN, Teacher
 from hsutils.spectrograms import padding_value
 
+MODELS = ("teacher", "student", "baseline")
+CNNS = ("student", "baseline", "first-student")
+"""One architecture; the last is a student before a second phase of distillation."""
+
 
 def new_network(experiment: Experiment, model: str) -> nn.Module:
     """A network with weights drawn from the global generator.
 
     Args:
         experiment: whose front end and networks.
-        model: teacher, student or baseline; the last two are one architecture.
+        model: teacher, or one of `CNNS`.
+
+    Raises:
+        ValueError: if it is neither.
     """
+    if model not in ("teacher", *CNNS):
+        raise ValueError(f"no network is called {model!r}")
     front_end, networks = experiment.front_end, experiment.networks
     padding = padding_value(front_end)
     if model == "teacher":

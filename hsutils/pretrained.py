@@ -91,6 +91,9 @@ def _anywhere(experiment: Experiment) -> Experiment:
     data = dataclasses.replace(experiment.data, folder="data/challenge-2016")
     splits = dataclasses.replace(experiment.splits, lists=Splits().lists)
     artificial = dataclasses.replace(experiment.artificial, folder=Artificial().folder)
+    teachers = experiment.distillation.teachers.replace(f"{PROJECT}/", "")
+    distillation = dataclasses.replace(experiment.distillation, teachers=teachers)
+    experiment = dataclasses.replace(experiment, distillation=distillation)
     if experiment.data.source != Data().source:
         data = dataclasses.replace(data, folder="data/synthetic")
     return dataclasses.replace(experiment, data=data, splits=splits, artificial=artificial)

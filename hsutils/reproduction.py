@@ -11,7 +11,8 @@ from hsutils.evaluation import PAPER
 from hsutils.evidence import KEY, Evidence
 from hsutils.files import write_csv
 from hsutils.metrics import class_report, confusion_report, threshold_at
-from hsutils.stations import EVALUATED, MODELS
+from hsutils.networks import MODELS
+from hsutils.stations import EVALUATED
 from hsutils.style import save_figure
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "macc", "ppv", "npv", "f1")

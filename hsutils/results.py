@@ -12,7 +12,8 @@ from hsutils.corpus import Corpus, load_recordings
 from hsutils.experiment import Run
 from hsutils.files import read_json, write_csv
 from hsutils.models import Teacher
-from hsutils.stations import EVALUATED, MODELS, load_histories, run_all, saved_predictions
+from hsutils.networks import MODELS
+from hsutils.stations import EVALUATED, load_histories, run_all, saved_predictions
 from hsutils.training import predict
 
 

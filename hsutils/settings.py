@@ -102,7 +102,7 @@ class Augment:
 class Training:
     """One training procedure; the paper's four differ only in these values.
 
-    What is no field here only a classifier may be asked for (`Fit`).
+    Only `Fit` makes fields of the constants: a contrastive training has these values.
     """
 
     patience: ClassVar[int] = 0
@@ -174,6 +174,10 @@ class Distillation:
     `then` names a second phase, which the paper leaves to future work: "labels" goes on with the
     true labels the teacher has, in the teacher's epochs and at its rate; "own opinions" trains a
     student anew on the first one's (self-distillation: Chen et al. 2020, SimCLRv2).
+
+    `teachers` names models of other runs, `folder/model` with commas between, whose mean
+    probability stands for the own teacher's (`teachers`). In a folder's name {seed} stands for this
+    run's seed, and {without} for "without-a-" where database a is left out here, else for nothing.
     """
 
     targets: str = "soft labels"

@@ -186,13 +186,16 @@ def _facts(path: str) -> dict[str, float]:
         samples = np.rint(samples * 32_768)
     samples = samples.astype(np.int32)
     seconds = len(samples) / rate
-    levels = np.count_nonzero(np.bincount(samples.ravel() + 32_768))
+    facts = storage_facts(samples)
+    return {"seconds": seconds} | facts | {"levels_per_second": facts["levels"] / seconds}
+
+
+def storage_facts(samples: np.ndarray) -> dict[str, int]:
+    """Levels, peak and clipped of integer samples, shape (samples, ...); see `format_facts`."""
     return {
-        "seconds": seconds,
-        "levels": levels,
+        "levels": len(np.unique(samples)),
         "peak": int(np.abs(samples).max()),
         "clipped": int(clipped(samples).sum()),
-        "levels_per_second": levels / seconds,
     }
 
 

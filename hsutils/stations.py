@@ -20,13 +20,12 @@ from hsutils.examples import artificial_identity, examples_of
 from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.models import Teacher
-from hsutils.networks import new_network
+from hsutils.networks import MODELS, new_network
 from hsutils.settings import Networks
-from hsutils.teachers import fingerprints, mean_opinion, named_teachers
+from hsutils.teachers import mean_opinion, named_teachers, setting_of, stamp_of
 from hsutils.training import Procedure, Trained, fit, predict, pretrain
 
 EVALUATED = ("dev", "test")
-MODELS = ("teacher", "student", "baseline")
 
 
 def pretrain_teacher(run: Run) -> tuple[Teacher, Trained]:
@@ -68,9 +67,12 @@ def label_softly(run: Run) -> pd.DataFrame:
 
     Returns:
         Table record, logit, soft_label.
+
+    Raises:
+        InputError: if a teacher that is named cannot be asked (`teachers.named_teachers`).
     """
     corpus, others = load_corpus(run), named_teachers(run)
-    made_from = fingerprints(others) if others else _teacher_stamp(run, corpus)
+    made_from = stamp_of(run, others) if others else _teacher_stamp(run, corpus)
     told = [identity(corpus.of("unlabeled"))] if others or _hears_all(run) else []
     stamp = fingerprint(made_from, "soft labels", *told)
     if not _found(run, "soft_labels.csv", stamp):
@@ -218,7 +220,8 @@ def _trained(run: Run, name: str, section: str, model: nn.Module, stamp: str, tr
         trained = train(procedure, start_fabric(compute))
         if is_first_process(run):
             save_weights(run.path(file), model.state_dict())
-            run.mark_done(file, stamp, **_provenance(run), history=_rows(trained.history))
+            facts = _provenance(run) | {"setting": setting_of(run.experiment)}
+            run.mark_done(file, stamp, **facts, history=_rows(trained.history))
             checkpoint.remove()
             print(f"{name}: trained, saved in {run.path(file)}")
         start_fabric(compute).barrier()

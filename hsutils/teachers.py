@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from torch import nn
 
-from hsutils.compute import start_fabric
-from hsutils.corpus import load_corpus
+from hsutils.compute import resolve_precision, start_fabric
+from hsutils.corpus import load_corpus, load_splits
 from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, Experiment, Run, load_experiment
+from hsutils.experiment import PROJECT, Experiment, Run, fingerprint, load_experiment
 from hsutils.files import read_json
-from hsutils.networks import trained_network
+from hsutils.networks import MODELS, trained_network
 from hsutils.training import predict
 
 Named = tuple[Path, str]
@@ -27,43 +28,56 @@ def named_teachers(run: Run) -> list[Named]:
     """The models that `distillation.teachers` names, filled in for this run.
 
     Raises:
-        InputError: naming every one that is not `folder/model`, is not trained, or may have heard
-            what this run is tested on.
+        InputError: naming every one that is not `folder/model`, is not trained, or has heard what
+            this run is chosen or tested by.
     """
     settings, problems, found = run.experiment, [], []
     left_out = settings.splits.leave_out
     fill = {"seed": settings.seed, "without": f"without-{left_out}-" if left_out else ""}
-    for name in settings.distillation.teachers.replace(",", " ").split():
+    for name in filter(None, map(str.strip, settings.distillation.teachers.split(","))):
         try:
             folder, _, model = name.format(**fill).rpartition("/")
-        except (KeyError, IndexError, ValueError):
+        except (LookupError, ValueError, AttributeError, TypeError):
             problems.append(f"distillation.teachers '{name}': only {{without}} and {{seed}} change")
             continue
-        teacher = (PROJECT / folder, model)
-        problems += _problems(settings, teacher, f"distillation.teachers '{name}'")
-        found.append(teacher)
+        problem = _problem(run, PROJECT / folder, model)
+        problems += [f"distillation.teachers '{name}': {problem}"] if problem else []
+        found.append((PROJECT / folder, model))
     if problems:
         raise InputError(problems)
     return found
 
 
-def _problems(student: Experiment, teacher: Named, name: str) -> list[str]:
-    folder, model = teacher
-    if not (folder / f"{model}.json").is_file():
-        return [f"{name}: {folder / model}.safetensors is missing; train it first"]
-    other = load_experiment(folder / "experiment.toml")
-    heard = sorted(set(student.splits.leave_out) - set(other.splits.leave_out))
-    if heard:
-        return [f"{name}: it has heard database {', '.join(heard)}, which this run leaves out"]
-    same = [replace(e.data, folder="") for e in (student, other)]
-    if same[0] != same[1] or student.splits.method != other.splits.method:
-        return [f"{name}: it is of other recordings or splits, and may have heard this run's test"]
-    return []
+def _problem(run: Run, folder: Path, model: str) -> str:
+    weights = folder / f"{model}.safetensors"
+    if model not in MODELS:
+        return f"{model!r} is no model: name a run folder, a slash, and {', '.join(MODELS)}"
+    if not (weights.is_file() and weights.with_suffix(".json").is_file()):
+        return f"{weights} is missing; train it first"
+    setting = setting_of(load_experiment(folder / "experiment.toml"))
+    # Runs from before it was noted cannot be told.
+    if read_json(weights.with_suffix(".json")).get("setting", setting) != setting:
+        return f"{folder} was opened with other settings since: train it again"
+    splits = pd.read_csv(folder / "splits.csv", dtype=str).set_index("record").split
+    learned = splits.index[splits.isin(["pretrain", "finetune"])]
+    own = load_splits(run)
+    asked = own.record[own.split.isin(["dev", "test"])]
+    if heard := int(asked.isin(learned).sum()):
+        return f"it has learned from {heard} recordings of this run's dev and test"
+    return ""
 
 
-def fingerprints(teachers: list[Named]) -> list[str]:
-    """What each of them was made from."""
-    return [read_json(folder / f"{model}.json")["fingerprint"] for folder, model in teachers]
+def setting_of(experiment: Experiment) -> str:
+    """What decides which recordings a model heard, and how: data, splits and front end."""
+    data, splits = replace(experiment.data, folder=""), replace(experiment.splits, lists="")
+    return fingerprint(data, splits, experiment.front_end)
+
+
+def stamp_of(run: Run, teachers: list[Named]) -> list[str]:
+    """What the opinion of these teachers depends on."""
+    made = [read_json(folder / f"{model}.json")["fingerprint"] for folder, model in teachers]
+    heard = [setting_of(load_experiment(folder / "experiment.toml")) for folder, _ in teachers]
+    return [*made, *heard, resolve_precision(run.experiment.compute)]
 
 
 def mean_opinion(run: Run, teachers: list[Named], split: str) -> np.ndarray:
@@ -76,6 +90,9 @@ def mean_opinion(run: Run, teachers: list[Named], split: str) -> np.ndarray:
 
     Returns:
         Shape (n,), a recording of the split each.
+
+    Raises:
+        InputError: if a teacher's weights cannot be read.
     """
     return np.mean([_opinion(run, *trained_network(*t), split) for t in teachers], axis=0)
 

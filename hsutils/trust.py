@@ -24,11 +24,12 @@ from hsutils.files import read_json, write_csv
 from hsutils.kept import Kept
 from hsutils.leaks import find_leaks, summarize, without_leaks
 from hsutils.metrics import CLASSES
+from hsutils.networks import MODELS
 from hsutils.perturbations import PERTURBATIONS, Perturbations
 from hsutils.quality import by_length, by_quality, length_score
 from hsutils.robustness import perturbed_scores, robustness
 from hsutils.splits import audit, leave_out
-from hsutils.stations import EVALUATED, MODELS
+from hsutils.stations import EVALUATED
 from hsutils.study import LEFT_OUT, Study
 from hsutils.training import predict
 from hsutils.wav import read_samples

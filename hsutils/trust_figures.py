@@ -8,7 +8,7 @@ from hsutils import figures
 from hsutils.corpus import load_recordings
 from hsutils.experiment import Run
 from hsutils.files import write_csv
-from hsutils.stations import MODELS
+from hsutils.networks import MODELS
 from hsutils.style import save_figure
 from hsutils.trust import Trust, stored_stretches
 from hsutils.trust_tables import tables

@@ -20,8 +20,8 @@ from hsutils.intervals import (
     percentiles,
     resamples,
 )
+from hsutils.networks import MODELS
 from hsutils.paired import delong, mcnemar, paired_cluster_bootstrap
-from hsutils.stations import MODELS
 from hsutils.trust import ABOUT, IDENTITY, Trust
 from hsutils.within import POOLS, within_database
 

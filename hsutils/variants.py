@@ -97,18 +97,18 @@ def _shown(option: str, *overrides: str) -> Variant:
 
 
 _AFTER = ("Does a second phase serve the student?", "soft labels alone")
-_TAUGHT = ("Whom should a small CNN learn from?", "the true labels")
-"""Variants of the student are compared with the baseline here: one network, told other targets."""
+TAUGHT = "Whom should a small CNN learn from?"
+"""Here a student is compared with the baseline: one network, told other targets."""
 
 
 def _taught(option: str, *teachers: str) -> Variant:
-    """A student of other runs' models; their folders begin as the profile's own do."""
+    """A student of other runs' models, which lie where `run` and `variants` leave them."""
 
     def change(experiment: Experiment) -> tuple[str, ...]:
         names = [f"runs/{teacher.format(experiment.name)}" for teacher in teachers]
         return (f"distillation.teachers={','.join(names)}",)
 
-    return Variant(*_TAUGHT, option, "student", change)
+    return Variant(TAUGHT, "the true labels", option, "student", change)
 
 
 def _sized(width: int) -> Variant:

@@ -10,7 +10,7 @@ from conftest import TINY_SETTINGS
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from hsutils import beyond_tables, control_probe, figures, stations
+from hsutils import beyond, beyond_tables, control_probe, figures, stations
 from hsutils.__main__ import main
 from hsutils.beyond import INNER, Beyond, collect
 from hsutils.compact import CompactCNN
@@ -63,7 +63,7 @@ def planted() -> Beyond:
         **tables,
         inner=pd.DataFrame(inner, columns=INNER),
         recipes=recipes,
-        efficiency=planted_efficiency(),
+        frozen_features=planted_efficiency(),
         storage=planted_storage(),
     )
 
@@ -259,9 +259,21 @@ def test_runs_without_anything_left_out_are_drawn_too(study, tmp_path):
     assert made["summary"].seeds.tolist() == [1]
 
 
-def test_no_test_split_is_read_of_a_change(study):
+def test_of_a_change_dev_is_read_and_the_test_split_is_not(study, monkeypatch):
     stations.train_baseline(study.open(0, "focal"))
-    assert not [c for c in collect([study]).published if c.startswith("demo-focal/")]
+    read = beyond.saved_predictions
+
+    def refusing(run, model, split):
+        whole = not run.experiment.splits.leave_out
+        assert not (whole and run.experiment.baseline.focal_gamma and split == "test")
+        return read(run, model, split)
+
+    monkeypatch.setattr(beyond, "saved_predictions", refusing)
+    kept, column = collect([study]), "demo-focal/compact baseline/0"
+    known = kept.published[column].notna()
+    assert (known == (kept.published.split == "dev")).all() and known.any()
+    made = beyond_tables.tables(kept)["summary"].set_index("profile")
+    assert made.dev.notna().all() and np.isnan(made.test["demo-focal"])
 
 
 def test_nothing_finished_is_told(study, tmp_path):

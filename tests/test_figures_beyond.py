@@ -6,6 +6,7 @@ import pytest
 from test_figures_shortcuts import assert_drawn, assert_readable, svg
 
 from hsutils import figures_beyond
+from hsutils.style import finding_of
 from hsutils.variants import BEYOND
 
 
@@ -36,11 +37,13 @@ def efficiency() -> pd.DataFrame:
     """Two profiles, the second of which was not asked in new databases."""
     rows = [
         (profile, asked, kind, share, 400 * share, score, score - 0.02, score + 0.02)
-        for profile, questions in (("paper", ("all", "within", "new")), ("native", ("all",)))
+        for profile, questions in (("native", ("all",)), ("paper", ("all", "within", "new")))
         for asked in questions
         for number, kind in enumerate(("pre-trained", "random", "bands"))
         for share, score in zip(
-            (0.01, 0.05, 0.1, 0.25, 1.0), 0.55 + 0.05 * number + np.linspace(0, 0.3, 5), strict=True
+            (0.01, 0.05, 0.1, 0.25, 1.0),
+            (0.55 if profile == "paper" else 0.5) + 0.05 * number + np.linspace(0, 0.3, 5),
+            strict=True,
         )
     ]
     columns = ["profile", "asked", "features", "share", "labels", "auroc", "low", "high"]
@@ -76,7 +79,18 @@ def test_every_score_and_its_interval_is_drawn():
 def test_panels_are_those_that_were_asked():
     page = EVERY_FIGURE["label_efficiency"]()
     assert len(page.axes) == 4
-    assert_drawn(page, efficiency()["auroc"], 100 * efficiency()["share"])
+    assert_drawn(page, efficiency()["auroc"], efficiency()["labels"])
+    assert "With 40 labels" in finding_of(page) and "profile paper reaches 0.70" in finding_of(page)
+    assert "a mel band 0.80" in finding_of(page)
+
+
+def test_a_compact_student_is_put_beside_the_papers_teacher():
+    summary, _ = tables()
+    own = summary.iloc[3].to_dict() | {"profile": "compact", "model": "compact student"}
+    own |= {"dev": 0.94, "new_database": np.nan, "parameters": 59_139.525}
+    more = pd.concat([summary, pd.DataFrame([own])], ignore_index=True)
+    words = finding_of(figures_beyond.sizes(more.astype({"parameters": int})))
+    assert "reaches 0.940 on dev" in words and "200 times as large, 0.935" in words
 
 
 def test_a_change_is_named_by_what_it_is_and_its_test_score_is_owned_up_to():

@@ -1,5 +1,7 @@
 """Frozen features and few labels: what is learned, from whom, and who is asked."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,12 +101,27 @@ def test_dev_is_asked_and_the_test_set_is_not_looked_at(run, monkeypatch):
 
 def test_another_encoder_is_evaluated_anew(opened, run):
     before = label_efficiency.label_efficiency(run)
-    other = opened("run", **{"pretrain.learning_rate": 1e-2})
+    shutil.copytree(run.folder, run.folder.with_name("other"))
+    other = opened("other", **{"pretrain.learning_rate": 1e-2})
     stations.pretrain_teacher(other)
     after = label_efficiency.label_efficiency(other)
-    trained = [t[t.features == "pre-trained"].auroc.tolist() for t in (before, after)]
-    fixed = [t[t.features != "pre-trained"].auroc.tolist() for t in (before, after)]
-    assert trained[0] != trained[1] and fixed[0] == fixed[1]
+    changed = before.features == "pre-trained"
+    assert not before[changed].equals(after[changed])
+    assert before[~changed].equals(after[~changed])
+
+
+def test_another_label_is_learned_anew(run, monkeypatch):
+    before = label_efficiency.label_efficiency(run)
+
+    class Relabelled(type(load_corpus(run))):
+        def of(self, split):
+            part = super().of(split)
+            return part.assign(label=1 - part.label) if split == "finetune" else part
+
+    corpus = load_corpus(run)
+    told = Relabelled(corpus.recordings, corpus.splits, corpus.cache, corpus.settings, corpus.seed)
+    monkeypatch.setattr(label_efficiency, "load_corpus", lambda run: told)
+    assert not label_efficiency.label_efficiency(run).equals(before)
 
 
 def test_where_a_database_is_left_out_it_alone_is_asked(opened):

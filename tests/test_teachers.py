@@ -9,6 +9,7 @@ import torch
 from conftest import TINY_SETTINGS
 
 from hsutils import stations
+from hsutils import teachers as teachers_module
 from hsutils.errors import InputError
 from hsutils.experiment import Run, open_run
 from hsutils.networks import trained_network
@@ -47,20 +48,31 @@ def names(opened, *wanted: str) -> str:
     return ", ".join(f"{opened.home}/{name}" for name in wanted)
 
 
-def test_the_student_is_told_the_mean_of_what_its_teachers_think(opened, teachers):
+def test_each_teacher_is_asked_through_its_own_front_end(opened, teachers):
+    run = opened("student", distillation__teachers=names(opened, "second-0/baseline"))
+    table = stations.label_softly(run)
+    network, _ = trained_network(teachers[1].folder, "baseline")
+    corpus = stations.load_corpus(teachers[1])
+    with torch.no_grad():
+        expected = network(corpus.cache.batch(corpus.rows("pretrain"))).numpy()
+    assert table.record.tolist() == corpus.of("pretrain").record.tolist()
+    np.testing.assert_allclose(table.logit, expected, atol=1e-3)
+    np.testing.assert_allclose(table.soft_label, 1 / (1 + np.exp(-expected)), atol=1e-4)
+
+
+def test_probabilities_are_averaged_and_not_logits(opened, teachers, monkeypatch):
     told = names(opened, "first-{seed}/baseline", "second-{seed}/baseline")
     run = opened("student", distillation__teachers=told)
+    sure = {24: 5.0, 32: -1.0}
+
+    def predict(network, cache, rows, fabric):
+        return np.full(len(rows), sure[cache.shape[1]], dtype=np.float32)
+
+    monkeypatch.setattr(teachers_module, "predict", predict)
     table = stations.label_softly(run)
-    expected = []
-    for teacher in teachers:
-        network, _ = trained_network(teacher.folder, "baseline")
-        corpus = stations.load_corpus(teacher)
-        with torch.no_grad():
-            views = corpus.cache.batch(corpus.rows("pretrain"))
-            expected.append(torch.sigmoid(network(views)).numpy())
-    assert table.record.tolist() == corpus.of("pretrain").record.tolist()
-    np.testing.assert_allclose(table.soft_label, np.mean(expected, axis=0), atol=1e-4)
-    assert np.ptp(expected, axis=0).max() > 1e-3, "two teachers of two opinions"
+    mean = np.mean([1 / (1 + np.exp(-logit)) for logit in sure.values()])
+    np.testing.assert_allclose(table.soft_label, mean, rtol=1e-6)
+    assert mean < 0.65 < 1 / (1 + np.exp(-2)), "the mean logit would say otherwise"
 
 
 def test_a_student_of_others_trains_no_teacher_and_follows_them(opened, teachers, capsys):
@@ -99,15 +111,29 @@ def test_left_out_databases_and_seeds_are_filled_in(opened, teachers):
 @pytest.mark.parametrize(
     ("teacher", "settings", "said"),
     [
-        ("first-0/baseline", {"splits__leave_out": "b"}, "it has heard database b"),
-        ("first-0/baseline", {"splits__method": "generated"}, "of other recordings or splits"),
-        ("first-0/baseline", {"data__recordings": 50}, "of other recordings or splits"),
+        ("first-0/baseline", {"splits__leave_out": "b"}, "recordings of this run's dev and test"),
+        # It has learned from the others' test recordings.
+        ("all-without-b-0/baseline", {}, "recordings of this run's dev and test"),
+        ("all-without-b-0/baseline", {"splits__leave_out": "b"}, ""),
+        ("changed-0/baseline", {}, "was opened with other settings since: train it again"),
+        ("first-0/encoder", {}, "'encoder' is no model"),
+        ("first-{seed.x}/baseline", {}, "only {without} and {seed} change"),
         ("first-0/student", {}, "student.safetensors is missing; train it first"),
         ("first-{number}/baseline", {}, "only {without} and {seed} change"),
     ],
 )
 def test_who_may_have_heard_the_test_is_not_asked(opened, teachers, teacher, settings, said):
+    if teacher.startswith("all"):
+        stations.train_baseline(
+            opened("all-without-b-0", splits__labeled="all", splits__leave_out="b")
+        )
+    if teacher.startswith("changed"):
+        shutil.copytree(teachers[0].folder, opened.home / "changed-0", dirs_exist_ok=True)
+        opened("changed-0", front_end__mels=28)
     run = opened("refused", distillation__teachers=names(opened, teacher), **settings)
+    if not said:
+        assert named_teachers(run) == [(opened.home / "all-without-b-0", "baseline")]
+        return
     with pytest.raises(InputError, match=r"distillation\.teachers") as caught:
         named_teachers(run)
     assert said in str(caught.value)
