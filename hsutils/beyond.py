@@ -5,7 +5,7 @@ in one that no training heard, neither its subjects nor its device; a choice bet
 by leaving out two, training on four, and asking one of the two which recipe the other should get.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
@@ -125,7 +125,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
     return Beyond(
         published=_published(whole, recordings),
         left_out=_left_out(single, recordings),
-        inner=_inner(list(_finished(studies, pairs))),
+        inner=_inner(_finished(studies, pairs), single),
         recipes=_recipes(everything, recordings),
         frozen_features=_frozen_features(studies),
         storage=control_probe.format_probe(recordings, _controlled()),
@@ -183,8 +183,17 @@ def _about(logits: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
     return recordings.loc[logits.index].join(logits).reset_index(drop=True)
 
 
-def _inner(models: Iterable[Finished]) -> pd.DataFrame:
+def _inner(models: Iterable[Finished], single: Mapping[str, Sequence[Finished]]) -> pd.DataFrame:
     rows = []
+    # One that heard no real recording is the same network, whichever databases are left out.
+    for asked, found in single.items():
+        for model in found:
+            if not getattr(getattr(model.run.experiment, model.model), "real", True):
+                test = saved_predictions(model.run, model.model, "test")
+                score = round(auroc(test.label, test.logit), 5)
+                about = [model.profile, model.name, model.run.experiment.seed]
+                others = (other for other in DATABASES if other != asked)
+                rows += [[*about, "".join(sorted(asked + o)), asked, score] for o in others]
     for model in models:
         test = saved_predictions(model.run, model.model, "test")
         databases = load_recordings(model.run).set_index("record").database

@@ -17,6 +17,7 @@ from hsutils.compact import CompactCNN
 from hsutils.cost import cost
 from hsutils.errors import InputError
 from hsutils.label_efficiency import COLUMNS, DRAWS
+from hsutils.metrics import auroc
 from hsutils.models import StudentCNN, count_parameters
 from hsutils.settings import FrontEnd
 from hsutils.spectrograms import padding_value
@@ -274,6 +275,22 @@ def test_of_a_change_dev_is_read_and_the_test_split_is_not(study, monkeypatch):
     assert (known == (kept.published.split == "dev")).all() and known.any()
     made = beyond_tables.tables(kept)["summary"].set_index("profile")
     assert made.dev.notna().all() and np.isnan(made.test["demo-focal"])
+
+
+def test_who_hears_no_real_recording_needs_no_pair_to_be_asked(study, tmp_path):
+    hearts = {"artificial.recordings": 8, "artificial.seconds": 2.0, "baseline.artificial": 1}
+    hearts |= {"baseline.sampling": "even", "baseline.crop_seconds": 1.5}
+    hearts |= {"artificial.folder": str(tmp_path)}
+    settings = (*study.overrides, *(f"{key}={value}" for key, value in hearts.items()))
+    unreal = dataclasses.replace(study, overrides=settings, base=str(tmp_path / "tiny-demo"))
+    train_variants(unreal, ["artificial-only-without-a"], str, models=["baseline"])
+    inner = collect([unreal]).inner
+    assert set(inner.profile) == {"demo-artificial-only"} and set(inner.database) == {"a"}
+    assert inner.left_out.tolist() == ["ab", "ac", "ad", "ae", "af"]
+    run = unreal.look(0, "artificial-only-without-a")
+    table = stations.saved_predictions(run, "baseline", "test")
+    (score,) = inner.auroc.unique()
+    assert score == pytest.approx(auroc(table.label, table.logit), abs=1e-5)
 
 
 def test_nothing_finished_is_told(study, tmp_path):

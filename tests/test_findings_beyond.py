@@ -105,6 +105,23 @@ def test_a_student_of_another_change_is_no_change_of_the_recipe(made):
     assert "width-4" not in text and "+0.030 with *three-seeds* (1 seed)" in text
 
 
+def test_the_others_choice_is_told_with_the_score_it_leads_to(made):
+    choices = pd.DataFrame(
+        [
+            (letter, profile, COMPACT, score, profile.endswith("only") == (letter in "ab"))
+            for letter in "abcdef"
+            for profile, score in (("native-all", 0.7), ("native-all-artificial-only", 0.6))
+        ],
+        columns=["test_database", "profile", "model", "inner_auroc", "chosen"],
+    )
+    letters = [("native-all", letter, 0, 0.8) for letter in "abcdef"]
+    more = pd.DataFrame(letters, columns=["profile", "database", "seed", "auroc"])
+    more = more.assign(model=COMPACT, protocol="leave-one-database-out")
+    text = finding("choice", {"choices": choices, "results": pd.concat([made["results"], more])})
+    assert "a `native-all-artificial-only` (0.60), b `native-all-artificial-only` (0.61)" in text
+    assert "f `native-all` (0.80); mean AUROC of the chosen 0.735" in text
+
+
 @pytest.mark.parametrize("question", FINDINGS)
 def test_what_was_not_tried_is_not_told(made, question):
     alone = {
