@@ -122,6 +122,8 @@ _THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
 _REAL = ("baseline.artificial=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
+_CLIPS, _BITS = ("front_end.repair_clips=true",), ("front_end.bits=10",)
+_BAND = ("front_end.pass_low_hz=25", "front_end.pass_high_hz=400")
 _WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
 """Padding is not mixed."""
 
@@ -138,11 +140,10 @@ BEYOND = {
     "no-masks": _shown("no masks", "baseline.masks=false"),
     "no-mixup": _shown("no mixtures of recordings", "baseline.mixup=0"),
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
-    "controlled": _shown(
-        "clips repaired, band limited, bits dithered",
-        *("front_end.repair_clips=true", "front_end.pass_low_hz=25"),
-        *("front_end.pass_high_hz=400", "front_end.bits=10"),
-    ),
+    "controlled": _shown("clips repaired, band limited, bits dithered", *_CLIPS, *_BAND, *_BITS),
+    "clips-repaired": _shown("clips repaired", *_CLIPS),
+    "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
+    "dithered": _shown("brought to one level and ten dithered bits", *_BITS),
     "focal": _shown("focal loss", "baseline.focal_gamma=2"),
     "best-dev-epoch": _shown("the epoch with the best dev AUROC", "baseline.keep=best"),
     "more-epochs": _shown("three times the epochs", "baseline.epochs=15"),
