@@ -15,7 +15,8 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {}
     if made["summary"].new_database.notna().any():
-        pages["new-databases"] = figures.new_databases(made["summary"], made["results"])
+        told = (made["summary"], made["results"], made["choices"])
+        pages["new-databases"] = figures.new_databases(*told)
         pages["sizes"] = figures.sizes(made["summary"])
     if len(made["label_efficiency"]):
         pages["label-efficiency"] = figures.label_efficiency(made["label_efficiency"])

@@ -33,7 +33,7 @@ def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
     return {
         "results": made.round(5),
         "summary": summary(beyond, made).round(5),
-        "choices": choices(beyond.inner).round(5),
+        "choices": choices(beyond.inner, made).round(5),
         "label_efficiency": efficiency(beyond.frozen_features).round(5),
     }
 
@@ -70,15 +70,19 @@ def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
     return table.merge(beyond.recipes, on=KEY[:2], how="left")
 
 
-def choices(inner: pd.DataFrame) -> pd.DataFrame:
+def choices(inner: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """For each database to be tested in: how every recipe does in the others, itself never heard.
 
     A recipe's score for database x is its mean AUROC over databases y of `LARGE`, each from the
     training that left out x and y; seeds are averaged first.
 
+    Args:
+        inner: see `Beyond.inner`.
+        found: the table of `results`.
+
     Returns:
         Columns test_database, profile, model, inner_auroc, pairs, chosen (the best of those with
-        as many pairs as any).
+        as many pairs as any), and auroc, of that recipe in the test database (mean over seeds).
     """
     rows = []
     for database in DATABASES:
@@ -93,7 +97,10 @@ def choices(inner: pd.DataFrame) -> pd.DataFrame:
     groups = table.groupby("test_database")
     whole = table.pairs == groups.pairs.transform("max")
     best = table.inner_auroc.where(whole).groupby(table.test_database).transform("max")
-    return table.assign(chosen=table.inner_auroc.eq(best) & whole)
+    tested = found[found.protocol == LEFT_OUT].rename(columns={"database": "test_database"})
+    tested = tested.groupby(["test_database", *KEY[:2]], as_index=False).auroc.mean()
+    table = table.assign(chosen=table.inner_auroc.eq(best) & whole)
+    return table.merge(tested, how="left", on=["test_database", *KEY[:2]])
 
 
 def efficiency(rows: pd.DataFrame) -> pd.DataFrame:

@@ -168,11 +168,15 @@ def test_a_database_has_no_say_in_what_it_is_tested_with(planted, made):
     # Without b: a (.80), e (.82), f (.83).
     assert table.inner_auroc["b", "native-all"] == pytest.approx((0.80 + 0.82 + 0.83) / 3, abs=1e-5)
     assert ("c", "native-all") not in table.index
+    tested = planted.left_out[planted.left_out.database == "a"]
+    columns = [c for c in STRENGTH if c.startswith("native")]
+    outer = np.mean([roc_auc_score(tested.label, tested[column]) for column in columns])
+    assert table.auroc["a", "native-all"] == pytest.approx(outer, abs=1e-5)
 
 
 def test_a_recipe_asked_less_often_is_not_chosen(planted):
     lucky = pd.DataFrame([("lucky", "compact baseline", 0, "ab", "b", 0.99)], columns=INNER)
-    table = beyond_tables.choices(pd.concat([planted.inner, lucky]))
+    table = beyond_tables.choices(pd.concat([planted.inner, lucky]), beyond_tables.results(planted))
     assert "lucky" in set(table.profile) and "lucky" not in set(table[table.chosen].profile)
 
 

@@ -93,6 +93,16 @@ def test_a_compact_student_is_put_beside_the_papers_teacher():
     assert "reaches 0.940 on dev" in words and "200 times as large, 0.935" in words
 
 
+def test_the_headline_tells_of_the_recipes_that_the_others_chose():
+    rows = [(d, c, 0.8 - 0.1 * (not c)) for d in "abcdef" for c in (True, False)]
+    choices = pd.DataFrame(rows, columns=["test_database", "chosen", "auroc"])
+    choices.loc[(choices.test_database == "f") & choices.chosen, "auroc"] = 0.62
+    words = finding_of(figures_beyond.new_databases(*tables(), choices))
+    assert "Chosen by the other databases" in words and "is 0.77, its worst 0.62" in words
+    alone = finding_of(figures_beyond.new_databases(*tables(), choices[choices.chosen]))
+    assert "the native recipe's mean AUROC is 0.74" in alone
+
+
 def test_a_change_is_named_by_what_it_is_and_its_test_score_is_owned_up_to():
     first = EVERY_FIGURE["new_databases"]().axes[0]
     names = [text.get_text() for text in first.get_yticklabels()]
