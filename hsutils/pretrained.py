@@ -108,7 +108,8 @@ def command_of(experiment: Experiment, model: str) -> str:
     """
     profile = load_experiment(experiment.name)
     own, usual = (_flat(e) for e in (experiment, profile))
-    changed = [f"{key}={value}" for key, value in own.items() if value != usual[key]]
+    # As an override is read: TOML, in which truth is lower case.
+    changed = [f"{key}={json.dumps(value)}" for key, value in own.items() if value != usual[key]]
     parts = ["python -m hsutils run --trainings-only", f"--profile {experiment.name}"]
     parts += [f"--seeds {experiment.seed}", f"--models {model}"]
     parts += [f"--set {shlex.quote(text)}" for text in changed]

@@ -21,8 +21,6 @@ from hsutils.prediction import classify
 from hsutils.pretrained import COMPACT, command_of, export, load_pretrained
 from hsutils.variants import BEYOND
 
-MACHINE = {"compute.threads": 1}
-
 
 @pytest.fixture
 def run(tmp_path) -> Run:
@@ -63,6 +61,7 @@ def test_it_says_what_made_it_and_names_no_place(run, exported, tmp_path):
 
 def test_its_command_asks_for_the_same_experiment(tmp_path):
     changes = ["baseline.epochs=2", "splits.leave_out=b", 'compute.precision="32-true"']
+    changes += ["front_end.repair_clips=true", "front_end.pass_low_hz=25"]
     experiment = load_experiment("native-all", [*changes, "seed=3"])
     words = shlex.split(command_of(experiment, "baseline"))
     assert words[:4] == ["python", "-m", "hsutils", "run"] and "--trainings-only" in words
@@ -90,9 +89,10 @@ def test_the_one_that_comes_with_the_package_is_small_and_says_what_made_it(tmp_
     network, experiment, metadata = load_pretrained()
     assert COMPACT.stat().st_size < 2_000_000
     assert experiment.name == "native-all" and experiment.networks.cnn == "compact"
-    plain = load_experiment("native-all", {"seed": experiment.seed} | MACHINE)
+    plain = load_experiment("native-all", {"seed": experiment.seed})
     controlled = load_experiment("native-all", BEYOND["controlled"].change(plain)).front_end
-    assert experiment == dataclasses.replace(plain, front_end=controlled)
+    made = {"front_end": controlled, "compute": experiment.compute}
+    assert experiment == dataclasses.replace(plain, **made) and experiment.compute.threads == 1
     assert metadata["command"] == command_of(experiment, metadata["model"])
     assert json.loads(metadata["environment"])["git_commit"].isalnum(), "a commit, unchanged"
     silence = torch.zeros(1, *experiment.front_end.shape)
