@@ -18,7 +18,7 @@ from hsutils import control_probe, label_efficiency
 from hsutils.corpus import load_recordings
 from hsutils.cost import cost
 from hsutils.errors import InputError
-from hsutils.evidence import finished
+from hsutils.evidence import STAGES, finished
 from hsutils.experiment import Run, load_experiment
 from hsutils.files import read_json
 from hsutils.kept import Kept
@@ -188,7 +188,7 @@ def _inner(models: Iterable[Finished], single: Mapping[str, Sequence[Finished]])
     # One that heard no real recording is the same network, whichever databases are left out.
     for asked, found in single.items():
         for model in found:
-            if not getattr(getattr(model.run.experiment, model.model), "real", True):
+            if not getattr(model.run.experiment, STAGES[model.model]).real:
                 test = saved_predictions(model.run, model.model, "test")
                 score = round(auroc(test.label, test.logit), 5)
                 about = [model.profile, model.name, model.run.experiment.seed]
