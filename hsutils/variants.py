@@ -163,9 +163,7 @@ BEYOND = {
         *(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3)),
     ),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
-    "five-teachers": _taught(
-        "taught by them, a CNN of artificial hearts alone and one of none", *_THREE, *_OTHERS
-    ),
+    "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},
     "wide": _shown("twice the channels", "networks.width=24"),
 }
