@@ -23,11 +23,16 @@ def finding(question: str, made: Tables) -> str:
 
 
 def summary(made: Tables) -> str:
-    """The README's paragraph on recipes beyond the paper, wrapped to 100 columns."""
-    parts = [_new(made).split(") ", 1)[1], _choice(made), _hearts(made), _changes(made)]
-    parts += [_published(made), _compact(made), _storage(made), _labels(made)]
-    text = " ".join(part[0].upper() + part[1:] for part in parts if part)
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
+    """The README's paragraphs on recipes beyond the paper, wrapped to 100 columns."""
+    paragraphs = [
+        [_new(made).split(") ", 1)[1], _choice(made)],
+        [_hearts(made), _changes(made)],
+        [_published(made), _compact(made)],
+        [_storage(made), _labels(made)],
+    ]
+    texts = [" ".join(part[0].upper() + part[1:] for part in parts if part) for parts in paragraphs]
+    how = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n\n".join(textwrap.fill(text, 100, **how) for text in texts) + "\n"
 
 
 def recipe_table(made: Tables) -> str:
