@@ -113,8 +113,22 @@ def _changes(made: Tables) -> str:
     spread = f"; the recipe's own seeds range over {own.max() - own.min():.3f}"
     return (
         "against the native recipe with the same seeds, the mean over new databases moves by "
-        f"{told}{spread if len(own) > 1 else ''}."
+        f"{told}{spread if len(own) > 1 else ''}{_on_dev_alone(made)}."
     )
+
+
+def _on_dev_alone(made: Tables) -> str:
+    """Changes of the recipe that were never asked in a new database."""
+    rows = made["summary"]
+    rows = rows[rows.model == RECIPE[1]].set_index("profile").dropna(subset="dev")
+    asked = rows[rows.new_database.isna() & rows.index.str.startswith(f"{RECIPE[0]}-")]
+    if asked.empty or RECIPE[0] not in rows.index:
+        return ""
+    each = ", ".join(
+        f"{dev:.3f} with *{profile.removeprefix(RECIPE[0] + '-')}*"
+        for profile, dev in asked.dev.items()
+    )
+    return f". Asked on dev alone: {each} (the recipe {rows.dev[RECIPE[0]]:.3f})"
 
 
 def _choice(made: Tables) -> str:
