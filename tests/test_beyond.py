@@ -75,6 +75,7 @@ def planted_storage() -> pd.DataFrame:
         (waveform, facts, "e", 100, 20, score, score - 0.02, score + 0.02)
         for waveform, scores in (("stored", (0.98, 0.99)), ("controlled", (0.5, 0.76)))
         for facts, score in zip(("levels", "all"), scores, strict=True)
+        for facts in ((facts, "peak", "clipped") if facts == "levels" else (facts,))
     ]
     return pd.DataFrame(rows, columns=control_probe.COLUMNS)
 
@@ -188,7 +189,7 @@ def test_label_efficiency_is_over_seeds_and_every_database_counts_alike(made):
     new = table.loc["new", "bands", 1.0]
     assert (new.auroc, new.low, new.high) == pytest.approx((0.75, 0.7, 0.8))
     words = finding_of(figures.label_efficiency(made["label_efficiency"]))
-    assert "pre-trained features reach 0.71" in words and "0.81" in words
+    assert "of the profile paper reaches 0.71" in words and "0.81" in words
 
 
 def test_figures_tell_the_gain_and_the_size(made):
