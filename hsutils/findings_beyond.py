@@ -211,7 +211,7 @@ def _compact(made: Tables) -> str:
         "this is the paper's task, not a new database"
     )
     sizes, others = [], []
-    for (profile, model), row in rows.sort_values("parameters").iterrows():
+    for (profile, model), row in rows.sort_values("parameters", kind="stable").iterrows():
         change = profile.removeprefix("compact-")
         if change == profile or model != student[1]:
             continue
