@@ -5,7 +5,7 @@ so that nothing but what contrastive pre-training taught it can help. Beside it 
 encoder before any training, and no network at all: each mel band's mean and deviation over time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hsutils.cache import SpectrogramCache, identity
+from hsutils.cache import identity
 from hsutils.checkpoints import load_weights
 from hsutils.compute import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.corpus import Corpus, load_corpus
@@ -21,6 +21,7 @@ from hsutils.experiment import Run, fingerprint
 from hsutils.files import read_json, write_csv
 from hsutils.metrics import auroc
 from hsutils.networks import new_network
+from hsutils.shortcuts import band_statistics
 from hsutils.splits import stratified_subset
 from hsutils.training import predict
 
@@ -136,14 +137,6 @@ def _features(run: Run, corpus: Corpus, split: str) -> dict[str, np.ndarray]:
             load_weights(teacher.projector, run.path("encoder.safetensors"))
         encoder = fabric.setup(teacher.encoder)
         made[kind] = predict(encoder, corpus.cache, rows, fabric).astype(float)
-    return made | {"bands": bands(corpus.cache, rows)}
-
-
-def bands(cache: SpectrogramCache, rows: Iterable[int]) -> np.ndarray:
-    """Mean and standard deviation of each mel band over the occupied frames, (n, 2 mels)."""
-    made = []
-    for row in rows:
-        spectrogram = cache.batch(np.array([row]))[0, 0].numpy()
-        part = spectrogram[:, slice(*cache.occupied(row).frames)]
-        made.append(np.concatenate([part.mean(axis=1), part.std(axis=1)]))
-    return np.array(made, float)
+    statistics = band_statistics(corpus.cache, corpus.of(split).record)
+    # Means and deviations come first, then percentiles.
+    return made | {"bands": statistics[:, : 2 * run.experiment.front_end.mels]}

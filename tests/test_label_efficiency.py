@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from hsutils import label_efficiency, stations
 from hsutils.corpus import load_corpus
 from hsutils.experiment import Run, open_run
-from hsutils.label_efficiency import COLUMNS, DRAWS, STRENGTH, bands, evaluate
+from hsutils.label_efficiency import COLUMNS, DRAWS, STRENGTH, evaluate
 from hsutils.within import within_database
 
 pytestmark = [
@@ -132,10 +132,14 @@ def test_where_a_database_is_left_out_it_alone_is_asked(opened):
 
 
 def test_bands_are_mean_and_deviation_of_the_occupied_frames(run):
-    cache = load_corpus(run).cache
-    row = int(np.argmin([np.ptp(cache.occupied(r).frames) for r in range(len(cache.index))]))
-    first, last = cache.occupied(row).frames
-    part = cache.batch([row])[0, 0, :, first:last].numpy()
-    assert last - first < cache.shape[2], "some of it is padding"
+    corpus = load_corpus(run)
+    rows = corpus.rows("dev")
+    spans = [np.ptp(corpus.cache.occupied(row).frames) for row in rows]
+    place = int(np.argmin(spans))
+    first, last = corpus.cache.occupied(rows[place]).frames
+    part = corpus.cache.array[rows[place], :, first:last].astype(np.float32)
+    assert last - first < corpus.cache.shape[2], "some of it is padding"
     expected = [*part.mean(axis=1), *part.std(axis=1)]
-    np.testing.assert_allclose(bands(cache, [row])[0], expected, rtol=1e-5)
+    made = label_efficiency._features(run, corpus, "dev")["bands"]
+    assert made.shape == (len(rows), 2 * corpus.cache.shape[1])
+    np.testing.assert_allclose(made[place], expected, rtol=1e-5)
