@@ -203,13 +203,20 @@ def _compact(made: Tables) -> str:
     told = (
         f"a compact CNN of {own.parameters:,.0f} parameters, "
         f"{papers.parameters / own.parameters:,.0f} times fewer than the paper's teacher has, "
-        "learned the mean soft label of the teachers that the profile `compact` names, from 400 "
-        f"labels and (one of the teachers) artificial hearts: dev AUROC {own.dev:.3f} beside "
+        "learned the mean soft label of the teachers that the profile `compact` names, which have "
+        f"the same 400 labels: dev AUROC {own.dev:.3f} beside "
         f"{papers.dev:.3f} of the paper's teacher, test AUROC {own.test:.3f} beside "
-        f"{papers.test:.3f}, test accuracy {own.accuracy:.3f} beside {papers.accuracy:.3f} (means "
-        f"of {own.seeds:.0f} and {papers.seeds:.0f} seeds). It learned the stethoscopes as well: "
+        f"{papers.test:.3f}, test accuracy at the threshold that dev chooses "
+        f"{own.accuracy_by_dev:.3f} beside {papers.accuracy_by_dev:.3f} and at logit 0 "
+        f"{own.accuracy:.3f} beside {papers.accuracy:.3f} (means of {own.seeds:.0f} and "
+        f"{papers.seeds:.0f} seeds). It learned the stethoscopes as well: "
         "this is the paper's task, not a new database"
     )
+    for profile, front_end in (("few", "the paper's front end"), ("few-2khz", "one of 2 kHz")):
+        if (profile, student[1]) in rows.index:
+            few = rows.loc[profile, student[1]]
+            told += f". Told the 400 labels and nothing else, through {front_end}, it has "
+            told += f"{few.dev:.3f} on dev and {few.test:.3f} on test ({few.seeds:.0f} seeds)"
     sizes, others = [], []
     for (profile, model), row in rows.sort_values("parameters", kind="stable").iterrows():
         change = profile.removeprefix("compact-")

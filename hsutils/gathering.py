@@ -60,7 +60,7 @@ def add_beyond(parser: argparse.ArgumentParser) -> None:
     """Options of `beyond`."""
     _add_gathering(parser, "beyond")
     # Here it may name several, with commas between.
-    parser.set_defaults(command=_beyond, profile="paper,native,native-all,compact")
+    parser.set_defaults(command=_beyond, profile="paper,native,native-all,few,few-2khz,compact")
 
 
 def _beyond(options: argparse.Namespace) -> None:

@@ -120,6 +120,9 @@ def _sized(width: int) -> Variant:
 _THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
 """The recipe's own CNNs of three seeds."""
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
+_PAPERS = tuple(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3))
+_FEW = tuple(f"{few}-{{{{without}}}}{n}/student" for few in ("few", "few-2khz") for n in range(3))
+_TEN = (*_FEW, *_PAPERS, "native-{{without}}0/teacher")
 _REAL = ("baseline.artificial=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
 _CLIPS, _BITS = ("front_end.repair_clips=true",), ("front_end.bits=10",)
@@ -158,10 +161,11 @@ BEYOND = {
         *_AFTER, "then its own opinions", "student", _always("distillation.then=own opinions")
     ),
     "papers-teacher": _taught("taught by the paper's teacher", "paper-{{without}}{{seed}}/teacher"),
-    "papers-three": _taught(
-        "taught by the paper's teachers of three seeds",
-        *(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3)),
+    "papers-three": _taught("taught by the paper's teachers of three seeds", *_PAPERS),
+    "native-teacher": _taught(
+        "taught by the native recipe's teacher", "native-{{without}}{{seed}}/teacher"
     ),
+    "ten-teachers": _taught("taught by the paper's three and the native teacher as well", *_TEN),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},

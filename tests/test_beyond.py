@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TINY_SETTINGS
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 
 from hsutils import beyond, beyond_tables, control_probe, figures, stations
@@ -117,6 +117,21 @@ def test_scores_are_scikit_learns_in_each_database_and_overall(planted, made):
             assert table.accuracy[key] == pytest.approx(
                 ((part[column] > 0) == part.label).mean(), abs=1e-5
             )
+
+
+def test_dev_chooses_the_threshold_of_the_second_accuracy(planted, made):
+    table = made["results"].set_index(["profile", "model", "seed", "split", "database"])
+    published = planted.published
+    dev, test = (published[published.split == split] for split in ("dev", "test"))
+    for column in STRENGTH:
+        profile, model, seed = column.split("/")
+        points = roc_curve(dev.label, dev[column], drop_intermediate=False)
+        gain = np.round(points[1] - points[0], 9)
+        best = points[2][np.flatnonzero(gain == gain.max())[-1]]
+        expected = ((test[column] >= best) == test.label).mean()
+        found = table.accuracy_by_dev[profile, model, int(seed), "test", "all"]
+        assert found == pytest.approx(expected, abs=1 / len(test)), "a recording at the threshold"
+        assert np.isnan(table.accuracy_by_dev[profile, model, int(seed), "test", "within"])
 
 
 def test_mean_and_worst_are_those_of_six_databases_or_not_given(made):
