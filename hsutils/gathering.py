@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 
 from hsutils.options import add_experiment, overrides_of, seed_list, study_of
 
+BEYOND_THE_PAPER = ["paper", "native", "native-all", "few", "few-2khz", "many", "many-2khz"]
+BEYOND_THE_PAPER += ["compact", "compact-many"]
+"""The profiles that `beyond` gathers."""
+
 if TYPE_CHECKING:
     from hsutils.study import Study
 
@@ -60,7 +64,7 @@ def add_beyond(parser: argparse.ArgumentParser) -> None:
     """Options of `beyond`."""
     _add_gathering(parser, "beyond")
     # Here it may name several, with commas between.
-    parser.set_defaults(command=_beyond, profile="paper,native,native-all,few,few-2khz,compact")
+    parser.set_defaults(command=_beyond, profile=",".join(BEYOND_THE_PAPER))
 
 
 def _beyond(options: argparse.Namespace) -> None:
