@@ -51,8 +51,8 @@ class Beyond(Kept):
             logits of models trained on the other databases; NaN where there is none.
         inner: AUROC in each of two databases left out together, by which recipes are chosen:
             profile, model, seed, left_out, database, auroc.
-        recipes: profile, model, parameters, multiply_adds and milliseconds a recording, and where
-            these were measured.
+        recipes: profile, model, labels ("all", or "finetune": the paper's), parameters,
+            multiply_adds and milliseconds a recording, and where these were measured.
         frozen_features: AUROC of linear classifiers on frozen features by the share of labels:
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
@@ -70,7 +70,7 @@ class Beyond(Kept):
         "published": ("split", *IDENTITY),
         "left_out": tuple(IDENTITY),
         "inner": INNER,
-        "recipes": ("profile", "model", "parameters", "multiply_adds", "milliseconds"),
+        "recipes": ("profile", "model", "labels", "parameters", "multiply_adds", "milliseconds"),
         "frozen_features": ("profile", *label_efficiency.COLUMNS),
         "storage": control_probe.COLUMNS,
     }
@@ -235,6 +235,7 @@ def _recipes(models: Iterable[Finished], recordings: pd.DataFrame) -> pd.DataFra
         facts = read_json(model.run.path(f"{model.model}.json"))
         seconds = sum(row["seconds"] for row in facts["history"])
         about = {"profile": model.profile, "model": model.name} | known[of]
+        about["labels"] = experiment.splits.labeled
         rows.setdefault((model.profile, model.name), about | {"train_seconds": []})
         rows[model.profile, model.name]["train_seconds"].append(seconds)
     table = pd.DataFrame(rows.values())

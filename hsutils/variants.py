@@ -127,6 +127,9 @@ _REAL = ("baseline.artificial=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
 _CLIPS, _BITS = ("front_end.repair_clips=true",), ("front_end.bits=10",)
 _BAND = ("front_end.pass_low_hz=25", "front_end.pass_high_hz=400")
+_CONTROLLED = (*_CLIPS, *_BAND, *_BITS)
+_BELOW = ("front_end.bins=54",)
+"""Above the limit of the band lies dither, and no heart."""
 _WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
 """Padding is not mixed."""
 
@@ -143,7 +146,8 @@ BEYOND = {
     "no-masks": _shown("no masks", "baseline.masks=false"),
     "no-mixup": _shown("no mixtures of recordings", "baseline.mixup=0"),
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
-    "controlled": _shown("clips repaired, band limited, bits dithered", *_CLIPS, *_BAND, *_BITS),
+    "controlled": _shown("clips repaired, band limited, bits dithered", *_CONTROLLED),
+    "narrow": _shown("the same, and all mel bands below 414 Hz", *_CONTROLLED, *_BELOW),
     "clips-repaired": _shown("clips repaired", *_CLIPS),
     "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
     "dithered": _shown("brought to one level and ten dithered bits", *_BITS),
