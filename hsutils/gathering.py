@@ -80,13 +80,14 @@ def _beyond(options: argparse.Namespace) -> None:
 
 
 def _draw_beyond(folder: Path) -> None:
-    from hsutils import beyond_figures, findings_beyond
+    from hsutils import beyond_figures, beyond_markdown, findings_beyond
     from hsutils.beyond import Beyond
     from hsutils.findings import read_tables
 
     print(*beyond_figures.draw(Beyond.read(folder), folder), "", sep="\n")
     made = read_tables(folder)
-    print(findings_beyond.recipe_table(made))
+    print(beyond_markdown.recipe_table(made))
+    print(beyond_markdown.published_table(made))
     if "new_database" in made["summary"].dropna(axis=1, how="all"):
         print(findings_beyond.summary(made))
 

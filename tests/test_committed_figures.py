@@ -10,6 +10,7 @@ from PIL import Image
 from hsutils import (
     ablations,
     beyond_figures,
+    beyond_markdown,
     findings,
     findings_beyond,
     reproduction,
@@ -119,7 +120,8 @@ def test_the_readme_says_of_trust_what_the_tables_say():
 def test_the_readme_shows_the_recipes_beyond_the_paper():
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     made = findings.read_tables(FOLDERS["beyond"])
-    assert findings_beyond.recipe_table(made) in readme
+    assert beyond_markdown.recipe_table(made) in readme
+    assert beyond_markdown.published_table(made) in readme
     assert findings_beyond.summary(made) in readme
 
 
