@@ -15,7 +15,7 @@ import pandas as pd
 from torch import nn
 
 from hsutils import control_probe, label_efficiency
-from hsutils.corpus import load_recordings, load_splits
+from hsutils.corpus import load_recordings
 from hsutils.cost import cost
 from hsutils.errors import InputError
 from hsutils.evidence import STAGES, finished
@@ -51,9 +51,9 @@ class Beyond(Kept):
             logits of models trained on the other databases; NaN where there is none.
         inner: AUROC in each of two databases left out together, by which recipes are chosen:
             profile, model, seed, left_out, database, auroc.
-        recipes: profile, model, labels (how many on the published split; NaN where only databases
-            were left out), parameters, multiply_adds and milliseconds a recording, and where these
-            were measured.
+        recipes: profile, model, labeled (the field of the profile), told ("true labels" or "soft
+            labels"), parameters, multiply_adds and milliseconds a recording, and where these were
+            measured.
         frozen_features: AUROC of linear classifiers on frozen features by the share of labels:
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
@@ -71,7 +71,10 @@ class Beyond(Kept):
         "published": ("split", *IDENTITY),
         "left_out": tuple(IDENTITY),
         "inner": INNER,
-        "recipes": ("profile", "model", "labels", "parameters", "multiply_adds", "milliseconds"),
+        "recipes": (
+            *("profile", "model", "labeled", "told"),
+            *("parameters", "multiply_adds", "milliseconds"),
+        ),
         "frozen_features": ("profile", *label_efficiency.COLUMNS),
         "storage": control_probe.COLUMNS,
     }
@@ -97,14 +100,11 @@ class Finished:
         return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
 
     @property
-    def labels(self) -> float:
-        """How many recordings it knew the labels of, it or its teachers; NaN in new databases."""
-        settings = self.run.experiment.splits
-        if settings.leave_out:
-            return float("nan")
-        known = ["finetune"] if self.model != "baseline" else ["pretrain"]
-        known = ["pretrain", "finetune"] if settings.labeled == "all" else known
-        return int(load_splits(self.run).split.isin(known).sum())
+    def told(self) -> str:
+        """What its training was told of a recording: "true labels" or "soft labels"."""
+        targets = self.run.experiment.distillation.targets
+        softly = self.model == "student" and targets != "fine-tune labels"
+        return "soft labels" if softly else "true labels"
 
     def predictions(self, split: str) -> pd.Series:
         """Its logits on one split, by record."""
@@ -246,7 +246,7 @@ def _recipes(models: Iterable[Finished], recordings: pd.DataFrame) -> pd.DataFra
         facts = read_json(model.run.path(f"{model.model}.json"))
         seconds = sum(row["seconds"] for row in facts["history"])
         about = {"profile": model.profile, "model": model.name} | known[of]
-        about["labels"] = model.labels
+        about |= {"labeled": experiment.splits.labeled, "told": model.told}
         rows.setdefault((model.profile, model.name), about | {"train_seconds": []})
         rows[model.profile, model.name]["train_seconds"].append(seconds)
     table = pd.DataFrame(rows.values())

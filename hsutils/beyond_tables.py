@@ -1,6 +1,6 @@
 """Every committed table beyond the paper, from what is kept alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ RESULT += ["auroc", "low", "high", "accuracy", "accuracy_by_dev"]
 NEW = ["new_database", "low", "high", "worst", "worst_database", "new_seeds"]
 TESTED = ["test", "within", "dev", "accuracy", "accuracy_by_dev", "seeds"]
 N_RESAMPLES = 1000
+
+Tables = Mapping[str, pd.DataFrame]
+"""Table by name, as `tables` makes them or `findings.read_tables` reads them."""
 
 
 def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
@@ -47,11 +50,12 @@ def results(beyond: Beyond) -> pd.DataFrame:
         Columns `RESULT`. Under the published protocol `database` is a letter, "within" (pairs of
         one database only) or "all"; with databases left out it is a letter, and "mean" and "worst"
         where all six are known. Of "all" alone: accuracy at logit 0, and accuracy_by_dev at the
-        threshold of Youden's index on dev.
+        threshold of Youden's index on dev, which is not given for dev itself.
     """
     parts, by_dev = [], _thresholds(beyond.published)
     for split, cases in beyond.published.groupby("split"):
-        parts.append(_published(cases, by_dev).assign(split=split, protocol=PUBLISHED))
+        found = _published(cases, by_dev if split == "test" else {})
+        parts.append(found.assign(split=split, protocol=PUBLISHED))
     parts.append(_left_out(beyond.left_out).assign(split="test", protocol=LEFT_OUT))
     return pd.concat(parts, ignore_index=True).reindex(columns=RESULT)
 
@@ -71,6 +75,11 @@ def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
         rows.append(row | _of_new_databases(beyond.left_out, part) | _of_published(part))
     table = pd.DataFrame(rows).reindex(columns=[*KEY[:2], *NEW, *TESTED])
     return table.merge(beyond.recipes, on=KEY[:2], how="left")
+
+
+def in_new_databases(made: Tables) -> pd.DataFrame:
+    """The rows of the summary whose models were asked in new databases."""
+    return made["summary"].dropna(subset="new_database").reset_index(drop=True)
 
 
 def choices(inner: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

@@ -39,11 +39,10 @@ class Corpus:
 
     def of(self, split: str) -> pd.DataFrame:
         """The recordings of one split, by record."""
-        both = self.settings.labeled == "all"
-        groups = {"labeled": ["finetune"], "unlabeled": ["pretrain"]}
-        wanted = (
-            ["pretrain", "finetune"] if both and split in groups else groups.get(split, [split])
-        )
+        both, every = ["pretrain", "finetune"], self.settings.labeled == "all"
+        softly = both if every or self.settings.softly == "both" else ["pretrain"]
+        groups = {"labeled": both if every else ["finetune"], "unlabeled": softly}
+        wanted = groups.get(split, [split])
         records = self.splits.record[self.splits.split.isin(wanted)]
         found = self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
         if split == "labeled" and self.settings.label_share < 1:

@@ -18,6 +18,7 @@ CHOICES = {
     "splits.leave_out": ("", *"abcdef", *map("".join, itertools.combinations("abcdef", 2))),
     "augment.pair": ("masked", "crops"),
     "splits.labeled": ("finetune", "all"),
+    "splits.softly": ("pretrain", "both"),
     "networks.cnn": ("paper", "compact"),
     "front_end.scaling": ("min-max", "band mean"),
     "distillation.targets": ("soft labels", "hard decisions", "fine-tune labels"),

@@ -63,19 +63,18 @@ def sizes(summary: pd.DataFrame) -> Figure:
     """AUROC on dev and in new databases against parameters and multiply-adds.
 
     Args:
-        summary: columns profile, model, new_database, dev, labels, parameters, multiply_adds;
+        summary: columns profile, model, new_database, dev, labeled, parameters, multiply_adds;
             hollow on dev are those with all labels.
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
     shown = summary.dropna(subset=["new_database", "dev"], how="all")
-    most = shown["labels"].max()
     for axes, column, name in (
         (panels[0], "parameters", "parameters"),
         (panels[1], "multiply_adds", "multiply-adds a recording"),
     ):
         for row in shown.to_dict("records"):
             color = color_of(kind(row["model"]))
-            dev = SMALL_DOT | ({"mfc": "white", "mec": color} if row["labels"] == most else {})
+            dev = SMALL_DOT | ({"mfc": "white", "mec": color} if row["labeled"] == "all" else {})
             for score, style in (("new_database", MEAN), ("dev", dev)):
                 if np.isfinite(row[score]):
                     axes.plot(row[column], row[score], color=color, **style)
@@ -84,7 +83,7 @@ def sizes(summary: pd.DataFrame) -> Figure:
     marks = {m: {"color": color_of(m)} | SMALL_DOT for m in ("teacher", "student", "baseline")}
     marks |= {
         "dev of the published split": SMALL_DOT | {"color": INK},
-        "with all its labels": SMALL_DOT | {"mfc": "white", "mec": INK},
+        "all labels": SMALL_DOT | {"mfc": "white", "mec": INK},
         "new database": MEAN | {"color": INK},
     }
     figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": 6})

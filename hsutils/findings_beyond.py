@@ -2,11 +2,11 @@
 
 import textwrap
 
-import numpy as np
 import pandas as pd
 
+from hsutils import findings_published
 from hsutils.beyond import RECIPE
-from hsutils.beyond_markdown import Tables, in_new_databases
+from hsutils.beyond_tables import Tables, in_new_databases
 from hsutils.variants import BEYOND, TAUGHT
 
 
@@ -25,7 +25,8 @@ def summary(made: Tables) -> str:
     paragraphs = [
         [_new(made).split(") ", 1)[1], _choice(made)],
         [_hearts(made), _changes(made)],
-        [_published(made), _compact(made), _all_labels(made)],
+        [findings_published.published(made), findings_published.compact(made)],
+        [findings_published.all_labels(made)],
         [_storage(made), _labels(made)],
     ]
     texts = [" ".join(part[0].upper() + part[1:] for part in parts if part) for parts in paragraphs]
@@ -142,19 +143,6 @@ def _hearts(made: Tables) -> str:
     )
 
 
-def _published(made: Tables) -> str:
-    """What the stethoscope is worth where it is known."""
-    rows = made["summary"].dropna(subset="test").set_index(["profile", "model"])
-    if RECIPE not in rows.index or ("paper", "teacher") not in rows.index:
-        return ""
-    own, teacher = rows.loc[RECIPE], rows.loc["paper", "teacher"]
-    return (
-        f"on the published test, whose databases were trained on, the native recipe has "
-        f"{own.test:.3f} and the paper's teacher {teacher.test:.3f}; among pairs of one database "
-        f"{own.within:.3f} and {teacher.within:.3f}."
-    )
-
-
 def _size(made: Tables) -> str:
     own, teacher = _row(made, *RECIPE), _row(made, "paper", "teacher")
     told = (
@@ -168,62 +156,6 @@ def _size(made: Tables) -> str:
         f"; the paper's teacher has {teacher.parameters / own.parameters:,.0f} times the "
         f"parameters and takes {teacher.multiply_adds / own.multiply_adds:,.0f} times the "
         f"multiply-adds ({teacher.milliseconds:.0f} ms on the same machine)."
-    )
-
-
-def _compact(made: Tables) -> str:
-    """A compact student of several teachers, on the paper's own task."""
-    known = made["summary"].dropna(subset=[c for c in ("dev",) if c in made["summary"]])
-    rows = known.set_index(["profile", "model"])
-    student, teacher = ("compact", "compact student"), ("paper", "teacher")
-    if not {student, teacher} <= set(rows.index) or np.isnan(rows.test[student]):
-        return "no compact student was trained yet."
-    own, papers = rows.loc[student], rows.loc[teacher]
-    told = (
-        f"a compact CNN of {own.parameters:,.0f} parameters, "
-        f"{papers.parameters / own.parameters:,.0f} times fewer than the paper's teacher has, "
-        "learned the mean soft label of the teachers that the profile `compact` names, which have "
-        f"the same 400 labels: dev AUROC {own.dev:.3f} beside "
-        f"{papers.dev:.3f} of the paper's teacher, test AUROC {own.test:.3f} beside "
-        f"{papers.test:.3f}, test accuracy at the threshold that dev chooses "
-        f"{own.accuracy_by_dev:.3f} beside {papers.accuracy_by_dev:.3f} and at logit 0 "
-        f"{own.accuracy:.3f} beside {papers.accuracy:.3f} (means of {own.seeds:.0f} and "
-        f"{papers.seeds:.0f} seeds). It learned the stethoscopes as well: "
-        "this is the paper's task, not a new database"
-    )
-    for profile, front_end in (("few", "the paper's front end"), ("few-2khz", "one of 2 kHz")):
-        if (profile, student[1]) in rows.index:
-            few = rows.loc[profile, student[1]]
-            told += f". Told the 400 labels and nothing else, through {front_end}, it has "
-            told += f"{few.dev:.3f} on dev and {few.test:.3f} on test ({few.seeds:.0f} seeds)"
-    sizes, others = [], []
-    for (profile, model), row in rows.sort_values("parameters", kind="stable").iterrows():
-        change = profile.removeprefix("compact-")
-        if change == profile or model != student[1]:
-            continue
-        if change.startswith("width"):
-            sizes.append(f"{row.dev:.3f} with {row.parameters:,.0f}")
-        else:
-            others.append(f"{row.dev:.3f} *{BEYOND[change].option}*")
-    told += f". Dev AUROC by number of parameters: {', '.join(sizes)}" if sizes else ""
-    return told + (f". Changed, dev AUROC is {', '.join(others)}." if others else ".")
-
-
-def _all_labels(made: Tables) -> str:
-    """What all labels of the published lists are worth on the paper's own task."""
-    known = made["summary"].dropna(subset="dev").query("model == 'compact student'")
-    told = {"many": "the labels", "many-2khz": "the labels", "compact-many": "soft labels"}
-    rows = known[known.profile.isin(told)]
-    if rows.empty:
-        return "no compact CNN was told all labels yet."
-    each = "; ".join(
-        f"`{row.profile}`, told {told[row.profile]}: {row.dev:.3f} on dev, {row.test:.3f} on test, "
-        f"accuracy {row.accuracy_by_dev:.3f}"
-        for row in rows.itertuples()
-    )
-    return (
-        f"with all {rows.labels.max():,.0f} labels of the published lists, and accuracy at the "
-        f"threshold that dev chooses: {each}."
     )
 
 
@@ -270,7 +202,8 @@ def _labels(made: Tables) -> str:
     )
 
 
-FINDINGS = {"choice": _choice, "compact": _compact, "storage": _storage, "labels": _labels}
-FINDINGS |= {"new": _new, "changes": _changes, "hearts": _hearts, "size": _size}
-FINDINGS |= {"published": _published, "all-labels": _all_labels}
+FINDINGS = {"choice": _choice, "storage": _storage, "labels": _labels, "new": _new}
+FINDINGS |= {"changes": _changes, "hearts": _hearts, "size": _size}
+FINDINGS |= {"published": findings_published.published, "compact": findings_published.compact}
+FINDINGS |= {"all-labels": findings_published.all_labels}
 """Question -> what the tables say."""

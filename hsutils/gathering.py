@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from hsutils.options import add_experiment, overrides_of, seed_list, study_of
 
-BEYOND_THE_PAPER = ["paper", "native", "native-all", "few", "few-2khz", "many", "many-2khz"]
-BEYOND_THE_PAPER += ["compact", "compact-many"]
-"""The profiles that `beyond` gathers."""
-
 if TYPE_CHECKING:
     from hsutils.study import Study
+
+GATHERED = ("paper", "native", "native-all", "few", "few-2khz", "many", "many-2khz", "compact")
+GATHERED += ("compact-many",)
+"""The profiles that `beyond` gathers."""
 
 
 def write_study(study: "Study", folder: Path) -> None:
@@ -64,7 +64,7 @@ def add_beyond(parser: argparse.ArgumentParser) -> None:
     """Options of `beyond`."""
     _add_gathering(parser, "beyond")
     # Here it may name several, with commas between.
-    parser.set_defaults(command=_beyond, profile=",".join(BEYOND_THE_PAPER))
+    parser.set_defaults(command=_beyond, profile=",".join(GATHERED))
 
 
 def _beyond(options: argparse.Namespace) -> None:

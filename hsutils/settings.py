@@ -32,7 +32,9 @@ class Splits:
     `labeled` "finetune" is the paper's: teacher and rivals learn from the labels of *finetune*, the
     baseline from those of *pretrain*. "all" lets all of them learn from both and, where databases
     are left out, from the others' test recordings too, which nothing is tested on then.
-    `label_share` keeps that share of the teacher's labels, of every database and class alike.
+    `softly` says whose recordings a student hears with soft labels: those of *pretrain* as in the
+    paper, or of "both". `label_share` keeps that share of the teacher's labels, of every database
+    and class alike.
 
     `leave_out` names one database, or two: what is chosen for a test in one is chosen by the other.
     """
@@ -42,6 +44,7 @@ class Splits:
     leave_out: str = ""
     labeled: str = later("finetune")
     label_share: float = later(1.0)
+    softly: str = later("pretrain")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def label_softly(run: Run) -> pd.DataFrame:
     """
     corpus, others = load_corpus(run), named_teachers(run)
     made_from = stamp_of(run, others) if others else _teacher_stamp(run, corpus)
-    told = [identity(corpus.of("unlabeled"))] if others or _hears_all(run) else []
+    more = others or _hears_all(run) or run.experiment.splits.softly == "both"
+    told = [identity(corpus.of("unlabeled"))] if more else []
     stamp = fingerprint(made_from, "soft labels", *told)
     if not _found(run, "soft_labels.csv", stamp):
         table = _soft_labels(run, corpus, others)

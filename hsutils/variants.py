@@ -129,7 +129,7 @@ _CLIPS, _BITS = ("front_end.repair_clips=true",), ("front_end.bits=10",)
 _BAND = ("front_end.pass_low_hz=25", "front_end.pass_high_hz=400")
 _CONTROLLED = (*_CLIPS, *_BAND, *_BITS)
 _BELOW = ("front_end.bins=54",)
-"""Above the limit of the band lies dither, and no heart."""
+"""Above 400 Hz control leaves dither alone; the bands are then of one to three bins each."""
 _WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
 """Padding is not mixed."""
 
@@ -147,7 +147,7 @@ BEYOND = {
     "no-mixup": _shown("no mixtures of recordings", "baseline.mixup=0"),
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
     "controlled": _shown("clips repaired, band limited, bits dithered", *_CONTROLLED),
-    "narrow": _shown("the same, and all mel bands below 414 Hz", *_CONTROLLED, *_BELOW),
+    "narrow": _shown("controlled, and all mel bands below 414 Hz", *_CONTROLLED, *_BELOW),
     "clips-repaired": _shown("clips repaired", *_CLIPS),
     "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
     "dithered": _shown("brought to one level and ten dithered bits", *_BITS),
@@ -169,7 +169,7 @@ BEYOND = {
     "native-teacher": _taught(
         "taught by the native recipe's teacher", "native-{{without}}{{seed}}/teacher"
     ),
-    "ten-teachers": _taught("taught by the paper's three and the native teacher as well", *_TEN),
+    "ten-teachers": _taught("taught by these six, the paper's three and the native teacher", *_TEN),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},

@@ -59,7 +59,7 @@ def planted() -> Beyond:
             {"profile": "paper", "model": "teacher", "parameters": 11_827_905, **facts},
             {"profile": "native-all", "model": "compact baseline", "parameters": 59_109, **facts},
         ]
-    ).assign(multiply_adds=lambda table: table.parameters * 100, labels=400)
+    ).assign(multiply_adds=lambda table: table.parameters * 100)
     return Beyond(
         **tables,
         inner=pd.DataFrame(inner, columns=INNER),

@@ -23,7 +23,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
         **{"worst": score - 0.1, "test": [0.93, 0.92, 0.87, 0.9, np.nan, np.nan]},
         **{"dev": [0.935, 0.93, 0.86, 0.88, np.nan, np.nan]},
         **{"within": [0.9, 0.89, 0.82, 0.92, np.nan, np.nan]},
-        labels=[400, 400, 2040, 2440, 2440, 2440],
+        labeled=["finetune"] * 3 + ["all"] * 3,
         parameters=[11_827_905, 5_838_465, 5_838_465, 59_109, 59_109, 59_109],
         multiply_adds=[5.7e9, 7.6e8, 7.6e8, 1.1e8, 1.1e8, 1.1e8],
     )

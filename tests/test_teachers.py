@@ -139,9 +139,12 @@ def test_who_may_have_heard_the_test_is_not_asked(opened, teachers, teacher, set
     assert said in str(caught.value)
 
 
-def test_a_student_that_may_learn_all_labels_hears_all_recordings(opened, teachers):
+@pytest.mark.parametrize("settings", [{"splits__labeled": "all"}, {"splits__softly": "both"}])
+def test_a_student_may_hear_the_recordings_of_finetune_as_well(opened, teachers, settings):
     told = names(opened, "first-0/baseline")
-    run = opened("all", splits__labeled="all", distillation__teachers=told)
+    run = opened("paper's", distillation__teachers=told)
+    assert len(stations.label_softly(run)) == len(stations.load_corpus(run).of("pretrain"))
+    run = opened("paper's", distillation__teachers=told, **settings)
     corpus = stations.load_corpus(run)
     records = sorted([*corpus.of("pretrain").record, *corpus.of("finetune").record])
     assert sorted(stations.label_softly(run).record) == records

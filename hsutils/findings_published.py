@@ -1,0 +1,105 @@
+"""What recipes beyond the paper reach on the published split, in words read off the tables."""
+
+import numpy as np
+import pandas as pd
+
+from hsutils.beyond import RECIPE
+from hsutils.beyond_tables import Tables
+from hsutils.variants import BEYOND
+
+STUDENT, TEACHER = ("compact", "compact student"), ("paper", "teacher")
+ALONE = {"few": "through the paper's front end", "few-2khz": "through one of 2 kHz"}
+"""Profiles of the same CNN without a teacher."""
+
+EVERY = {"many": "few", "many-2khz": "few-2khz", "compact-many": "compact"}
+"""Profiles with all labels, and what each is to be held against."""
+
+
+def published(made: Tables) -> str:
+    """What the stethoscope is worth where it is known."""
+    rows = made["summary"].dropna(subset="test").set_index(["profile", "model"])
+    if RECIPE not in rows.index or ("paper", "teacher") not in rows.index:
+        return ""
+    own, teacher = rows.loc[RECIPE], rows.loc["paper", "teacher"]
+    return (
+        f"on the published test, whose databases were trained on, the native recipe has "
+        f"{own.test:.3f} and the paper's teacher {teacher.test:.3f}; among pairs of one database "
+        f"{own.within:.3f} and {teacher.within:.3f}."
+    )
+
+
+def compact(made: Tables) -> str:
+    """A compact student of several teachers, on the paper's own task."""
+    rows = _by_model(made)
+    if not {STUDENT, TEACHER} <= set(rows.index) or np.isnan(rows.test[STUDENT]):
+        return "no compact student was trained yet."
+    own, papers = rows.loc[STUDENT], rows.loc[TEACHER]
+    told = (
+        f"a compact CNN of {own.parameters:,.0f} parameters, "
+        f"{papers.parameters / own.parameters:,.0f} times fewer than the paper's teacher has, "
+        "learned the mean soft label of the teachers that the profile `compact` names, which know "
+        f"the labels of *finetune*: dev AUROC {own.dev:.3f} beside {papers.dev:.3f} of the paper's "
+        f"teacher, test AUROC {own.test:.3f} beside {papers.test:.3f}, test accuracy at the "
+        f"threshold that dev chooses {own.accuracy_by_dev:.3f} beside {papers.accuracy_by_dev:.3f} "
+        f"(means of {own.seeds:.0f} and {papers.seeds:.0f} seeds). "
+    )
+    alone = [
+        f"{words} {row.dev:.3f} on dev and {row.test:.3f} on test ({_seeds(row)})"
+        for profile, words in ALONE.items()
+        for row in _found(rows, profile)
+    ]
+    if alone:
+        told += f"The same CNN, told the labels of *finetune* and no soft label, has {alone[0]}"
+        told += f", and {alone[1]}. " if alone[1:] else ". "
+    told += "All of it knows the stethoscopes: this is the paper's task, not a new database"
+    return f"{told}.{_changed(rows)}"
+
+
+def all_labels(made: Tables) -> str:
+    """What the labels of pretrain are worth besides those of finetune, on the paper's own task."""
+    rows = _by_model(made)
+    parts = []
+    for profile, before in EVERY.items():
+        for row in _found(rows, profile):
+            fewer = "".join(
+                f" ({known.dev:.3f} and {known.test:.3f} without)" for known in _found(rows, before)
+            )
+            parts.append(f"`{profile}` {row.dev:.3f} on dev and {row.test:.3f} on test{fewer}")
+            parts[-1] += f", accuracy {row.accuracy_by_dev:.3f} ({_seeds(row)})"
+    if not parts:
+        return "no compact CNN was told all labels yet."
+    return (
+        "with the labels of *pretrain* and *finetune* together, and accuracy at the threshold that "
+        f"dev chooses: {'; '.join(parts)}."
+    )
+
+
+def _by_model(made: Tables) -> pd.DataFrame:
+    """Rows of the summary that were asked on dev, by profile and model."""
+    known = made["summary"].dropna(subset=[c for c in ("dev",) if c in made["summary"]])
+    return known.set_index(["profile", "model"])
+
+
+def _found(rows: pd.DataFrame, profile: str) -> list[pd.Series]:
+    """The compact student of this profile, if it was trained."""
+    key = (profile, STUDENT[1])
+    return [rows.loc[key]] if key in rows.index else []
+
+
+def _seeds(row: pd.Series) -> str:
+    return f"{row.seeds:.0f} seed{'s' if row.seeds > 1 else ''}"
+
+
+def _changed(rows: pd.DataFrame) -> str:
+    """Sizes, teachers and phases other than those of the profile, on dev."""
+    sizes, others = [], []
+    for (profile, model), row in rows.sort_values("parameters", kind="stable").iterrows():
+        change = profile.removeprefix(f"{STUDENT[0]}-")
+        if model != STUDENT[1] or change not in BEYOND:
+            continue
+        if change.startswith("width"):
+            sizes.append(f"{row.dev:.3f} with {row.parameters:,.0f}")
+        else:
+            others.append(f"{row.dev:.3f} *{BEYOND[change].option}*")
+    told = f" Dev AUROC by number of parameters: {', '.join(sizes)}." if sizes else ""
+    return told + (f" Changed, dev AUROC is {', '.join(others)} (1 seed each)." if others else "")
