@@ -59,7 +59,7 @@ def planted() -> Beyond:
             {"profile": "paper", "model": "teacher", "parameters": 11_827_905, **facts},
             {"profile": "native-all", "model": "compact baseline", "parameters": 59_109, **facts},
         ]
-    ).assign(multiply_adds=lambda table: table.parameters * 100)
+    ).assign(multiply_adds=lambda t: t.parameters * 100, labeled="finetune", told="true labels")
     return Beyond(
         **tables,
         inner=pd.DataFrame(inner, columns=INNER),
@@ -131,7 +131,8 @@ def test_dev_chooses_the_threshold_of_the_second_accuracy(planted, made):
         expected = ((test[column] >= best) == test.label).mean()
         found = table.accuracy_by_dev[profile, model, int(seed), "test", "all"]
         assert found == pytest.approx(expected, abs=1 / len(test)), "a recording at the threshold"
-        assert np.isnan(table.accuracy_by_dev[profile, model, int(seed), "test", "within"])
+        for split, database in (("test", "within"), ("dev", "all")):
+            assert np.isnan(table.accuracy_by_dev[profile, model, int(seed), split, database])
 
 
 def test_mean_and_worst_are_those_of_six_databases_or_not_given(made):
@@ -261,6 +262,23 @@ def test_everything_finished_is_gathered_and_nothing_is_named(study):
     assert sorted(kept.left_out[column]) == pytest.approx(sorted(saved.logit), abs=1e-4)
     assert kept.published.split.unique().tolist() == ["dev", "test"]
     assert kept.inner.empty and kept.recipes.parameters.nunique() == 1
+    assert set(kept.recipes.labeled) == {"all"} and set(kept.recipes.told) == {"true labels"}
+
+
+@pytest.mark.parametrize(
+    ("model", "targets", "told"),
+    [
+        *(("student", "soft labels", "soft labels"), ("teacher", "soft labels", "true labels")),
+        *(("student", "fine-tune labels", "true labels"), ("baseline", "", "true labels")),
+    ],
+)
+def test_a_student_was_told_soft_labels_unless_it_needed_no_teacher(study, model, targets, told):
+    run = study.look(0)
+    change = dataclasses.replace(run.experiment.distillation, targets=targets)
+    run = dataclasses.replace(
+        run, experiment=dataclasses.replace(run.experiment, distillation=change)
+    )
+    assert beyond.Finished("demo", model, run).told == told
 
 
 def test_the_command_gathers_and_draws_what_there_is(study, tmp_path, capsys):

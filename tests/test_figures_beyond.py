@@ -77,6 +77,14 @@ def test_every_score_and_its_interval_is_drawn():
     assert_drawn(EVERY_FIGURE["sizes"](), summary["new_database"], summary["dev"].dropna())
 
 
+def test_who_knew_all_labels_is_hollow_on_dev():
+    axes, (summary, _) = EVERY_FIGURE["sizes"]().axes[0], tables()
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    known = summary.dropna(subset="dev").set_index("dev").labeled.to_dict()
+    hollow = {float(dot.get_ydata()[0]): dot.get_markerfacecolor() == "white" for dot in dots}
+    assert hollow == {score: labeled == "all" for score, labeled in known.items()}
+
+
 def test_panels_are_those_that_were_asked():
     page = EVERY_FIGURE["label_efficiency"]()
     assert len(page.axes) == 4
