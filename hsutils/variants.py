@@ -122,7 +122,6 @@ _THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
 _PAPERS = tuple(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3))
 _FEW = tuple(f"{few}-{{{{without}}}}{n}/student" for few in ("few", "few-2khz") for n in range(3))
-_TEN = (*_FEW, *_PAPERS, "native-{{without}}0/teacher")
 _REAL = ("baseline.artificial=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
 _CLIPS, _BITS = ("front_end.repair_clips=true",), ("front_end.bits=10",)
@@ -169,7 +168,7 @@ BEYOND = {
     "native-teacher": _taught(
         "taught by the native recipe's teacher", "native-{{without}}{{seed}}/teacher"
     ),
-    "ten-teachers": _taught("taught by these six, the paper's three and the native teacher", *_TEN),
+    "few-teachers": _taught("taught by six CNNs of its own size", *_FEW),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},
