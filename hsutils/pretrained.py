@@ -1,8 +1,9 @@
 """A trained model as one file: weights, and everything that made them, for those without the run.
 
-The package holds one (`COMPACT`): the compact CNN of the native recipe on controlled waveforms
-(`variants.BEYOND`), with all labels of the published pretrain and finetune lists. The recipe was
-chosen by databases left out two at a time, its last epoch is kept, and test was not looked at.
+The package holds one (`COMPACT`): the compact CNN of the native recipe on controlled waveforms,
+with all mel bands below 414 Hz ("narrow" in `variants.BEYOND`) and all labels of the published
+pretrain and finetune lists. The recipe is the best of four by databases left out two at a time, its
+last epoch is kept, and test was not looked at.
 """
 
 import dataclasses

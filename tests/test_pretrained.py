@@ -90,8 +90,8 @@ def test_the_one_that_comes_with_the_package_is_small_and_says_what_made_it(tmp_
     assert COMPACT.stat().st_size < 2_000_000
     assert experiment.name == "native-all" and experiment.networks.cnn == "compact"
     plain = load_experiment("native-all", {"seed": experiment.seed})
-    controlled = load_experiment("native-all", BEYOND["controlled"].change(plain)).front_end
-    made = {"front_end": controlled, "compute": experiment.compute}
+    narrow = load_experiment("native-all", BEYOND["narrow"].change(plain)).front_end
+    made = {"front_end": narrow, "compute": experiment.compute}
     assert experiment == dataclasses.replace(plain, **made) and experiment.compute.threads == 1
     assert metadata["command"] == command_of(experiment, metadata["model"])
     assert json.loads(metadata["environment"])["git_commit"].isalnum(), "a commit, unchanged"
