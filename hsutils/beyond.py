@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
-from torch import nn
 
-from hsutils import control_probe, label_efficiency
+from hsutils import control_probe, cycle_scores, label_efficiency
 from hsutils.corpus import load_recordings
-from hsutils.cost import cost
+from hsutils.cycle_scores import MeanCycle
 from hsutils.errors import InputError
-from hsutils.evidence import STAGES, finished
-from hsutils.experiment import Run, load_experiment
-from hsutils.files import read_json
+from hsutils.experiment import load_experiment
+from hsutils.finished import Finished, everything_finished, recipes
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
-from hsutils.networks import MODELS, new_network
 from hsutils.settings import FrontEnd
-from hsutils.stations import EVALUATED, saved_predictions
+from hsutils.stations import EVALUATED
 from hsutils.study import LEFT_OUT, Study
 from hsutils.trust import IDENTITY, anonymous
 from hsutils.variants import BEYOND
@@ -33,6 +29,8 @@ from hsutils.variants import BEYOND
 DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
+
+Gathered = Finished | MeanCycle
 
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
@@ -58,6 +56,9 @@ class Beyond(Kept):
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
             change "controlled" (`control_probe.format_probe`).
+        inside: AUROC of the linear model on mean cycles where a database's own labels are known.
+        cycles, weights: the mean cycle of each database and class, and what that model weighs
+            (`cycle_scores`).
     """
 
     published: pd.DataFrame
@@ -66,6 +67,9 @@ class Beyond(Kept):
     recipes: pd.DataFrame
     frozen_features: pd.DataFrame
     storage: pd.DataFrame
+    inside: pd.DataFrame
+    cycles: pd.DataFrame
+    weights: pd.DataFrame
 
     COLUMNS: ClassVar = {
         "published": ("split", *IDENTITY),
@@ -77,43 +81,10 @@ class Beyond(Kept):
         ),
         "frozen_features": ("profile", *label_efficiency.COLUMNS),
         "storage": control_probe.COLUMNS,
+        "inside": cycle_scores.INSIDE,
+        "cycles": cycle_scores.CYCLES,
+        "weights": cycle_scores.WEIGHTS,
     }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """One trained model: the profile (with its change), its name, and the run that holds it."""
-
-    profile: str
-    model: str
-    run: Run
-
-    @property
-    def name(self) -> str:
-        """The model's name; networks of the compact kind are told apart."""
-        small = self.run.experiment.networks.cnn == "compact" and self.model != "teacher"
-        return f"compact {self.model}" if small else self.model
-
-    @property
-    def column(self) -> str:
-        """Name of its column of logits."""
-        return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
-
-    @property
-    def told(self) -> str:
-        """What its training was told of a recording: "true labels" or "soft labels"."""
-        targets = self.run.experiment.distillation.targets
-        softly = self.model == "student" and targets != "fine-tune labels"
-        return "soft labels" if softly else "true labels"
-
-    def predictions(self, split: str) -> pd.Series:
-        """Its logits on one split, by record."""
-        table = saved_predictions(self.run, self.model, split)
-        return table.set_index("record").logit.rename(self.column)
-
-    def network(self) -> nn.Module:
-        """Its architecture, with random weights."""
-        return new_network(self.run.experiment, self.model)
 
 
 def collect(studies: Sequence[Study]) -> Beyond:
@@ -125,8 +96,8 @@ def collect(studies: Sequence[Study]) -> Beyond:
     Raises:
         InputError: if nothing is finished, or runs are of different recordings.
     """
-    whole = list(_finished(studies, [""]))
-    single = {d: list(_finished(studies, [d])) for d in DATABASES}
+    whole = _with_linear(everything_finished(studies, [""]))
+    single = {d: _with_linear(everything_finished(studies, [d])) for d in DATABASES}
     pairs = ["".join(pair) for pair in combinations(DATABASES, 2)]
     everything = [*whole, *(model for found in single.values() for model in found)]
     if not everything:
@@ -136,35 +107,27 @@ def collect(studies: Sequence[Study]) -> Beyond:
     return Beyond(
         published=_published(whole, recordings),
         left_out=_left_out(single, recordings),
-        inner=_inner(_finished(studies, pairs), single),
-        recipes=_recipes(everything, recordings),
+        inner=_inner(_with_linear(everything_finished(studies, pairs)), single, recordings),
+        recipes=recipes(everything, recordings),
         frozen_features=_frozen_features(studies),
         storage=control_probe.format_probe(recordings, _controlled()),
+        inside=cycle_scores.inside(recordings.reset_index()),
+        cycles=cycle_scores.mean_cycles(recordings.reset_index()),
+        weights=cycle_scores.weights(m for m in whole if isinstance(m, MeanCycle)),
     )
 
 
-def _finished(studies: Iterable[Study], left_out: Iterable[str]) -> Iterable[Finished]:
-    """Every model that is trained without these databases ("" for none)."""
-    databases = list(left_out)
-    for study in studies:
-        for change in ("", *BEYOND):
-            profile = "-".join(filter(None, [study.experiment.name, change]))
-            for letters in databases:
-                without = f"without-{letters}" if letters else ""
-                variant = "-".join(filter(None, [change, without]))
-                for seed in study.seeds:
-                    if study.folder(seed, variant).exists():
-                        run = study.look(seed, variant)
-                        yield from (
-                            Finished(profile, m, run) for m in MODELS if finished(run, (m,))
-                        )
+def _with_linear(models: Iterable[Finished]) -> list[Gathered]:
+    """And the linear model on mean cycles, of the same recordings."""
+    found = list(models)
+    return [*found, *cycle_scores.beside(found)]
 
 
-def _published(models: Sequence[Finished], recordings: pd.DataFrame) -> pd.DataFrame:
+def _published(models: Sequence[Gathered], recordings: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for split in EVALUATED:
         # A change is chosen or dropped by dev or databases left out: its test is not read.
-        asked = [m for m in models if split == "dev" or m.profile == m.run.experiment.name]
+        asked = [m for m in models if split == "dev" or m.tested]
         logits = pd.DataFrame({m.column: m.predictions(split) for m in asked})
         parts.append(_about(logits, recordings).assign(split=split))
     table = pd.concat(parts, ignore_index=True)
@@ -172,7 +135,7 @@ def _published(models: Sequence[Finished], recordings: pd.DataFrame) -> pd.DataF
     return table[["split", *IDENTITY, *(m.column for m in models)]].round(5)
 
 
-def _left_out(single: dict[str, Sequence[Finished]], recordings: pd.DataFrame) -> pd.DataFrame:
+def _left_out(single: dict[str, Sequence[Gathered]], recordings: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for models in single.values():
         logits = pd.DataFrame({m.column: m.predictions("test") for m in models})
@@ -194,24 +157,26 @@ def _about(logits: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
     return recordings.loc[logits.index].join(logits).reset_index(drop=True)
 
 
-def _inner(models: Iterable[Finished], single: Mapping[str, Sequence[Finished]]) -> pd.DataFrame:
+def _inner(
+    pairs: Iterable[Gathered], single: Mapping[str, Sequence[Gathered]], recordings: pd.DataFrame
+) -> pd.DataFrame:
     rows = []
+
+    def tell(model: Gathered, left_out: str, logits: pd.Series) -> None:
+        known = recordings.loc[logits.index]
+        score = round(auroc(known.label, logits), 5)
+        about = [model.profile, model.name, model.run.experiment.seed]
+        rows.append([*about, left_out, known.database.iloc[0], score])
+
     # One that heard no real recording is the same network, whichever databases are left out.
     for asked, found in single.items():
-        for model in found:
-            if not getattr(model.run.experiment, STAGES[model.model]).real:
-                test = saved_predictions(model.run, model.model, "test")
-                score = round(auroc(test.label, test.logit), 5)
-                about = [model.profile, model.name, model.run.experiment.seed]
-                others = (other for other in DATABASES if other != asked)
-                rows += [[*about, "".join(sorted(asked + o)), asked, score] for o in others]
-    for model in models:
-        test = saved_predictions(model.run, model.model, "test")
-        databases = load_recordings(model.run).set_index("record").database
-        about = [model.profile, model.name, model.run.experiment.seed]
-        for database, part in test.groupby(test.record.map(databases)):
-            score = round(auroc(part.label, part.logit), 5)
-            rows.append([*about, model.run.experiment.splits.leave_out, database, score])
+        for model in (m for m in found if not m.real):
+            for other in (o for o in DATABASES if o != asked):
+                tell(model, "".join(sorted(asked + other)), model.predictions("test"))
+    for model in pairs:
+        logits = model.predictions("test")
+        for _, part in logits.groupby(recordings.database.loc[logits.index]):
+            tell(model, model.run.experiment.splits.leave_out, part)
     return pd.DataFrame(rows, columns=INNER)
 
 
@@ -231,23 +196,3 @@ def _frozen_features(studies: Iterable[Study]) -> pd.DataFrame:
                     parts.append(table.assign(profile=study.experiment.name))
     columns = ["profile", *label_efficiency.COLUMNS]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _recipes(models: Iterable[Finished], recordings: pd.DataFrame) -> pd.DataFrame:
-    """What each recipe costs; every architecture is measured once."""
-    rows, known = {}, {}
-    for model in models:
-        experiment = model.run.experiment
-        of = (model.name, experiment.front_end, experiment.networks)
-        if of not in known:
-            known[of] = cost(
-                model.network(), experiment.front_end, float(recordings.seconds.mean())
-            )
-        facts = read_json(model.run.path(f"{model.model}.json"))
-        seconds = sum(row["seconds"] for row in facts["history"])
-        about = {"profile": model.profile, "model": model.name} | known[of]
-        about |= {"labeled": experiment.splits.labeled, "told": model.told}
-        rows.setdefault((model.profile, model.name), about | {"train_seconds": []})
-        rows[model.profile, model.name]["train_seconds"].append(seconds)
-    table = pd.DataFrame(rows.values())
-    return table.assign(train_seconds=[round(np.mean(s)) for s in table.train_seconds])

@@ -1,0 +1,108 @@
+"""Models that runs have trained, as `beyond` gathers them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hsutils.cost import cost
+from hsutils.evidence import STAGES, finished
+from hsutils.experiment import Run
+from hsutils.files import read_json
+from hsutils.networks import MODELS, new_network
+from hsutils.stations import saved_predictions
+from hsutils.study import Study
+from hsutils.variants import BEYOND
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One trained model: the profile (with its change), its name, and the run that holds it."""
+
+    profile: str
+    model: str
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """The model's name; networks of the compact kind are told apart."""
+        small = self.run.experiment.networks.cnn == "compact" and self.model != "teacher"
+        return f"compact {self.model}" if small else self.model
+
+    @property
+    def column(self) -> str:
+        """Name of its column of logits."""
+        return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
+
+    @property
+    def told(self) -> str:
+        """What its training was told of a recording: "true labels" or "soft labels"."""
+        targets = self.run.experiment.distillation.targets
+        softly = self.model == "student" and targets != "fine-tune labels"
+        return "soft labels" if softly else "true labels"
+
+    @property
+    def tested(self) -> bool:
+        """Whether its published test is read: a change is chosen or dropped without it."""
+        return self.profile == self.run.experiment.name
+
+    @property
+    def real(self) -> bool:
+        """Whether it has heard real recordings."""
+        return getattr(self.run.experiment, STAGES[self.model]).real
+
+    @property
+    def seconds(self) -> float:
+        """How long its training took."""
+        return sum(
+            row["seconds"] for row in read_json(self.run.path(f"{self.model}.json"))["history"]
+        )
+
+    @property
+    def architecture(self) -> tuple:
+        """Equal for models that cost the same."""
+        return self.name, self.run.experiment.front_end, self.run.experiment.networks
+
+    def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
+        """Size, and cost of a recording of mean length: see `cost.cost`."""
+        network = new_network(self.run.experiment, self.model)
+        return cost(network, self.run.experiment.front_end, float(recordings.seconds.mean()))
+
+    def predictions(self, split: str) -> pd.Series:
+        """Its logits on one split, by record."""
+        table = saved_predictions(self.run, self.model, split)
+        return table.set_index("record").logit.rename(self.column)
+
+
+def everything_finished(studies: Iterable[Study], left_out: Iterable[str]) -> Iterator[Finished]:
+    """Every model that is trained without these databases ("" for none), changes included."""
+    databases = list(left_out)
+    for study in studies:
+        for change in ("", *BEYOND):
+            profile = "-".join(filter(None, [study.experiment.name, change]))
+            for letters in databases:
+                without = f"without-{letters}" if letters else ""
+                variant = "-".join(filter(None, [change, without]))
+                for seed in study.seeds:
+                    if study.folder(seed, variant).exists():
+                        run = study.look(seed, variant)
+                        yield from (
+                            Finished(profile, m, run) for m in MODELS if finished(run, (m,))
+                        )
+
+
+def recipes(models: Iterable[Finished], recordings: pd.DataFrame) -> pd.DataFrame:
+    """What each recipe was told and what it costs; every architecture is measured once."""
+    rows, known = {}, {}
+    for model in models:
+        if model.architecture not in known:
+            known[model.architecture] = model.cost(recordings)
+        about = {"profile": model.profile, "model": model.name} | known[model.architecture]
+        about |= {"labeled": model.run.experiment.splits.labeled, "told": model.told}
+        rows.setdefault((model.profile, model.name), about | {"train_seconds": []})
+        rows[model.profile, model.name]["train_seconds"].append(model.seconds)
+    table = pd.DataFrame(rows.values())
+    # A model without multiply-adds of its own leaves its place empty.
+    whole = {"multiply_adds": table.multiply_adds.astype("Int64")}
+    return table.assign(**whole, train_seconds=[round(np.mean(s)) for s in table.train_seconds])
