@@ -18,7 +18,7 @@ STEP = 20
 BAND_HZ, SMOOTH_SECONDS = (25, 150), 0.05
 PERIOD, SYSTOLE = (0.45, 1.5), (0.2, 0.45)
 """Seconds in which the period (40 to 133 beats a minute) and the systolic interval may lie."""
-SYSTOLE_SHARE = 0.55
+SYSTOLE_SHARE = 0.5
 """Of the period, at most: systole is shorter than diastole at rest, which tells S1 from S2."""
 HALF_AS_GOOD = 0.85
 """Two periods repeat as well as one: half of one is preferred if it repeats nearly as well."""

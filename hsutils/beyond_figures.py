@@ -20,5 +20,7 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
         pages["sizes"] = figures.sizes(made["summary"])
     if len(made["label_efficiency"]):
         pages["label-efficiency"] = figures.label_efficiency(made["label_efficiency"])
+    if len(beyond.cycles):
+        pages["mean-cycles"] = figures.mean_cycles(beyond.cycles, beyond.weights)
     digest = beyond.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]

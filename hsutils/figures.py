@@ -13,6 +13,7 @@ from hsutils.figures_calibration import (
     threshold_rules,
 )
 from hsutils.figures_clinic import thousand_people
+from hsutils.figures_cycles import beats_and_cycle, mean_cycles
 from hsutils.figures_data import leaks, recordings_overview, split_composition
 from hsutils.figures_heart import heart_or_stethoscope
 from hsutils.figures_results import (
@@ -47,6 +48,7 @@ from hsutils.style import apply_style, save_figure
 __all__ = [
     "ablations",
     "apply_style",
+    "beats_and_cycle",
     "confusion_matrices",
     "confusion_over_seeds",
     "database_probe",
@@ -64,6 +66,7 @@ __all__ = [
     "learning_rates",
     "logit_histograms",
     "loss_by_epoch",
+    "mean_cycles",
     "mel_filters",
     "new_databases",
     "paired_differences",

@@ -41,7 +41,8 @@ def beats_and_cycle(
             wave.axvline(time, label=name, **look)
             name = None  # one entry in the legend
     wave.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, max(len(shown), 1) / RATE))
-    legend_above(wave)
+    if len(rhythm.onset):
+        legend_above(wave)
     image = _page(page, 10 * cycle.T, np.nanmax(np.abs(10 * cycle), initial=1e-6))
     figure.colorbar(image, ax=page, label="dB over the band's mean")
     if not len(rhythm.onset):

@@ -4,7 +4,7 @@ import textwrap
 
 import pandas as pd
 
-from hsutils import findings_published
+from hsutils import findings_cycles, findings_published
 from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables, in_new_databases
 from hsutils.variants import BEYOND, TAUGHT
@@ -25,6 +25,7 @@ def summary(made: Tables) -> str:
     paragraphs = [
         [_new(made).split(") ", 1)[1], _choice(made)],
         [_hearts(made), _changes(made)],
+        [findings_cycles.sixty(made)],
         [findings_published.published(made), findings_published.compact(made)],
         [findings_published.all_labels(made)],
         [_storage(made), _labels(made)],
@@ -205,5 +206,6 @@ def _labels(made: Tables) -> str:
 FINDINGS = {"choice": _choice, "storage": _storage, "labels": _labels, "new": _new}
 FINDINGS |= {"changes": _changes, "hearts": _hearts, "size": _size}
 FINDINGS |= {"published": findings_published.published, "compact": findings_published.compact}
+FINDINGS |= {"sixty": findings_cycles.sixty}
 FINDINGS |= {"all-labels": findings_published.all_labels}
 """Question -> what the tables say."""

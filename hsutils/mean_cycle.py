@@ -60,8 +60,10 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
         Factors of ten of power over each band's mean, shape (7, 8), NaN where no two beats were
         found; and the beats.
     """
-    heard = control(waveform[: round(front_end().clip_seconds * RATE)], RATE, front_end())
-    rhythm = find_beats(heard)
+    clip = waveform[: round(front_end().clip_seconds * RATE)]
+    heard = control(clip, RATE, front_end())
+    # Silence would be dithered, and beats be found in the dither.
+    rhythm = find_beats(heard if np.ptp(clip) else clip)
     edges = _edges(rhythm)
     if not len(edges):
         return np.full((len(PHASES), BANDS), np.nan), rhythm

@@ -18,6 +18,7 @@ from hsutils.corpus import data_folder
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, Run
 from hsutils.findings import read_tables
+from hsutils.mean_cycle import mean_cycle
 from hsutils.metrics import CLASSES
 from hsutils.settings import FrontEnd
 from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
@@ -180,6 +181,14 @@ def look(run: Run, recording: pd.Series, seconds: float | None = None) -> Figure
         title=title,
         offset_seconds=offset,
     )
+
+
+def heart_cycle(recording: pd.Series) -> Figure:
+    """The beats found in a recording and the mean of its cycles, see `mean_cycle`."""
+    waveform = read_waveform(recording.path)
+    cycle, rhythm = mean_cycle(waveform)
+    name = f"{recording.record} ({CLASSES[recording.label]})"
+    return figures.beats_and_cycle(waveform, rhythm, cycle, name)
 
 
 def excerpt(recording: pd.Series, front_end: FrontEnd, seconds: float) -> Tensor:

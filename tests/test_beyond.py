@@ -8,14 +8,17 @@ import pytest
 import torch
 from conftest import TINY_SETTINGS
 from sklearn.metrics import roc_auc_score, roc_curve
+from test_figures_cycles import cycles, weights
 from torch import nn
 
-from hsutils import beyond, beyond_tables, control_probe, figures, stations
+from hsutils import beyond_tables, control_probe, figures, finished, stations
 from hsutils.__main__ import main
 from hsutils.beyond import INNER, Beyond, collect
 from hsutils.compact import CompactCNN
 from hsutils.cost import cost
+from hsutils.cycle_scores import INSIDE
 from hsutils.errors import InputError
+from hsutils.finished import Finished
 from hsutils.label_efficiency import COLUMNS, DRAWS
 from hsutils.metrics import auroc
 from hsutils.models import StudentCNN, count_parameters
@@ -66,6 +69,9 @@ def planted() -> Beyond:
         recipes=recipes,
         frozen_features=planted_efficiency(),
         storage=planted_storage(),
+        inside=pd.DataFrame([("a", 60, 30, 0.8, 0.7, 0.9)], columns=INSIDE),
+        cycles=cycles(),
+        weights=weights(),
     )
 
 
@@ -252,16 +258,19 @@ def study(tiny_data, tmp_path_factory) -> Study:
 
 def test_everything_finished_is_gathered_and_nothing_is_named(study):
     kept = collect([study])
-    column = "demo/compact baseline/0"
-    assert {c for c in kept.left_out if "/" in c} == {
-        column,
-        "demo-focal/compact baseline/0",
-    }
+    column, linear = "demo/compact baseline/0", "mean-cycle/linear model/0"
+    networks = {column, "demo-focal/compact baseline/0"}
+    assert {c for c in kept.left_out if "/" in c} == {*networks, linear}
     assert set(kept.left_out.database) == {"b"} and not {"record", "path"} & set(kept.left_out)
     saved = stations.saved_predictions(study.look(0, "without-b"), "baseline", "test")
     assert sorted(kept.left_out[column]) == pytest.approx(sorted(saved.logit), abs=1e-4)
     assert kept.published.split.unique().tolist() == ["dev", "test"]
-    assert kept.inner.empty and kept.recipes.parameters.nunique() == 1
+    assert kept.inner.empty
+    sizes = kept.recipes.set_index("model").parameters.groupby(level=0).unique()
+    assert {model: len(found) for model, found in sizes.items()} == {
+        **{"compact baseline": 1, "linear model": 1},
+    }
+    assert sizes["linear model"].item() == 61
     assert set(kept.recipes.labeled) == {"all"} and set(kept.recipes.told) == {"true labels"}
 
 
@@ -278,7 +287,7 @@ def test_a_student_was_told_soft_labels_unless_it_needed_no_teacher(study, model
     run = dataclasses.replace(
         run, experiment=dataclasses.replace(run.experiment, distillation=change)
     )
-    assert beyond.Finished("demo", model, run).told == told
+    assert Finished("demo", model, run).told == told
 
 
 def test_the_command_gathers_and_draws_what_there_is(study, tmp_path, capsys):
@@ -295,19 +304,19 @@ def test_runs_without_anything_left_out_are_drawn_too(study, tmp_path):
     alone = dataclasses.replace(kept, left_out=kept.left_out.head(0))
     made = beyond_tables.tables(alone)
     assert set(made["results"].protocol) == {beyond_tables.PUBLISHED}
-    assert made["summary"].seeds.tolist() == [1]
+    assert made["summary"].seeds.tolist() == [1, 1]
 
 
 def test_of_a_change_dev_is_read_and_the_test_split_is_not(study, monkeypatch):
     stations.train_baseline(study.open(0, "focal"))
-    read = beyond.saved_predictions
+    read = finished.saved_predictions
 
     def refusing(run, model, split):
         whole = not run.experiment.splits.leave_out
         assert not (whole and run.experiment.baseline.focal_gamma and split == "test")
         return read(run, model, split)
 
-    monkeypatch.setattr(beyond, "saved_predictions", refusing)
+    monkeypatch.setattr(finished, "saved_predictions", refusing)
     kept, column = collect([study]), "demo-focal/compact baseline/0"
     known = kept.published[column].notna()
     assert (known == (kept.published.split == "dev")).all() and known.any()

@@ -14,6 +14,7 @@ from hsutils import (
     figures_beyond,
     figures_calibration,
     figures_clinic,
+    figures_cycles,
     figures_heart,
     figures_robustness,
     figures_seeds,
@@ -94,8 +95,8 @@ def soft_labels() -> pd.DataFrame:
 
 
 ELSEWHERE = (
-    figures_ablations, figures_beyond, figures_calibration, figures_clinic, figures_heart,
-    figures_robustness, figures_seeds, figures_shortcuts, figures_trust,
+    figures_ablations, figures_beyond, figures_calibration, figures_clinic, figures_cycles,
+    figures_heart, figures_robustness, figures_seeds, figures_shortcuts, figures_trust,
 )  # fmt: skip
 """Their figures are held to the same laws in tests of their own."""
 

@@ -40,6 +40,7 @@ def made() -> dict[str, pd.DataFrame]:
         recipe("compact-width-4", "compact student", float("nan"), dev=0.9, parameters=7_000),
         recipe("compact-many", "compact student", float("nan"), **MANY | {"dev": 0.965}),
         recipe("compact-labels-after", "compact student", float("nan"), dev=0.91),
+        recipe("mean-cycle", "linear model", 0.71, parameters=61, multiply_adds=float("nan")),
     ]
     scores = [("-artificial-only", letter, 0, 0.6 + 0.01 * n) for n, letter in enumerate("abcdef")]
     scores += [("", "mean", 0, 0.73), ("", "mean", 1, 0.77), ("-min-max", "mean", 1, 0.70)]
@@ -47,6 +48,9 @@ def made() -> dict[str, pd.DataFrame]:
     results = pd.DataFrame(scores, columns=["profile", "database", "seed", "auroc"])
     about = {"model": COMPACT, "protocol": "leave-one-database-out"}
     results = results.assign(profile="native-all" + results.profile, **about)
+    linear = {"profile": "mean-cycle", "database": ["a", "b"], "seed": 0, "auroc": [0.66, 0.76]}
+    results = pd.concat([results, pd.DataFrame(linear | about | {"model": "linear model"})])
+    inside = pd.DataFrame({"database": ["a", "b"], "auroc": [0.78, 0.84]})
     storage = pd.DataFrame(
         [
             (waveform, fact, "e", score)
@@ -64,7 +68,7 @@ def made() -> dict[str, pd.DataFrame]:
         columns=["profile", "asked", "features", "share", "labels", "auroc"],
     )
     tables = {"summary": pd.DataFrame(rows), "results": results, "storage": storage}
-    return tables | {"label_efficiency": efficiency}
+    return tables | {"label_efficiency": efficiency, "inside": inside}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +103,8 @@ def made() -> dict[str, pd.DataFrame]:
         ("storage", ["distinct sample values 0.970 and 0.510", "all three together 0.970 and"]),
         ("labels", ["of 11, 40 and 400 labels"]),
         ("labels", ["among dev's pairs of one database: pre-trained -0.09 0.00 0.90, untrained"]),
+        ("sixty", ["linear model of 60 numbers", "0.710 (0.680 to 0.740)", "has 0.750."]),
+        ("sixty", ["a 0.78 (0.66), b 0.84 (0.76)", "mean 0.810"]),
         ("size", ["60,000 parameters", "20 million", "200 times the parameters", "50 ms"]),
     ],
 )
@@ -148,12 +154,14 @@ def test_the_table_lists_recipes_that_met_a_new_database_best_first(made):
     lines = recipe_table(made).splitlines()[2:]
     assert [line.split("|")[1].strip() for line in lines] == [
         f"`native-all` {COMPACT}",
+        "`mean-cycle` linear model",
         f"`native-all-artificial-only` {COMPACT}",
         f"`native-all-min-max` {COMPACT}",
         f"`native` {COMPACT}",
         "`paper` teacher",
     ]
     assert "12,000,000 | 4,000 M | 50.0" in lines[-1]
+    assert "| 61 |  | 3.0 |" in lines[1]
 
 
 def test_the_published_table_lists_all_labels_last_and_else_the_best_on_dev_first():

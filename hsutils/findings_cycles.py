@@ -1,0 +1,51 @@
+"""What sixty numbers of a heart tell, in words read off the tables."""
+
+import numpy as np
+import pandas as pd
+
+from hsutils.beyond import RECIPE
+from hsutils.beyond_tables import LEFT_OUT, Tables
+from hsutils.cycle_scores import MeanCycle
+
+LINEAR = (MeanCycle.profile, MeanCycle.name)
+
+
+def sixty(made: Tables) -> str:
+    """The linear model in new databases, beside the compact CNN and beside one that is told."""
+    rows = made["summary"].set_index(["profile", "model"])
+    if LINEAR not in rows.index or np.isnan(rows.new_database[LINEAR]):
+        return "no linear model was asked in new databases yet."
+    own = rows.loc[LINEAR]
+    told = (
+        f"a linear model of {own.parameters - 1:.0f} numbers, the mean heart cycle and its rhythm, "
+        f"has a mean AUROC of {own.new_database:.3f} ({own.low:.3f} to {own.high:.3f}) in a "
+        f"database it never heard"
+    )
+    if RECIPE in rows.index:
+        cnn = rows.loc[RECIPE]
+        told += (
+            f"; the CNN of the native recipe, {cnn.parameters:,.0f} parameters, has "
+            f"{cnn.new_database:.3f}"
+        )
+    return f"{told}.{_inside(made)}"
+
+
+def _inside(made: Tables) -> str:
+    """What a database's own labels are worth."""
+    inside = made.get("inside", pd.DataFrame())
+    if inside.empty:
+        return ""
+    results = made["results"]
+    mine = (results.profile == LINEAR[0]) & (results.protocol == LEFT_OUT)
+    never = results[mine].groupby("database").auroc.mean()
+    each = [
+        f"{row.database} {row.auroc:.2f} ({never[row.database]:.2f})"
+        for row in inside.itertuples()
+        if row.database in never
+    ]
+    return (
+        " Told the database's own labels instead, cross-validated over groups of recordings, the "
+        f"same numbers have {', '.join(each)}, in brackets where it was never heard: mean "
+        f"{inside.auroc.mean():.3f}. So much these numbers know once the kinds of illness and of "
+        "noise are those of the database, and no more than that can be asked of them elsewhere."
+    )
