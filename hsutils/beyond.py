@@ -14,7 +14,7 @@ import pandas as pd
 
 from hsutils import control_probe, cycle_scores, label_efficiency
 from hsutils.corpus import load_recordings
-from hsutils.cycle_scores import MeanCycle
+from hsutils.cycle_scores import MeanCycle, Together
 from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
 from hsutils.finished import Finished, everything_finished, recipes
@@ -30,7 +30,7 @@ DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
 
-Gathered = Finished | MeanCycle
+Gathered = Finished | MeanCycle | Together
 
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
@@ -118,7 +118,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
 
 
 def _with_linear(models: Iterable[Finished]) -> list[Gathered]:
-    """And the linear model on mean cycles, of the same recordings."""
+    """And what `cycle_scores` sets beside them."""
     found = list(models)
     return [*found, *cycle_scores.beside(found)]
 

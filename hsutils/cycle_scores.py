@@ -34,6 +34,8 @@ databases are left out."""
 STRENGTHS, FOLDS = (1e-4, 1e-3, 1e-2, 1e-1), 5
 """Inside a database the strength is chosen by folds of the training folds."""
 REPEATS = 9
+SUMMED = "native-all-narrow"
+"""The profile, with its change, whose CNN the linear model is added to."""
 
 INSIDE = ("database", "recordings", "abnormal", "auroc", "low", "high")
 CYCLES = ("database", "label", "recordings", "phase", "band", "value")
@@ -108,18 +110,70 @@ class MeanCycle:
         return linear_model(numbers_of(recordings)[learn.index], learn)
 
 
+@dataclass(frozen=True)
+class Together:
+    """A compact CNN and the linear model of the same recordings: their logits are added.
+
+    It answers what models of `finished.Finished` are asked.
+    """
+
+    network: Finished
+    linear: MeanCycle
+
+    profile: ClassVar[str] = "narrow-and-mean-cycle"
+    name: ClassVar[str] = "compact sum"
+    told: ClassVar[str] = "true labels"
+    tested: ClassVar[bool] = False
+    real: ClassVar[bool] = True
+    architecture: ClassVar[tuple] = (name,)
+
+    @property
+    def run(self) -> Run:
+        """That of the network."""
+        return self.network.run
+
+    @property
+    def column(self) -> str:
+        """Name of its column of logits."""
+        return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
+
+    @property
+    def seconds(self) -> float:
+        """Of the network's training."""
+        return self.network.seconds
+
+    def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
+        """Parameters and milliseconds of both, multiply-adds of the network."""
+        network, linear = (model.cost(recordings) for model in (self.network, self.linear))
+        both = {key: network[key] + linear[key] for key in ("parameters", "milliseconds")}
+        return network | both
+
+    def predictions(self, split: str) -> pd.Series:
+        """Its logits on one split, by record."""
+        logits = self.network.predictions(split)
+        return (logits + self.linear.predictions(split)[logits.index]).rename(self.column)
+
+
 def _with_splits(run: Run) -> pd.DataFrame:
     return load_recordings(run).merge(load_splits(run), on="record", how="left")
 
 
-def beside(models: Iterable[Finished]) -> list[MeanCycle]:
-    """A linear model for each set of databases left out, where a run with all labels is."""
-    runs: dict[str, Run] = {}
-    for model in models:
+def beside(models: Iterable[Finished]) -> list[MeanCycle | Together]:
+    """A linear model for each set of databases left out, where a run with all labels is.
+
+    Beside the CNNs of `SUMMED` stands the sum with theirs as well.
+    """
+    found, linear = list(models), {}
+    for model in found:
         splits = model.run.experiment.splits
         if splits.labeled == "all" and splits.label_share == 1:
-            runs.setdefault(splits.leave_out, model.run)
-    return [MeanCycle(run) for run in runs.values()]
+            linear.setdefault(splits.leave_out, MeanCycle(model.run))
+    sums = [
+        Together(model, linear[model.run.experiment.splits.leave_out])
+        for model in found
+        if model.profile == SUMMED and model.model == "baseline"
+    ]
+    return [*linear.values(), *sums]
 
 
 def inside(recordings: pd.DataFrame) -> pd.DataFrame:

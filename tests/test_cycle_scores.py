@@ -1,5 +1,7 @@
 """The linear model on mean cycles: what it may learn from, and that every class counts alike."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from hsutils import cycle_scores
-from hsutils.cycle_scores import MeanCycle, linear_model
+from hsutils.cycle_scores import SUMMED, MeanCycle, Together, linear_model
 from hsutils.finished import Finished
 from hsutils.mean_cycle import BANDS, NAMES, PHASES
 from hsutils.metrics import auroc
@@ -144,9 +146,33 @@ def test_weights_are_named_and_the_planted_one_is_the_largest(model):
     assert tuple(cycle_scores.weights([])) == cycle_scores.WEIGHTS
 
 
-def test_it_answers_whatever_a_network_is_asked():
+@pytest.mark.parametrize("kind", [MeanCycle, Together])
+def test_it_answers_whatever_a_network_is_asked(kind):
     asked = {name for name in vars(Finished) if not name.startswith("_")} - {"model"}
-    assert {name for name in (*asked, "run", "profile") if not hasattr(MeanCycle, name)} == {"run"}
+    fields = {field.name for field in dataclasses.fields(kind)}
+    assert {n for n in (*asked, "run", "profile") if not (hasattr(kind, n) or n in fields)} == set()
+
+
+def test_a_sum_is_that_of_both_logits_and_costs_both(model, monkeypatch):
+    ids = model.predictions("test").index[::-1]  # saved in another order
+
+    class Network(Finished):
+        def predictions(self, split):
+            return pd.Series(np.arange(len(ids)), ids)
+
+        def cost(self, recordings):
+            return {"parameters": 100, "multiply_adds": 7, "milliseconds": 2.0, "threads": 1}
+
+    both = Together(Network(SUMMED, "baseline", model.run), model)
+    logits = both.predictions("test")
+    assert logits.index.tolist() == ids.tolist() and logits.name == both.column
+    plain = model.predictions("test")
+    assert logits[ids[3]] == pytest.approx(3 + plain[ids[3]])
+    monkeypatch.setattr(
+        MeanCycle, "cost", lambda *_: {"parameters": 61, "milliseconds": 10.0, "threads": 1}
+    )
+    cost = both.cost(recordings())
+    assert (cost["parameters"], cost["milliseconds"], cost["multiply_adds"]) == (161, 12.0, 7)
 
 
 def test_it_stands_beside_runs_with_all_labels_once_for_each_left_out():
@@ -161,4 +187,7 @@ def test_it_stands_beside_runs_with_all_labels_once_for_each_left_out():
 
     models = [finished("a", "all"), finished("a", "all"), finished("b", "finetune")]
     (found,) = cycle_scores.beside(models)
-    assert found.run is models[0].run
+    assert found == MeanCycle(models[0].run)
+    narrow = dataclasses.replace(models[0], profile=SUMMED)
+    _, both = cycle_scores.beside([models[0], narrow])
+    assert both == Together(narrow, found)
