@@ -129,7 +129,6 @@ _BAND = ("front_end.pass_low_hz=25", "front_end.pass_high_hz=400")
 _CONTROLLED = (*_CLIPS, *_BAND, *_BITS)
 _BELOW = ("front_end.bins=54",)
 """Above 400 Hz control leaves dither alone; the bands are then of one to three bins each."""
-_WIDE = ("networks.width=24",)
 _WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
 """Padding is not mixed."""
 
@@ -148,7 +147,9 @@ BEYOND = {
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
     "controlled": _shown("clips repaired, band limited, bits dithered", *_CONTROLLED),
     "narrow": _shown("controlled, and all mel bands below 414 Hz", *_CONTROLLED, *_BELOW),
-    "narrow-wide": _shown("narrow, and twice the channels", *_CONTROLLED, *_BELOW, *_WIDE),
+    "narrow-sensors": _shown(
+        "narrow, and as from other sensors", *_CONTROLLED, *_BELOW, "baseline.sensor=true"
+    ),
     "clips-repaired": _shown("clips repaired", *_CLIPS),
     "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
     "dithered": _shown("brought to one level and ten dithered bits", *_BITS),
@@ -174,6 +175,6 @@ BEYOND = {
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},
-    "wide": _shown("twice the channels", *_WIDE),
+    "wide": _shown("twice the channels", "networks.width=24"),
 }
 """Changes to the native recipe (the paper's future work, and what takes the device away)."""
