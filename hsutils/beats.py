@@ -24,19 +24,21 @@ HALF_AS_GOOD = 0.85
 """Two periods repeat as well as one: half of one is preferred if it repeats nearly as well."""
 
 GAPS = (0.8, 1.25)
-"""Between neighboring beats, as multiples of the period."""
+"""Between neighboring beats, as multiples of the period; a rhythm more uneven is evened out."""
 TIGHTNESS = 40.0
 """Penalty on the squared logarithm of such a multiple, in standard deviations of the envelope."""
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Beats of a recording; both arrays have shape (beats,), and none where there is no rhythm.
+    """Beats of a recording; both arrays have shape (beats,).
+
+    Beats are proposed for whatever sounds, noise included: `regularity` says how far to trust them.
 
     Attributes:
         onset: when S1 is loudest, s.
         systole: from there to the loudest of S2, s.
-        period: of the beats, s; NaN where there is none.
+        period: of the beats, s; NaN where there are none.
         regularity: autocorrelation of the envelope at the period, at most about 1.
     """
 

@@ -14,10 +14,10 @@ import pandas as pd
 
 from hsutils import control_probe, cycle_scores, label_efficiency
 from hsutils.corpus import load_recordings
-from hsutils.cycle_scores import MeanCycle, Together
+from hsutils.cycle_scores import MeanCycle
 from hsutils.errors import InputError
 from hsutils.experiment import load_experiment
-from hsutils.finished import Finished, everything_finished, recipes
+from hsutils.finished import Finished, Model, everything_finished, recipes
 from hsutils.kept import Kept
 from hsutils.metrics import auroc
 from hsutils.settings import FrontEnd
@@ -29,8 +29,6 @@ from hsutils.variants import BEYOND
 DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
-
-Gathered = Finished | MeanCycle | Together
 
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
@@ -56,7 +54,8 @@ class Beyond(Kept):
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
             change "controlled" (`control_probe.format_probe`).
-        inside: AUROC of the linear model on mean cycles where a database's own labels are known.
+        inside: AUROC of the linear model on mean cycles where a database's own labels are known:
+            database, how many recordings, abnormal ones and groups, and its 95% interval.
         cycles, weights: the mean cycle of each database and class, and what that model weighs
             (`cycle_scores`).
     """
@@ -117,13 +116,13 @@ def collect(studies: Sequence[Study]) -> Beyond:
     )
 
 
-def _with_linear(models: Iterable[Finished]) -> list[Gathered]:
+def _with_linear(models: Iterable[Finished]) -> list[Model]:
     """And what `cycle_scores` sets beside them."""
     found = list(models)
     return [*found, *cycle_scores.beside(found)]
 
 
-def _published(models: Sequence[Gathered], recordings: pd.DataFrame) -> pd.DataFrame:
+def _published(models: Sequence[Model], recordings: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for split in EVALUATED:
         # A change is chosen or dropped by dev or databases left out: its test is not read.
@@ -135,7 +134,7 @@ def _published(models: Sequence[Gathered], recordings: pd.DataFrame) -> pd.DataF
     return table[["split", *IDENTITY, *(m.column for m in models)]].round(5)
 
 
-def _left_out(single: dict[str, Sequence[Gathered]], recordings: pd.DataFrame) -> pd.DataFrame:
+def _left_out(single: dict[str, Sequence[Model]], recordings: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for models in single.values():
         logits = pd.DataFrame({m.column: m.predictions("test") for m in models})
@@ -158,14 +157,14 @@ def _about(logits: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inner(
-    pairs: Iterable[Gathered], single: Mapping[str, Sequence[Gathered]], recordings: pd.DataFrame
+    pairs: Iterable[Model], single: Mapping[str, Sequence[Model]], recordings: pd.DataFrame
 ) -> pd.DataFrame:
     rows = []
 
-    def tell(model: Gathered, left_out: str, logits: pd.Series) -> None:
+    def tell(model: Model, left_out: str, logits: pd.Series) -> None:
         known = recordings.loc[logits.index]
         score = round(auroc(known.label, logits), 5)
-        about = [model.profile, model.name, model.run.experiment.seed]
+        about = [model.profile, model.name, model.seed]
         rows.append([*about, left_out, known.database.iloc[0], score])
 
     # One that heard no real recording is the same network, whichever databases are left out.

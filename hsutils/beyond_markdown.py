@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
+import pandas as pd
 
 from hsutils.beyond_tables import Tables, in_new_databases
 
@@ -17,8 +17,7 @@ def recipe_table(made: Tables) -> str:
         cells = [f"`{row.profile}` {row.model}", f"{row.new_seeds:.0f}", interval]
         cells += [f"{row.worst:.3f} ({row.worst_database})", f"{row.parameters:,.0f}"]
         # The linear model's work is in finding the beats.
-        millions = row.multiply_adds / 1e6
-        work = "" if np.isnan(millions) else f"{millions:,.0f} M"
+        work = "" if pd.isna(row.multiply_adds) else f"{row.multiply_adds / 1e6:,.0f} M"
         rows.append([*cells, work, f"{row.milliseconds:.1f}"])
     return _markdown([*head, "multiply-adds", "ms"], rows)
 

@@ -120,7 +120,7 @@ def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> Non
 
     shape = (len(recordings), *front_end.shape[1:])
     index = []
-    with atomic_path(folder / "spectrograms.npy") as temporary, _one_torch_thread():
+    with atomic_path(folder / "spectrograms.npy") as temporary, one_torch_thread():
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             spectrograms = _map_ahead(pool, one, recordings.path)
@@ -147,7 +147,7 @@ def _map_ahead(pool: Executor, function: Callable, items: Iterable, ahead: int =
         yield waiting.popleft().result()
 
 
-class _one_torch_thread:
+class one_torch_thread:
     """Recordings run in parallel, so that each needs no threads of its own."""
 
     def __enter__(self) -> None:

@@ -1,6 +1,7 @@
 """What a network costs: parameters, multiply-adds and milliseconds a recording."""
 
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -35,15 +36,20 @@ def cost(network: nn.Module, front_end: FrontEnd, seconds: float) -> dict[str, o
     images[..., :frames] = torch.randn(front_end.mels, frames, generator=generator)
     with FlopCounterMode(display=False) as counter:
         network(images)
-    spans = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        network(images)
-        spans.append(time.perf_counter() - started)
     return {
         "parameters": count_parameters(network),
         "multiply_adds": counter.get_total_flops() // 2,
-        "milliseconds": round(1000 * sorted(spans)[REPEATS // 2], 2),
-        "threads": torch.get_num_threads(),
-        "processor": processor(),
+        **timed(lambda: network(images)),
     }
+
+
+def timed(work: Callable[[], object]) -> dict[str, object]:
+    """The median of `REPEATS` runs, as milliseconds, and what they depend on: see `cost`."""
+    spans = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        spans.append(time.perf_counter() - started)
+    milliseconds = round(1000 * sorted(spans)[REPEATS // 2], 2)
+    about = {"threads": torch.get_num_threads(), "processor": processor()}
+    return {"milliseconds": milliseconds} | about

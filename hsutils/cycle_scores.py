@@ -1,12 +1,12 @@
 """What sixty numbers of a heart (`mean_cycle`) tell: a linear model beside the networks.
 
-It is trained and asked on the recordings of the runs that it stands beside, so that both heard the
-same. Every coefficient can be read: how loud which band is in which phase.
+It is trained and asked on the real recordings of the runs that it stands beside. Every coefficient
+can be read: how loud which band is in which phase.
 """
 
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
@@ -19,54 +19,91 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hsutils.corpus import load_recordings, load_splits
-from hsutils.environment import processor
+from hsutils.cost import timed
 from hsutils.experiment import Run
-from hsutils.finished import Finished
+from hsutils.finished import Finished, Model
 from hsutils.intervals import group_codes
 from hsutils.mean_cycle import BANDS, NAMES, PHASES, numbers_of, sixty_numbers
 from hsutils.metrics import auroc
 from hsutils.wav import read_waveform
 from hsutils.within import auroc_interval
 
-STRENGTH = 1e-4
-"""Of the regularization (inverse, as scikit-learn's C): the best of 1e-4 to 1e-2 where two
-databases are left out."""
-STRENGTHS, FOLDS = (1e-4, 1e-3, 1e-2, 1e-1), 5
-"""Inside a database the strength is chosen by folds of the training folds."""
-REPEATS = 9
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Of the regularization (inverse, as scikit-learn's C), chosen without what is tested."""
+USUAL = 1e-4
+"""The strength where nothing can be chosen by: with fewer than two databases of `MANY`."""
+MANY, FOLDS = 100, 5
+"""Recordings of a database that has a say in the strength; folds inside a database."""
 SUMMED = "native-all-narrow"
 """The profile, with its change, whose CNN the linear model is added to."""
 
-INSIDE = ("database", "recordings", "abnormal", "auroc", "low", "high")
+INSIDE = ("database", "recordings", "abnormal", "groups", "auroc", "low", "high")
 CYCLES = ("database", "label", "recordings", "phase", "band", "value")
 WEIGHTS = ("phase", "band", "weight")
 
+Part = tuple[np.ndarray, np.ndarray]
+"""Rows to learn from, and rows to ask."""
 
-def linear_model(
-    numbers: np.ndarray, learn: pd.DataFrame, strength: float = STRENGTH
-) -> BaseEstimator:
+
+def linear_model(numbers: np.ndarray, learn: pd.DataFrame, strength: float) -> BaseEstimator:
     """A logistic regression in which every database and class counts alike.
 
     Args:
-        numbers: shape (n, 60); NaN where a heart has no rhythm, taken for the median.
+        numbers: shape (n, 60); NaN where no beats were found, taken for the median.
         learn: columns database and label of the same recordings.
-        strength: see `STRENGTH`.
+        strength: see `STRENGTHS`.
     """
     parts = learn.groupby(["database", "label"])
-    weights = len(learn) / parts.ngroups / parts.label.transform("size")
+    weights = (len(learn) / parts.ngroups / parts.label.transform("size")).to_numpy()
     model = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True),
         StandardScaler(),
         LogisticRegression(C=strength, max_iter=1000),
     )
-    return model.fit(numbers, learn.label, logisticregression__sample_weight=weights.to_numpy())
+    counted = {
+        f"{step}__sample_weight": weights for step in ("standardscaler", "logisticregression")
+    }
+    return model.fit(numbers, learn.label, **counted)
+
+
+def chosen_strength(numbers: np.ndarray, learn: pd.DataFrame, parts: Iterable[Part]) -> float:
+    """The strength with the best mean AUROC over parts that are asked and not learned from.
+
+    Args:
+        numbers, learn: as for `linear_model`.
+        parts: see `Part`; `USUAL` is chosen if there are none.
+    """
+
+    def score(strength: float, rows: np.ndarray, asked: np.ndarray) -> float:
+        model = linear_model(numbers[rows], learn.iloc[rows], strength)
+        return auroc(learn.label.iloc[asked], model.decision_function(numbers[asked]))
+
+    known = list(parts)
+    if not known:
+        return USUAL
+    return max(STRENGTHS, key=lambda s: np.mean([score(s, *part) for part in known]))
+
+
+def by_database(learn: pd.DataFrame) -> list[Part]:
+    """Each database of `MANY` recordings and both classes, asked of a model of the others.
+
+    Args:
+        learn: columns database, group and label.
+    """
+    parts = []
+    for _, part in learn.reset_index(drop=True).groupby("database"):
+        others = (~learn.group.isin(part.group)).to_numpy().nonzero()[0]
+        both = part.label.nunique() == 2 == learn.label.iloc[others].nunique()
+        if len(part) >= MANY and both:
+            parts.append((others, part.index.to_numpy()))
+    return parts if len(parts) > 1 else []
 
 
 @dataclass(frozen=True)
-class MeanCycle:
-    """The linear model of the recordings that a run with all labels learned from.
+class MeanCycle(Model):
+    """The linear model of the real recordings that a run with all labels learned from.
 
-    It stands among models of `finished.Finished`, and answers what they are asked.
+    It is the same for every seed of that run.
     """
 
     run: Run
@@ -76,45 +113,40 @@ class MeanCycle:
     told: ClassVar[str] = "true labels"
     tested: ClassVar[bool] = True
     real: ClassVar[bool] = True
-    architecture: ClassVar[tuple] = (name,)
+    seed: ClassVar[int] = 0
     seconds: ClassVar[float] = 0.0
-
-    @property
-    def column(self) -> str:
-        """Name of its column of logits."""
-        return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
+    architecture: ClassVar[tuple] = (name,)
 
     def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
         """Its parameters, and how long beats and numbers take, of a recording of mean length."""
         off = (recordings.seconds - recordings.seconds.mean()).abs()
-        waveform, spans = read_waveform(recordings.path[off.idxmin()]), []
-        for _ in range(REPEATS):
-            started = time.perf_counter()
-            sixty_numbers(waveform)
-            spans.append(time.perf_counter() - started)
-        milliseconds = round(1000 * sorted(spans)[REPEATS // 2], 2)
+        waveform = read_waveform(recordings.path[off.idxmin()])
         about = {"parameters": len(NAMES) + 1, "multiply_adds": pd.NA}
-        return about | {"milliseconds": milliseconds, "threads": 1, "processor": processor()}
+        return about | timed(partial(sixty_numbers, waveform))
 
     def predictions(self, split: str) -> pd.Series:
         """Its logits on one split, by record."""
-        recordings = _with_splits(self.run)
-        asked = recordings[recordings.split == split]
-        logits = self.fitted().decision_function(numbers_of(recordings)[asked.index])
+        asked = self._recordings[self._recordings.split == split]
+        logits = self.fitted.decision_function(numbers_of(self._recordings)[asked.index])
         return pd.Series(logits, pd.Index(asked.record), name=self.column)
 
+    @cached_property
     def fitted(self) -> BaseEstimator:
         """The model itself."""
-        recordings = _with_splits(self.run)
-        learn = recordings[recordings.split.isin(["pretrain", "finetune"])]
-        return linear_model(numbers_of(recordings)[learn.index], learn)
+        learn = self._recordings[self._recordings.split.isin(["pretrain", "finetune"])]
+        numbers = numbers_of(self._recordings)[learn.index]
+        return linear_model(numbers, learn, chosen_strength(numbers, learn, by_database(learn)))
+
+    @cached_property
+    def _recordings(self) -> pd.DataFrame:
+        return load_recordings(self.run).merge(load_splits(self.run), on="record", how="left")
 
 
 @dataclass(frozen=True)
-class Together:
-    """A compact CNN and the linear model of the same recordings: their logits are added.
+class Together(Model):
+    """A compact CNN and the linear model of the same recordings.
 
-    It answers what models of `finished.Finished` are asked.
+    Their logits are added, each in units of its deviation on dev, from which neither has learned.
     """
 
     network: Finished
@@ -133,11 +165,6 @@ class Together:
         return self.network.run
 
     @property
-    def column(self) -> str:
-        """Name of its column of logits."""
-        return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
-
-    @property
     def seconds(self) -> float:
         """Of the network's training."""
         return self.network.seconds
@@ -145,34 +172,29 @@ class Together:
     def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
         """Parameters and milliseconds of both, multiply-adds of the network."""
         network, linear = (model.cost(recordings) for model in (self.network, self.linear))
-        both = {key: network[key] + linear[key] for key in ("parameters", "milliseconds")}
-        return network | both
+        return network | {k: network[k] + linear[k] for k in ("parameters", "milliseconds")}
 
     def predictions(self, split: str) -> pd.Series:
-        """Its logits on one split, by record."""
-        logits = self.network.predictions(split)
-        return (logits + self.linear.predictions(split)[logits.index]).rename(self.column)
+        """The sum on one split, by record."""
+        first, second = (
+            model.predictions(split) / model.predictions("dev").std()
+            for model in (self.network, self.linear)
+        )
+        return (first + second[first.index]).rename(self.column)
 
 
-def _with_splits(run: Run) -> pd.DataFrame:
-    return load_recordings(run).merge(load_splits(run), on="record", how="left")
-
-
-def beside(models: Iterable[Finished]) -> list[MeanCycle | Together]:
+def beside(models: Iterable[Finished]) -> list[Model]:
     """A linear model for each set of databases left out, where a run with all labels is.
 
     Beside the CNNs of `SUMMED` stands the sum with theirs as well.
     """
-    found, linear = list(models), {}
-    for model in found:
+    linear, sums = {}, []
+    for model in models:
         splits = model.run.experiment.splits
         if splits.labeled == "all" and splits.label_share == 1:
-            linear.setdefault(splits.leave_out, MeanCycle(model.run))
-    sums = [
-        Together(model, linear[model.run.experiment.splits.leave_out])
-        for model in found
-        if model.profile == SUMMED and model.model == "baseline"
-    ]
+            own = linear.setdefault(splits.leave_out, MeanCycle(model.run))
+            if model.profile == SUMMED and model.model == "baseline":
+                sums.append(Together(model, own))
     return [*linear.values(), *sums]
 
 
@@ -189,6 +211,7 @@ def inside(recordings: pd.DataFrame) -> pd.DataFrame:
             continue
         scores = _cross_validated(numbers[part.index], part.reset_index(drop=True))
         counts = {"recordings": len(part), "abnormal": int(part.label.sum())}
+        counts |= {"groups": part.group.nunique()}
         area = auroc_interval(part.label, scores, part.group)
         rows.append({"database": database} | counts | area)
     return pd.DataFrame(rows, columns=INSIDE).round(5)
@@ -198,34 +221,25 @@ def _cross_validated(numbers: np.ndarray, part: pd.DataFrame) -> np.ndarray:
     """Scores of each fold by a model of the others, as ranks: models differ in scale."""
     scores = np.empty(len(part))
     groups = group_codes(part.group.to_numpy(), len(part))
-    for learn, ask in _folds(FOLDS).split(numbers, part.label, groups):
-        best = max(
-            STRENGTHS, key=lambda s: _inner(numbers[learn], part.iloc[learn], groups[learn], s)
-        )
-        logits = linear_model(numbers[learn], part.iloc[learn], best)
-        known = np.sort(logits.decision_function(numbers[learn]))
-        scores[ask] = np.searchsorted(known, logits.decision_function(numbers[ask])) / len(known)
+    for rows, asked in _folds(FOLDS)(numbers, part.label, groups):
+        own, learn = numbers[rows], part.iloc[rows]
+        parts = _folds(FOLDS - 1)(own, learn.label, groups[rows])
+        model = linear_model(own, learn, chosen_strength(own, learn, parts))
+        known = np.sort(model.decision_function(own))
+        scores[asked] = np.searchsorted(known, model.decision_function(numbers[asked])) / len(known)
     return scores
 
 
-def _inner(numbers: np.ndarray, part: pd.DataFrame, groups: np.ndarray, strength: float) -> float:
-    scores = np.empty(len(part))
-    for learn, ask in _folds(FOLDS - 1).split(numbers, part.label, groups):
-        model = linear_model(numbers[learn], part.iloc[learn], strength)
-        scores[ask] = model.decision_function(numbers[ask])
-    return auroc(part.label, scores)
-
-
-def _folds(count: int) -> StratifiedGroupKFold:
-    return StratifiedGroupKFold(count, shuffle=True, random_state=0)
+def _folds(count: int) -> Callable[..., Iterable[Part]]:
+    return StratifiedGroupKFold(count, shuffle=True, random_state=0).split
 
 
 def mean_cycles(recordings: pd.DataFrame) -> pd.DataFrame:
     """The mean cycle of each database and class.
 
     Returns:
-        Columns `CYCLES`: recordings that have a rhythm, and value in decibels over the band's
-        mean; bands count from 1.
+        Columns `CYCLES`: recordings in which beats were found, and value in decibels over the
+        band's mean; bands count from 1.
     """
     keys = ["database", "label"]
     names = pd.MultiIndex.from_product([PHASES, range(1, BANDS + 1)], names=["phase", "band"])
@@ -249,5 +263,5 @@ def weights(models: Iterable[MeanCycle]) -> pd.DataFrame:
     for model in models:
         if not model.run.experiment.splits.leave_out:
             table = pd.DataFrame(rows, columns=WEIGHTS[:2])
-            return table.assign(weight=model.fitted()[-1].coef_[0]).round(5)
+            return table.assign(weight=model.fitted[-1].coef_[0]).round(5)
     return pd.DataFrame(columns=WEIGHTS)

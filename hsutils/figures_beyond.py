@@ -80,7 +80,10 @@ def sizes(summary: pd.DataFrame) -> Figure:
                     axes.plot(row[column], row[score], color=color, **style)
         axes.set(xscale="log", xlabel=name)
     panels[0].set_ylabel("AUROC")
-    marks = {m: {"color": color_of(m)} | SMALL_DOT for m in ("teacher", "student", "baseline")}
+    kinds = {m: m for m in ("teacher", "student", "baseline")} | {"linear": "other"}
+    if shown["multiply_adds"].notna().all():
+        del kinds["linear"]
+    marks = {name: {"color": color_of(m)} | SMALL_DOT for name, m in kinds.items()}
     marks |= {
         "dev of the published split": SMALL_DOT | {"color": INK},
         "all labels": SMALL_DOT | {"mfc": "white", "mec": INK},

@@ -14,6 +14,8 @@ from hsutils.style import FAINT, INK, OTHER_COLOR, headline, legend_above, new_p
 
 COLUMNS, DIVERGING = 4, "RdBu_r"
 SHORT = ("S1", "systole 1", "systole 2", "S2", "diastole 1", "diastole 2", "diastole 3")
+CLEAR_DB = 0.5
+"""Less does not make one part louder than the other."""
 PARTS = {"systole": PHASES[1:3], "diastole": PHASES[4:7]}
 SECOND = {"color": OTHER_COLOR, "lw": 1.6, "ls": "--"}
 
@@ -70,17 +72,19 @@ def mean_cycles(cycles: pd.DataFrame, weights: pd.DataFrame) -> Figure:
     names = sorted(gains)
     figure, panels = new_page(10, 5.6, nrows=2, ncols=COLUMNS)
     cells = panels.ravel().tolist()
-    reach = max(np.abs(page).max() for page in gains.values())
+    reach = max((np.abs(page).max() for page in gains.values()), default=1.0)
     for axes, name in zip(cells, names, strict=False):
         image = _page(axes, gains[name], reach)
         axes.set_title(f"database {name}", weight="bold")
     rest = cells[len(names) :]
+    if not names:
+        return headline(figure, "No database has normal and abnormal recordings with beats")
     figure.colorbar(image, ax=panels, label="abnormal minus normal (dB)", shrink=0.7)
     own = weights[weights["phase"].isin(PHASES)]
     if rest and len(own):
         page = _table(own, "weight")
         _page(rest[0], page / np.abs(page).max() * reach, reach)
-        rest.pop(0).set_title("weights of a linear model", weight="bold")
+        rest.pop(0).set_title("weights (scaled)", weight="bold")
     for place, axes in enumerate(cells):
         axes.tick_params(labelleft=place % COLUMNS == 0)
     for axes in rest:
@@ -99,8 +103,11 @@ def excess(cycles: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def louder_part(gain: np.ndarray) -> str:
-    """Whether abnormal recordings gain more in systole or in diastole, mean over bands."""
-    return max(PARTS, key=lambda part: _mean(gain, part))
+    """Where abnormal recordings gain more, mean over bands: in systole, in diastole, or in ""."""
+    systole, diastole = (_mean(gain, part) for part in PARTS)
+    if abs(systole - diastole) < CLEAR_DB:
+        return ""
+    return "systole" if systole > diastole else "diastole"
 
 
 def _mean(page: np.ndarray, part: str) -> float:
@@ -129,13 +136,17 @@ def _page(axes: Axes, values: np.ndarray, reach: float) -> AxesImage:
 def _where(gains: dict[str, np.ndarray]) -> str:
     """What the databases agree on, and what not."""
     louder = {part: [d for d in gains if louder_part(gains[d]) == part] for part in PARTS}
-    said = [f"in {part} in {_listed(names)}" for part, names in louder.items() if names]
+    said = [
+        f"more in {part} than in {other} in {_listed(louder[part])}"
+        for part, other in (("systole", "diastole"), ("diastole", "systole"))
+        if louder[part]
+    ]
+    if not said:
+        return "Abnormal hearts gain as much in systole as in diastole"
     if len(said) == 1:
-        return f"Abnormal hearts gain most {said[0]}"
-    return (
-        f"Abnormal hearts gain most {said[0]}, but {said[1]}: databases do not agree on what "
-        "“abnormal” sounds like"
-    )
+        return f"Abnormal hearts gain {said[0]}"
+    apart = "databases do not agree on what “abnormal” sounds like"
+    return f"Abnormal hearts gain {said[0]}, and {said[1]}: {apart}"
 
 
 def _listed(names: Sequence[str]) -> str:

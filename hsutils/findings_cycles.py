@@ -39,13 +39,14 @@ def _inside(made: Tables) -> str:
     mine = (results.profile == LINEAR[0]) & (results.protocol == LEFT_OUT)
     never = results[mine].groupby("database").auroc.mean()
     each = [
-        f"{row.database} {row.auroc:.2f} ({never[row.database]:.2f})"
+        f"{row.database} {row.auroc:.2f} ({row.low:.2f} to {row.high:.2f}; "
+        f"{never[row.database]:.2f})"
         for row in inside.itertuples()
         if row.database in never
     ]
     return (
         " Told the database's own labels instead, cross-validated over groups of recordings, the "
-        f"same numbers have {', '.join(each)}, in brackets where it was never heard: mean "
-        f"{inside.auroc.mean():.3f}. So much these numbers know once the kinds of illness and of "
-        "noise are those of the database, and no more than that can be asked of them elsewhere."
+        f"same numbers have {', '.join(each)}; in brackets the 95% interval, and what they have "
+        f"where it was never heard. The mean is {inside.auroc.mean():.3f}. Most databases name no "
+        "patients, so that one may stand on both sides of a fold."
     )

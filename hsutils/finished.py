@@ -16,9 +16,51 @@ from hsutils.study import Study
 from hsutils.variants import BEYOND
 
 
+class Model:
+    """What `beyond` asks of every model that it gathers.
+
+    Attributes:
+        profile, name: what it is called; networks of the compact kind begin with "compact".
+        run: whose recordings it learned from and is asked about.
+        seed: of its training.
+        told: "true labels" or "soft labels", what training was told of a recording.
+        tested: whether its published test is read; a change is chosen or dropped without it.
+        real: whether it has heard real recordings.
+        seconds: how long its training took.
+        architecture: equal for models that cost the same.
+    """
+
+    profile: str
+    name: str
+    run: Run
+    told: str
+    tested: bool
+    real: bool
+    seconds: float
+    architecture: tuple
+
+    @property
+    def seed(self) -> int:
+        """Of the run, unless a model has none."""
+        return self.run.experiment.seed
+
+    @property
+    def column(self) -> str:
+        """Name of its column of logits."""
+        return f"{self.profile}/{self.name}/{self.seed}"
+
+    def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
+        """Size, and cost of a recording of mean length: see `cost.cost`."""
+        raise NotImplementedError
+
+    def predictions(self, split: str) -> pd.Series:
+        """Its logits on one split, by record, under the name of its column."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Finished:
-    """One trained model: the profile (with its change), its name, and the run that holds it."""
+class Finished(Model):
+    """One trained network: the profile (with its change), its name, and the run that holds it."""
 
     profile: str
     model: str
@@ -29,11 +71,6 @@ class Finished:
         """The model's name; networks of the compact kind are told apart."""
         small = self.run.experiment.networks.cnn == "compact" and self.model != "teacher"
         return f"compact {self.model}" if small else self.model
-
-    @property
-    def column(self) -> str:
-        """Name of its column of logits."""
-        return f"{self.profile}/{self.name}/{self.run.experiment.seed}"
 
     @property
     def told(self) -> str:
@@ -92,7 +129,7 @@ def everything_finished(studies: Iterable[Study], left_out: Iterable[str]) -> It
                         )
 
 
-def recipes(models: Iterable[Finished], recordings: pd.DataFrame) -> pd.DataFrame:
+def recipes(models: Iterable[Model], recordings: pd.DataFrame) -> pd.DataFrame:
     """What each recipe was told and what it costs; every architecture is measured once."""
     rows, known = {}, {}
     for model in models:

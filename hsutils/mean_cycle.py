@@ -2,9 +2,14 @@
 
 Every beat is cut at its heart sounds, so that hearts of any rate lie on one page: S1, early and
 late systole, S2, and diastole in thirds. How much louder a band is in one phase than in the
-recording as a whole owes nothing to what a device does to that band at all times.
+recording as a whole owes little to what a device does to that band at all times.
+
+Windows of 128 ms are as long as a phase, so that a heart sound is also heard in the phases beside
+it: compare one heart's phase with another heart's, not with its neighbor. Shorter windows keep
+them apart, and tell less in databases never heard.
 """
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,8 +20,21 @@ import pandas as pd
 from filelock import FileLock
 
 from hsutils.artefacts import control
-from hsutils.beats import RATE, STEP, Rhythm, find_beats
-from hsutils.cache import cache_root, identity
+from hsutils.beats import (
+    BAND_HZ,
+    GAPS,
+    HALF_AS_GOOD,
+    PERIOD,
+    RATE,
+    SMOOTH_SECONDS,
+    STEP,
+    SYSTOLE,
+    SYSTOLE_SHARE,
+    TIGHTNESS,
+    Rhythm,
+    find_beats,
+)
+from hsutils.cache import cache_root, identity, one_torch_thread
 from hsutils.experiment import fingerprint, load_experiment
 from hsutils.files import atomic_path
 from hsutils.progress import progress
@@ -31,9 +49,7 @@ BANDS = 8
 RHYTHM = ("period", "systole's share", "scatter of the period", "scatter of systole")
 AROUND_S1, AROUND_S2 = (0.06, 0.06), (0.04, 0.06)
 """Seconds before and after the loudest moment that belong to a heart sound."""
-MISSED = 1.6
-"""Periods: a longer cycle has a beat in it that was not found, and is left out."""
-VERSION = 1  # raise when the same recording gives other numbers
+VERSION = 1  # raise when the same settings give other numbers
 
 NAMES = tuple(f"{phase}, band {band + 1}" for phase in PHASES for band in range(BANDS)) + RHYTHM
 
@@ -57,8 +73,8 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
         waveform: at 2,000 Hz, shape (samples,); what exceeds a clip is not heard.
 
     Returns:
-        Factors of ten of power over each band's mean, shape (7, 8), NaN where no two beats were
-        found; and the beats.
+        Factors of ten of power over each band's mean, shape (7, 8), NaN where it is silent or
+        shorter than `find_beats` asks for; and the beats.
     """
     clip = waveform[: round(front_end().clip_seconds * RATE)]
     heard = control(clip, RATE, front_end())
@@ -76,7 +92,7 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
 
 
 def sixty_numbers(waveform: np.ndarray) -> np.ndarray:
-    """The mean cycle, phase by phase, then the rhythm: see `NAMES`; NaN where there is none."""
+    """The mean cycle, phase by phase, then the rhythm: see `NAMES`; NaN where there are none."""
     cycle, rhythm = mean_cycle(waveform)
     return np.concatenate([cycle.ravel(), _rhythm(rhythm)])
 
@@ -93,7 +109,9 @@ def numbers_of(recordings: pd.DataFrame) -> np.ndarray:
     Raises:
         InputError: if a file cannot be read.
     """
-    folder = cache_root() / fingerprint(front_end(), identity(recordings), VERSION)
+    how = [BAND_HZ, SMOOTH_SECONDS, PERIOD, SYSTOLE, SYSTOLE_SHARE, HALF_AS_GOOD, GAPS, TIGHTNESS]
+    how += [AROUND_S1, AROUND_S2, VERSION]
+    folder = cache_root() / fingerprint(front_end(), identity(recordings), how)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not (folder / "sixty.npy").exists():
@@ -104,7 +122,7 @@ def numbers_of(recordings: pd.DataFrame) -> np.ndarray:
 
 
 def _computed(recordings: pd.DataFrame) -> Iterator[np.ndarray]:
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) as threads, one_torch_thread():
         numbers = threads.map(lambda path: sixty_numbers(read_waveform(path)), recordings.path)
         yield from progress(numbers, len(recordings), "mean cycles")
 
@@ -112,8 +130,7 @@ def _computed(recordings: pd.DataFrame) -> Iterator[np.ndarray]:
 def _edges(rhythm: Rhythm) -> np.ndarray:
     """Where the phases of each beat begin and the last one ends, s, shape (beats - 1, 8)."""
     first, following, systole = rhythm.onset[:-1], rhythm.onset[1:], rhythm.systole[:-1]
-    whole = following - first < MISSED * rhythm.period
-    first, following, second = first[whole], following[whole], (first + systole)[whole]
+    second = first + systole
     opened, closed = first + AROUND_S1[1], second - AROUND_S2[0]
     after, before_next = second + AROUND_S2[1], following - AROUND_S1[0]
     third = (before_next - after) / 3
@@ -131,9 +148,9 @@ def _by_phase(bands: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _rhythm(rhythm: Rhythm) -> list[float]:
-    gaps = np.diff(rhythm.onset)
-    gaps = gaps[gaps < MISSED * rhythm.period]
-    if not len(gaps):
+    """Of whole cycles: the last S2 may lie behind the end of the recording."""
+    if len(rhythm.onset) < 2:
         return [np.nan] * len(RHYTHM)
-    share = float(np.median(rhythm.systole) / rhythm.period)
-    return [rhythm.period, share, float(gaps.std() / rhythm.period), float(rhythm.systole.std())]
+    gaps, systole = np.diff(rhythm.onset), rhythm.systole[:-1]
+    share = float(np.median(systole) / rhythm.period)
+    return [rhythm.period, share, float(gaps.std() / rhythm.period), float(systole.std())]

@@ -147,9 +147,6 @@ BEYOND = {
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
     "controlled": _shown("clips repaired, band limited, bits dithered", *_CONTROLLED),
     "narrow": _shown("controlled, and all mel bands below 414 Hz", *_CONTROLLED, *_BELOW),
-    "narrow-sensors": _shown(
-        "narrow, and as from other sensors", *_CONTROLLED, *_BELOW, "baseline.sensor=true"
-    ),
     "clips-repaired": _shown("clips repaired", *_CLIPS),
     "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
     "dithered": _shown("brought to one level and ten dithered bits", *_BITS),

@@ -50,6 +50,23 @@ def test_silence_and_scraps_have_no_beats(waveform):
     assert np.isnan(found.period) and found.regularity == 0
 
 
+def test_a_knock_does_not_outshout_the_heart():
+    waveform, made, _ = heart(5)
+    waveform = waveform.copy()
+    waveform[10_000:10_200] += 50 * waveform.std() * np.random.default_rng(0).standard_normal(200)
+    onset = find_beats(waveform).onset
+    whole = made.onset[(made.onset > 0.3) & (made.onset < SECONDS - 1)]
+    assert np.median(np.abs(whole[:, None] - onset).min(axis=1)) < 0.06
+
+
+def test_half_a_period_is_taken_where_it_repeats_as_well():
+    lags = np.arange(400)
+    correlation = np.cos(2 * np.pi * lags / 50) + 0.01 * (lags == 100)
+    assert beats._period(correlation) == 50
+    correlation[(lags > 40) & (lags < 60)] *= 0.5  # now it does not
+    assert beats._period(correlation) == 100
+
+
 def test_a_recording_with_beats_repeats_and_noise_does_not():
     noise = np.random.default_rng(0).standard_normal(SAMPLES)
     assert find_beats(heart(1)[0]).regularity > 0.4 > 0.2 > find_beats(noise).regularity

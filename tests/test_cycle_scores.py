@@ -9,8 +9,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from hsutils import cycle_scores
-from hsutils.cycle_scores import SUMMED, MeanCycle, Together, linear_model
-from hsutils.finished import Finished
+from hsutils.cycle_scores import (
+    SUMMED,
+    USUAL,
+    MeanCycle,
+    Together,
+    by_database,
+    chosen_strength,
+    linear_model,
+)
+from hsutils.finished import Finished, Model
 from hsutils.mean_cycle import BANDS, NAMES, PHASES
 from hsutils.metrics import auroc
 
@@ -47,10 +55,10 @@ def test_every_database_and_class_counts_alike():
     numbers = np.random.default_rng(0).standard_normal((len(learn), 5))
     model = linear_model(numbers, learn, strength=0.1)
     times = [8 // counts[key] for key in rows]
-    scaled = StandardScaler().fit_transform(numbers)
+    repeated = np.repeat(numbers, times, axis=0)
     # Repetition makes 32 of 22 recordings: the penalty is to weigh as before.
     plain = LogisticRegression(C=0.1 * len(learn) / 32, max_iter=1000).fit(
-        np.repeat(scaled, times, axis=0), np.repeat(learn.label, times)
+        StandardScaler().fit_transform(repeated), np.repeat(learn.label, times)
     )
     assert model[-1].coef_ == pytest.approx(plain.coef_, abs=1e-3)
 
@@ -58,7 +66,7 @@ def test_every_database_and_class_counts_alike():
 def test_hearts_without_a_rhythm_count_as_middling(planted):
     table, holes = recordings(), planted.copy()
     holes[3] = np.nan
-    model = linear_model(holes, table)
+    model = linear_model(holes, table, USUAL)
     middle = np.nanmedian(holes, axis=0)
     assert model.decision_function(holes[[3]]) == pytest.approx(
         model.decision_function(middle[None])
@@ -130,13 +138,13 @@ def model(planted, monkeypatch) -> MeanCycle:
 
 def test_it_learns_from_the_training_splits_alone(model, planted):
     table = recordings()
-    known = linear_model(planted[:100], table[:100])
+    known = linear_model(planted[:100], table[:100], USUAL)
     test = model.predictions("test")
     assert test.index.tolist() == table.record[150:].tolist()
-    assert test.name == "mean-cycle/linear model/4"
+    assert test.name == "mean-cycle/linear model/0"
     assert test.to_numpy() == pytest.approx(known.decision_function(planted[150:]))
     planted[100:] = 0  # what is not learned from has no say
-    assert np.allclose(model.fitted()[-1].coef_, known[-1].coef_)
+    assert np.allclose(MeanCycle(SomeRun()).fitted[-1].coef_, known[-1].coef_)
 
 
 def test_weights_are_named_and_the_planted_one_is_the_largest(model):
@@ -148,31 +156,73 @@ def test_weights_are_named_and_the_planted_one_is_the_largest(model):
 
 @pytest.mark.parametrize("kind", [MeanCycle, Together])
 def test_it_answers_whatever_a_network_is_asked(kind):
-    asked = {name for name in vars(Finished) if not name.startswith("_")} - {"model"}
     fields = {field.name for field in dataclasses.fields(kind)}
-    assert {n for n in (*asked, "run", "profile") if not (hasattr(kind, n) or n in fields)} == set()
+    asked = {*Model.__annotations__, *(name for name in vars(Model) if name[0] != "_")}
+    assert {name for name in asked if not (hasattr(kind, name) or name in fields)} == set()
+    assert kind.cost is not Model.cost and kind.predictions is not Model.predictions
 
 
-def test_a_sum_is_that_of_both_logits_and_costs_both(model, monkeypatch):
-    ids = model.predictions("test").index[::-1]  # saved in another order
-
+def test_a_sum_is_in_units_of_dev_and_costs_both(model, monkeypatch):
     class Network(Finished):
         def predictions(self, split):
-            return pd.Series(np.arange(len(ids)), ids)
+            ids = model.predictions(split).index[::-1]  # saved in another order
+            return pd.Series(7.0 * np.arange(len(ids)), ids)
 
         def cost(self, recordings):
             return {"parameters": 100, "multiply_adds": 7, "milliseconds": 2.0, "threads": 1}
 
     both = Together(Network(SUMMED, "baseline", model.run), model)
-    logits = both.predictions("test")
-    assert logits.index.tolist() == ids.tolist() and logits.name == both.column
-    plain = model.predictions("test")
-    assert logits[ids[3]] == pytest.approx(3 + plain[ids[3]])
+    first, second, logits = (m.predictions("test") for m in (both.network, model, both))
+    assert logits.index.tolist() == first.index.tolist() and logits.name == both.column
+    record = logits.index[3]
+    units = [m.predictions("dev").std() for m in (both.network, model)]
+    assert logits[record] == pytest.approx(first[record] / units[0] + second[record] / units[1])
     monkeypatch.setattr(
         MeanCycle, "cost", lambda *_: {"parameters": 61, "milliseconds": 10.0, "threads": 1}
     )
     cost = both.cost(recordings())
     assert (cost["parameters"], cost["milliseconds"], cost["multiply_adds"]) == (161, 12.0, 7)
+
+
+def test_the_strength_is_chosen_by_databases_that_were_not_learned_from():
+    """Many cues hold inside each database alone, one in all: only the strong penalty finds it."""
+    rng, n = np.random.default_rng(0), 240
+    learn = pd.DataFrame({"database": np.repeat([*"abc"], n // 3), "label": np.arange(n) % 2})
+    learn["group"] = np.arange(n).astype(str)
+    numbers = rng.standard_normal((n, 30))
+    numbers[:, 0] += learn.label
+    for column in range(1, 30):
+        sign = rng.choice([-1, 1], 3)
+        numbers[:, column] += 0.7 * np.repeat(sign, n // 3) * learn.label
+    assert by_database(learn) == []  # of eighty recordings each
+    twice = pd.concat([learn, learn.assign(group=lambda t: t.group + "x")], ignore_index=True)
+    parts = by_database(twice)
+    assert [set(twice.database[asked]) for _, asked in parts] == [{"a"}, {"b"}, {"c"}]
+    assert all(not set(twice.database[rows]) & set(twice.database[asked]) for rows, asked in parts)
+    doubled = np.tile(numbers, (2, 1))
+    scores = {
+        strength: np.mean(
+            [
+                auroc(
+                    twice.label[asked],
+                    linear_model(doubled[rows], twice.iloc[rows], strength).decision_function(
+                        doubled[asked]
+                    ),
+                )
+                for rows, asked in parts
+            ]
+        )
+        for strength in cycle_scores.STRENGTHS
+    }
+    assert chosen_strength(doubled, twice, parts) == max(scores, key=scores.get)
+    assert chosen_strength(doubled, twice, []) == USUAL
+
+
+def test_a_group_of_two_databases_is_not_learned_from_where_one_is_asked():
+    learn = pd.DataFrame({"database": np.repeat([*"ab"], 100), "label": np.arange(200) % 2})
+    learn["group"] = ["shared" if k in (0, 150) else str(k) for k in range(200)]
+    (rows, asked), _ = by_database(learn)
+    assert set(asked) == set(range(100)) and set(rows) == set(range(100, 200)) - {150}
 
 
 def test_it_stands_beside_runs_with_all_labels_once_for_each_left_out():

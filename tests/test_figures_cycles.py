@@ -68,15 +68,27 @@ def test_each_database_shows_what_abnormal_has_more_of():
 
 def test_the_headline_says_whether_databases_agree():
     apart = finding_of(EVERY_FIGURE["mean_cycles"]())
-    assert "in systole in a, b, c and d, but in diastole in e and f" in apart
+    assert "in systole than in diastole in a, b, c and d, and more in diastole than in" in apart
     agreed = finding_of(figures_cycles.mean_cycles(cycles(""), weights()))
-    assert agreed == "Abnormal hearts gain most in systole in a, b, c, d, e and f"
+    assert agreed == "Abnormal hearts gain more in systole than in diastole in a, b, c, d, e and f"
 
 
 def test_a_database_of_one_class_is_left_out_and_weights_may_be_missing():
     table = cycles()
     table = table[(table.database != "c") | (table.label == 0)]
     assert len(images(figures_cycles.mean_cycles(table, weights().head(0)))) == 5
+
+
+def test_a_small_difference_is_not_told():
+    table = cycles("").assign(value=lambda t: 0.2 * t.value)
+    told = finding_of(figures_cycles.mean_cycles(table, weights()))
+    assert told == "Abnormal hearts gain as much in systole as in diastole"
+
+
+def test_recordings_of_one_class_have_nothing_to_compare():
+    table = cycles()
+    told = finding_of(figures_cycles.mean_cycles(table[table.label == 0], weights()))
+    assert told == "No database has normal and abnormal recordings with beats"
 
 
 def test_every_beat_of_the_first_seconds_is_marked():

@@ -51,6 +51,7 @@ def made() -> dict[str, pd.DataFrame]:
     linear = {"profile": "mean-cycle", "database": ["a", "b"], "seed": 0, "auroc": [0.66, 0.76]}
     results = pd.concat([results, pd.DataFrame(linear | about | {"model": "linear model"})])
     inside = pd.DataFrame({"database": ["a", "b"], "auroc": [0.78, 0.84]})
+    inside = inside.assign(low=inside.auroc - 0.1, high=inside.auroc + 0.1)
     storage = pd.DataFrame(
         [
             (waveform, fact, "e", score)
@@ -104,7 +105,7 @@ def made() -> dict[str, pd.DataFrame]:
         ("labels", ["of 11, 40 and 400 labels"]),
         ("labels", ["among dev's pairs of one database: pre-trained -0.09 0.00 0.90, untrained"]),
         ("sixty", ["linear model of 60 numbers", "0.710 (0.680 to 0.740)", "has 0.750."]),
-        ("sixty", ["a 0.78 (0.66), b 0.84 (0.76)", "mean 0.810"]),
+        ("sixty", ["a 0.78 (0.68 to 0.88; 0.66), b 0.84 (0.74 to 0.94; 0.76)", "mean is 0.810"]),
         ("size", ["60,000 parameters", "20 million", "200 times the parameters", "50 ms"]),
     ],
 )
