@@ -117,7 +117,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
 
 
 def _with_linear(models: Iterable[Finished]) -> list[Model]:
-    """And what `cycle_scores` sets beside them."""
+    """And the linear model on mean cycles, of the same recordings."""
     found = list(models)
     return [*found, *cycle_scores.beside(found)]
 

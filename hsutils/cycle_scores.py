@@ -34,8 +34,6 @@ USUAL = 1e-4
 """The strength where nothing can be chosen by: with fewer than two databases of `MANY`."""
 MANY, FOLDS = 100, 5
 """Recordings of a database that has a say in the strength; folds inside a database."""
-SUMMED = "native-all-narrow"
-"""The profile, with its change, whose CNN the linear model is added to."""
 
 INSIDE = ("database", "recordings", "abnormal", "groups", "auroc", "low", "high")
 CYCLES = ("database", "label", "recordings", "phase", "band", "value")
@@ -142,60 +140,14 @@ class MeanCycle(Model):
         return load_recordings(self.run).merge(load_splits(self.run), on="record", how="left")
 
 
-@dataclass(frozen=True)
-class Together(Model):
-    """A compact CNN and the linear model of the same recordings.
-
-    Their logits are added, each in units of its deviation on dev, from which neither has learned.
-    """
-
-    network: Finished
-    linear: MeanCycle
-
-    profile: ClassVar[str] = "narrow-and-mean-cycle"
-    name: ClassVar[str] = "compact sum"
-    told: ClassVar[str] = "true labels"
-    tested: ClassVar[bool] = False
-    real: ClassVar[bool] = True
-    architecture: ClassVar[tuple] = (name,)
-
-    @property
-    def run(self) -> Run:
-        """That of the network."""
-        return self.network.run
-
-    @property
-    def seconds(self) -> float:
-        """Of the network's training."""
-        return self.network.seconds
-
-    def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
-        """Parameters and milliseconds of both, multiply-adds of the network."""
-        network, linear = (model.cost(recordings) for model in (self.network, self.linear))
-        return network | {k: network[k] + linear[k] for k in ("parameters", "milliseconds")}
-
-    def predictions(self, split: str) -> pd.Series:
-        """The sum on one split, by record."""
-        first, second = (
-            model.predictions(split) / model.predictions("dev").std()
-            for model in (self.network, self.linear)
-        )
-        return (first + second[first.index]).rename(self.column)
-
-
-def beside(models: Iterable[Finished]) -> list[Model]:
-    """A linear model for each set of databases left out, where a run with all labels is.
-
-    Beside the CNNs of `SUMMED` stands the sum with theirs as well.
-    """
-    linear, sums = {}, []
+def beside(models: Iterable[Finished]) -> list[MeanCycle]:
+    """A linear model for each set of databases left out, where a run with all labels is."""
+    runs: dict[str, Run] = {}
     for model in models:
         splits = model.run.experiment.splits
         if splits.labeled == "all" and splits.label_share == 1:
-            own = linear.setdefault(splits.leave_out, MeanCycle(model.run))
-            if model.profile == SUMMED and model.model == "baseline":
-                sums.append(Together(model, own))
-    return [*linear.values(), *sums]
+            runs.setdefault(splits.leave_out, model.run)
+    return [MeanCycle(run) for run in runs.values()]
 
 
 def inside(recordings: pd.DataFrame) -> pd.DataFrame:

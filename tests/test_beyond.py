@@ -69,7 +69,7 @@ def planted() -> Beyond:
         recipes=recipes,
         frozen_features=planted_efficiency(),
         storage=planted_storage(),
-        inside=pd.DataFrame([("a", 60, 30, 0.8, 0.7, 0.9)], columns=INSIDE),
+        inside=pd.DataFrame([("a", 60, 30, 60, 0.8, 0.7, 0.9)], columns=INSIDE),
         cycles=cycles(),
         weights=weights(),
     )

@@ -10,10 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from hsutils import cycle_scores
 from hsutils.cycle_scores import (
-    SUMMED,
     USUAL,
     MeanCycle,
-    Together,
     by_database,
     chosen_strength,
     linear_model,
@@ -154,34 +152,11 @@ def test_weights_are_named_and_the_planted_one_is_the_largest(model):
     assert tuple(cycle_scores.weights([])) == cycle_scores.WEIGHTS
 
 
-@pytest.mark.parametrize("kind", [MeanCycle, Together])
-def test_it_answers_whatever_a_network_is_asked(kind):
-    fields = {field.name for field in dataclasses.fields(kind)}
+def test_it_answers_whatever_a_network_is_asked():
+    fields = {field.name for field in dataclasses.fields(MeanCycle)}
     asked = {*Model.__annotations__, *(name for name in vars(Model) if name[0] != "_")}
-    assert {name for name in asked if not (hasattr(kind, name) or name in fields)} == set()
-    assert kind.cost is not Model.cost and kind.predictions is not Model.predictions
-
-
-def test_a_sum_is_in_units_of_dev_and_costs_both(model, monkeypatch):
-    class Network(Finished):
-        def predictions(self, split):
-            ids = model.predictions(split).index[::-1]  # saved in another order
-            return pd.Series(7.0 * np.arange(len(ids)), ids)
-
-        def cost(self, recordings):
-            return {"parameters": 100, "multiply_adds": 7, "milliseconds": 2.0, "threads": 1}
-
-    both = Together(Network(SUMMED, "baseline", model.run), model)
-    first, second, logits = (m.predictions("test") for m in (both.network, model, both))
-    assert logits.index.tolist() == first.index.tolist() and logits.name == both.column
-    record = logits.index[3]
-    units = [m.predictions("dev").std() for m in (both.network, model)]
-    assert logits[record] == pytest.approx(first[record] / units[0] + second[record] / units[1])
-    monkeypatch.setattr(
-        MeanCycle, "cost", lambda *_: {"parameters": 61, "milliseconds": 10.0, "threads": 1}
-    )
-    cost = both.cost(recordings())
-    assert (cost["parameters"], cost["milliseconds"], cost["multiply_adds"]) == (161, 12.0, 7)
+    assert {n for n in asked if not (hasattr(MeanCycle, n) or n in fields)} == set()
+    assert MeanCycle.cost is not Model.cost and MeanCycle.predictions is not Model.predictions
 
 
 def test_the_strength_is_chosen_by_databases_that_were_not_learned_from():
@@ -238,6 +213,3 @@ def test_it_stands_beside_runs_with_all_labels_once_for_each_left_out():
     models = [finished("a", "all"), finished("a", "all"), finished("b", "finetune")]
     (found,) = cycle_scores.beside(models)
     assert found == MeanCycle(models[0].run)
-    narrow = dataclasses.replace(models[0], profile=SUMMED)
-    _, both = cycle_scores.beside([models[0], narrow])
-    assert both == Together(narrow, found)
