@@ -89,7 +89,7 @@ def sizes(summary: pd.DataFrame) -> Figure:
         "all labels": SMALL_DOT | {"mfc": "white", "mec": INK},
         "new database": MEAN | {"color": INK},
     }
-    figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": 6})
+    figure.legend(handles=legend_handles(marks), **BELOW | {"ncols": 7, "columnspacing": 1.2})
     return headline(figure, _smallest(shown))
 
 
