@@ -30,6 +30,9 @@ DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
 
+DIGITS = 4
+"""Of kept logits: what is committed is to stay below a megabyte."""
+
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
 
@@ -131,7 +134,7 @@ def _published(models: Sequence[Model], recordings: pd.DataFrame) -> pd.DataFram
         parts.append(_about(logits, recordings).assign(split=split))
     table = pd.concat(parts, ignore_index=True)
     table = table.assign(group=pd.factorize(table.group)[0])
-    return table[["split", *IDENTITY, *(m.column for m in models)]].round(5)
+    return table[["split", *IDENTITY, *(m.column for m in models)]].round(DIGITS)
 
 
 def _left_out(single: dict[str, Sequence[Model]], recordings: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +144,7 @@ def _left_out(single: dict[str, Sequence[Model]], recordings: pd.DataFrame) -> p
         parts.append(_about(logits, recordings))
     table = pd.concat(parts, ignore_index=True)
     columns = sorted(set(table) - set(recordings))
-    return anonymous(table, columns).round(5)
+    return anonymous(table, columns).round(DIGITS)
 
 
 def _about(logits: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:

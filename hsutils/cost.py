@@ -12,7 +12,7 @@ from hsutils.models import count_parameters
 from hsutils.settings import FrontEnd
 from hsutils.spectrograms import padding_value
 
-REPEATS = 9
+REPEATS = 31
 
 
 @torch.no_grad()
