@@ -29,7 +29,8 @@ def cost(network: nn.Module, front_end: FrontEnd, seconds: float) -> dict[str, o
         here, padding once or not at all; milliseconds, the median of `REPEATS` runs of one
         recording on this machine; threads and processor, which these depend on.
     """
-    network.eval()
+    # As in training and evaluation, see `compute.layout`.
+    network.eval().to(memory_format=torch.channels_last)
     images = torch.full((1, *front_end.shape), padding_value(front_end))
     frames = min(front_end.frames, round(seconds * front_end.sample_rate / front_end.hop))
     generator = torch.Generator().manual_seed(0)

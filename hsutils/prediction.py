@@ -38,6 +38,7 @@ def classify(
     else:
         network, experiment = trained_network(PROJECT / run_dir, model)
     front_end = experiment.front_end
+    network.to(memory_format=torch.channels_last)
     logits, problems = [], []
     for file in files:
         try:
