@@ -52,7 +52,8 @@ class Beyond(Kept):
             profile, model, seed, left_out, database, auroc.
         recipes: profile, model, labeled (the field of the profile), told ("true labels" or "soft
             labels"), parameters, multiply_adds and milliseconds a recording, and where these were
-            measured.
+            measured; train_seconds, mean over seeds. The linear model on mean cycles has no
+            multiply_adds and 0 train_seconds.
         frozen_features: AUROC of linear classifiers on frozen features by the share of labels:
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the

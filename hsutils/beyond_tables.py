@@ -74,7 +74,9 @@ def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
         row = {"profile": profile, "model": model}
         rows.append(row | _of_new_databases(beyond.left_out, part) | _of_published(part))
     table = pd.DataFrame(rows).reindex(columns=[*KEY[:2], *NEW, *TESTED])
-    return table.merge(beyond.recipes, on=KEY[:2], how="left")
+    table = table.merge(beyond.recipes, on=KEY[:2], how="left")
+    # Whole numbers, though some models have none.
+    return table.assign(multiply_adds=table.multiply_adds.astype("Int64"))
 
 
 def in_new_databases(made: Tables) -> pd.DataFrame:

@@ -47,8 +47,8 @@ def beats_and_cycle(
         legend_above(wave)
     image = _page(page, 10 * cycle.T, np.nanmax(np.abs(10 * cycle), initial=1e-6))
     figure.colorbar(image, ax=page, label="dB over the band's mean")
-    if not len(rhythm.onset):
-        return headline(figure, f"{record}: no beats were found")
+    if len(rhythm.onset) < 2:
+        return headline(figure, f"{record}: no whole beat was found")
     systole, diastole = (_mean(10 * cycle.T, part) for part in PARTS)
     than = "louder" if systole > diastole else "quieter"
     return headline(
@@ -103,7 +103,7 @@ def excess(cycles: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def louder_part(gain: np.ndarray) -> str:
-    """Where abnormal recordings gain more, mean over bands: in systole, in diastole, or in ""."""
+    """The part where abnormal recordings gain more, mean over bands; "" within `CLEAR_DB`."""
     systole, diastole = (_mean(gain, part) for part in PARTS)
     if abs(systole - diastole) < CLEAR_DB:
         return ""

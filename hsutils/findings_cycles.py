@@ -48,5 +48,6 @@ def _inside(made: Tables) -> str:
         " Told the database's own labels instead, cross-validated over groups of recordings, the "
         f"same numbers have {', '.join(each)}; in brackets the 95% interval, and what they have "
         f"where it was never heard. The mean is {inside.auroc.mean():.3f}. Most databases name no "
-        "patients, so that one may stand on both sides of a fold."
+        "patients, so that one may stand on both sides of a fold, and whatever in its making goes "
+        "with the class in one database counts as well."
     )

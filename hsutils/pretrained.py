@@ -2,8 +2,8 @@
 
 The package holds one (`COMPACT`): the compact CNN of the native recipe on controlled waveforms,
 with all mel bands below 414 Hz ("narrow" in `variants.BEYOND`) and all labels of the published
-pretrain and finetune lists. The recipe is the best of four by databases left out two at a time, its
-last epoch is kept, and test was not looked at.
+pretrain and finetune lists. The recipe is the best of four networks by databases left out two at a
+time, its last epoch is kept, and test was not looked at.
 """
 
 import dataclasses

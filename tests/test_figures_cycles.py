@@ -1,5 +1,7 @@
 """Laws of the figures of mean cycles: what is drawn is what the tables hold, and readable."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,8 +102,10 @@ def test_every_beat_of_the_first_seconds_is_marked():
     assert drawn == pytest.approx(marks[marks < 4.0])
 
 
-def test_a_recording_without_beats_says_so():
+@pytest.mark.parametrize("beats", [0, 1])
+def test_a_recording_without_a_whole_beat_says_so(beats):
     silence = np.zeros(9_000)
     cycle, rhythm = mean_cycle(silence)
-    page = figures_cycles.beats_and_cycle(silence, rhythm, cycle, "a0001")
-    assert finding_of(page) == "a0001: no beats were found"
+    one = dataclasses.replace(rhythm, onset=np.full(beats, 1.0), systole=np.full(beats, 0.3))
+    page = figures_cycles.beats_and_cycle(silence, one, cycle, "a0001")
+    assert finding_of(page) == "a0001: no whole beat was found"
