@@ -1,5 +1,6 @@
 """Models that runs have trained, as `beyond` gathers them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from hsutils.study import Study
 from hsutils.variants import BEYOND
 
 
-class Model:
+class Model(ABC):
     """What `beyond` asks of every model that it gathers.
 
     Attributes:
@@ -49,13 +50,13 @@ class Model:
         """Name of its column of logits."""
         return f"{self.profile}/{self.name}/{self.seed}"
 
+    @abstractmethod
     def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
         """Size, and cost of a recording of mean length: see `cost.cost`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predictions(self, split: str) -> pd.Series:
         """Its logits on one split, by record, under the name of its column."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ late systole, S2, and diastole in thirds. How much louder a band is in one phase
 recording as a whole owes little to what a device does to that band at all times.
 
 Windows of 128 ms are as long as a phase, so that a heart sound is also heard in the phases beside
-it: compare one heart's phase with another heart's, not with its neighbor. Shorter windows keep
-them apart, and tell less in databases never heard.
+it: compare one heart's phase with another heart's, not with its neighbor.
 """
 
 import os
@@ -88,7 +87,8 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
     # A frame stands for its middle.
     frames = np.round((edges - plain.n_fft / 2 / RATE) * RATE / STEP).astype(int)
     frames = np.clip(frames, 0, bands.shape[1])
-    return np.median([_by_phase(bands.T.double().numpy(), beat) for beat in frames], axis=0), rhythm
+    loudness = bands.T.double().numpy()
+    return np.median([_by_phase(loudness, beat) for beat in frames], axis=0), rhythm
 
 
 def sixty_numbers(waveform: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import test_figures_cycles
 from test_figures_shortcuts import assert_drawn, assert_readable, svg
 
 from hsutils import figures_beyond
@@ -55,6 +56,7 @@ EVERY_FIGURE = {
     "label_efficiency": lambda: figures_beyond.label_efficiency(efficiency()),
     "new_databases": lambda: figures_beyond.new_databases(*tables()),
     "sizes": lambda: figures_beyond.sizes(tables()[0]),
+    **test_figures_cycles.EVERY_FIGURE,
 }
 
 

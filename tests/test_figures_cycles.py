@@ -1,4 +1,4 @@
-"""Laws of the figures of mean cycles: what is drawn is what the tables hold, and readable."""
+"""What the figures of mean cycles draw is what the tables hold."""
 
 import dataclasses
 
@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_beats import heart
-from test_figures_shortcuts import assert_readable, svg
 
 from hsutils import figures_cycles
 from hsutils.cycle_scores import WEIGHTS
@@ -40,20 +39,11 @@ def one_heart():
     return figures_cycles.beats_and_cycle(waveform, rhythm, cycle, "a0001")
 
 
+# Held in `test_figures_beyond` to the laws of all its figures.
 EVERY_FIGURE = {
     "beats_and_cycle": one_heart,
     "mean_cycles": lambda: figures_cycles.mean_cycles(cycles(), weights()),
 }
-
-
-@pytest.mark.parametrize("name", EVERY_FIGURE)
-def test_words_lie_on_the_page_and_not_on_one_another(name):
-    assert_readable(EVERY_FIGURE[name]())
-
-
-@pytest.mark.parametrize("name", EVERY_FIGURE)
-def test_equal_tables_give_equal_bytes(name):
-    assert svg(EVERY_FIGURE[name]()) == svg(EVERY_FIGURE[name]())
 
 
 def images(figure) -> list[np.ndarray]:
