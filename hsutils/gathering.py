@@ -63,19 +63,24 @@ def _trust(options: argparse.Namespace) -> None:
 def add_beyond(parser: argparse.ArgumentParser) -> None:
     """Options of `beyond`."""
     _add_gathering(parser, "beyond")
+    add = "keep what the folder holds already of runs that are not here"
+    parser.add_argument("--add", action="store_true", help=add)
     # Here it may name several, with commas between.
     parser.set_defaults(command=_beyond, profile=",".join(GATHERED))
 
 
 def _beyond(options: argparse.Namespace) -> None:
-    from hsutils.beyond import collect
+    from hsutils.beyond import Beyond, collect
+    from hsutils.beyond_added import added
     from hsutils.study import Study
 
     names = [name.strip() for name in options.profile.split(",")]
     overrides, base = tuple(overrides_of(options)), options.run_dir
     studies = [Study(n, options.seeds, overrides, f"{base}-{n}" if base else "") for n in names]
     folder = Path(options.to) if options.to else studies[0].folder("beyond")
-    collect(studies).save(folder)
+    before = Beyond.read(folder) if options.add else None
+    gathered = collect(studies)
+    (added(before, gathered) if before else gathered).save(folder)
     _draw_beyond(folder)
 
 

@@ -35,8 +35,7 @@ STRENGTH = {"paper/teacher/0": 0.4, "native-all/compact baseline/0": 1.5}
 STRENGTH["native-all/compact baseline/1"] = 1.5
 
 
-@pytest.fixture(scope="module")
-def planted() -> Beyond:
+def planted_beyond() -> Beyond:
     """Two recipes, one of which ranks better everywhere; its second seed lacks database f."""
     rng = np.random.default_rng(0)
     tables = {}
@@ -73,6 +72,11 @@ def planted() -> Beyond:
         cycles=cycles(),
         weights=weights(),
     )
+
+
+@pytest.fixture(scope="module")
+def planted() -> Beyond:
+    return planted_beyond()
 
 
 def planted_storage() -> pd.DataFrame:
@@ -297,6 +301,23 @@ def test_the_command_gathers_and_draws_what_there_is(study, tmp_path, capsys):
     assert main(command) == 0
     kept = Beyond.read(tmp_path)
     assert len(kept.left_out) and len(pd.read_csv(tmp_path / "results.csv"))
+
+
+def test_the_command_adds_to_what_the_folder_holds(study, tmp_path, capsys):
+    settings = [word for text in study.overrides for word in ("--set", text)]
+    base = study.base.removesuffix("-demo")
+    command = ["beyond", "--profile", "demo", "--run-dir", base, "--to", str(tmp_path), *settings]
+    kept, column = collect([study]), "demo/compact baseline/0"
+    renamed = {
+        name: getattr(kept, name).rename(columns={column: "elsewhere/compact baseline/0"})
+        for name in ("published", "left_out")
+    }
+    dataclasses.replace(kept, **renamed).save(tmp_path)
+    assert main([*command, "--add"]) == 0
+    both = Beyond.read(tmp_path).left_out
+    assert both["elsewhere/compact baseline/0"].equals(both[column])
+    assert main(command) == 0
+    assert "elsewhere/compact baseline/0" not in Beyond.read(tmp_path).left_out
 
 
 def test_runs_without_anything_left_out_are_drawn_too(study, tmp_path):
