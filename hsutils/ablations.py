@@ -6,6 +6,8 @@ from scipy import stats
 
 from hsutils import figures_ablations
 from hsutils.evidence import KEY, Evidence
+from hsutils.networks import MODELS
+from hsutils.training import has_stopped
 from hsutils.variants import VARIANTS
 
 _ENDS = ("low", "high")
@@ -132,6 +134,44 @@ def by_rate(rates: pd.DataFrame) -> pd.DataFrame:
             ["rate", "seeds", "best", "best_epoch", "last", "step", "near_best", "swing"]
         ]
     )
+
+
+def early_stopping(evidence: Evidence, patience: int = 3) -> pd.DataFrame:
+    """What would have been lost, had trainings stopped when dev AUROC fell (paper section 6).
+
+    At a constant learning rate a training that stops early is the beginning of one that does not.
+
+    Args:
+        evidence: of a study.
+        patience: falls from one epoch to the next, in a row, that end a training.
+
+    Returns:
+        Columns model, seed, epochs; stopped_after (epochs; NaN where it would not have stopped);
+        best and best_if_stopped, dev AUROC of the epoch kept.
+    """
+    own = evidence.histories.query("profile == @evidence.profile")
+    own = own[own.model.isin(MODELS)]
+    rows = []
+    for (model, seed), part in own.groupby(["model", "seed"], sort=False):
+        epochs = part.sort_values("epoch").to_dict("records")
+        ends = (n for n in range(1, len(epochs) + 1) if has_stopped(epochs[:n], patience))
+        scores, stopped = [epoch["dev_auroc"] for epoch in epochs], next(ends, None)
+        row = {"model": model, "seed": seed, "epochs": len(epochs), "stopped_after": stopped}
+        rows.append(row | {"best": max(scores), "best_if_stopped": max(scores[:stopped])})
+    return pd.DataFrame(rows).astype({"stopped_after": "Int64"})
+
+
+def stopped_early(table: pd.DataFrame) -> str:
+    """The table of `early_stopping` in a sentence for the README."""
+    parts = []
+    for model, rows in table.groupby("model", sort=False):
+        ended, seeds = rows.stopped_after.dropna(), len(rows)
+        lost = (rows.best - rows.best_if_stopped).max()
+        after = " and ".join(str(epoch) for epoch in sorted(ended))
+        told = f"{len(ended)} of {seeds} seeds end after {after} of {rows.epochs.max()} epochs"
+        at_most = f"at most {lost:.3f}" if round(lost, 3) else "nothing"
+        parts.append(f"{model}, {told} and lose {at_most}" if len(ended) else f"{model}, none ends")
+    return f"Were a training to stop when dev AUROC falls three epochs running: {'; '.join(parts)}."
 
 
 def dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:

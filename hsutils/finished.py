@@ -114,10 +114,14 @@ class Finished(Model):
 
 
 def everything_finished(studies: Iterable[Study], left_out: Iterable[str]) -> Iterator[Finished]:
-    """Every model that is trained without these databases ("" for none), changes included."""
+    """Every model that is trained without these databases ("" for none), changes included.
+
+    Of a change there is the one model that it is about; what its run takes over is not its own.
+    """
     databases = list(left_out)
     for study in studies:
         for change in ("", *BEYOND):
+            models = (BEYOND[change].model,) if change else MODELS
             profile = "-".join(filter(None, [study.experiment.name, change]))
             for letters in databases:
                 without = f"without-{letters}" if letters else ""
@@ -126,7 +130,7 @@ def everything_finished(studies: Iterable[Study], left_out: Iterable[str]) -> It
                     if study.folder(seed, variant).exists():
                         run = study.look(seed, variant)
                         yield from (
-                            Finished(profile, m, run) for m in MODELS if finished(run, (m,))
+                            Finished(profile, m, run) for m in models if finished(run, (m,))
                         )
 
 

@@ -28,6 +28,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
         specificity.
     ablations: dev AUROC of each option of each question, with intervals over seeds.
     learning_rates: how high, how soon and how steadily the student gets at each rate.
+    early_stopping: when dev AUROC would have stopped each training, and what that had lost.
     """
     made = {"results": results(evidence)}
     own = evidence.profile
@@ -43,6 +44,7 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     made["ablations"] = ablations.ablations(made["results"], ablations.last_epochs(evidence), own)
     if (rates := ablations.learning_rates(evidence)).rate.nunique() > 1:
         made["learning_rates"] = ablations.by_rate(rates)
+    made["early_stopping"] = ablations.early_stopping(evidence)
     return {name: table.round(5) for name, table in made.items()}
 
 

@@ -96,6 +96,8 @@ def _shown(option: str, *overrides: str) -> Variant:
     return Variant(*_SHOWN, option, "baseline", _always(*overrides))
 
 
+_UNTIL = ("When should a training end?", "after the paper's epochs", "when dev AUROC falls thrice")
+_FOCAL = ("Does it serve to dwell on what is hard?", "cross entropy", "focal loss")
 _AFTER = ("Does a second phase serve the student?", "soft labels alone")
 TAUGHT = "Whom should a small CNN learn from?"
 """Here a student is compared with the baseline: one network, told other targets."""
@@ -151,6 +153,14 @@ BEYOND = {
     "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
     "dithered": _shown("brought to one level and ten dithered bits", *_BITS),
     "focal": _shown("focal loss", "baseline.focal_gamma=2"),
+    "focal-teacher": Variant(*_FOCAL, "teacher", _always("finetune.focal_gamma=2")),
+    "focal-student": Variant(*_FOCAL, "student", _always("student.focal_gamma=2")),
+    **{
+        f"{model}-until-it-falls": Variant(
+            *_UNTIL, model, _always(f"{model}.epochs=60", f"{model}.patience=3")
+        )
+        for model in ("student", "baseline")
+    },
     "best-dev-epoch": _shown("the epoch with the best dev AUROC", "baseline.keep=best"),
     "more-epochs": _shown("three times the epochs", "baseline.epochs=15"),
     "early-stopping": _shown(

@@ -112,6 +112,12 @@ def test_the_readme_shows_what_carries_the_result(evidence):
     assert ablations.markdown(table) in readme
 
 
+def test_the_readme_says_what_stopping_early_would_have_cost(evidence):
+    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    table = reproduction.tables(evidence["reproduction"])["early_stopping"]
+    assert ablations.stopped_early(table) in readme
+
+
 def test_the_readme_says_of_trust_what_the_tables_say():
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert findings.summary(findings.read_tables(FOLDERS["trust"])) in readme

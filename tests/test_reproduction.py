@@ -1,5 +1,6 @@
 """Tables and figures over seeds say what the evidence says, and nothing else."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -215,6 +216,24 @@ def test_how_soon_and_how_steadily_a_rate_learns():
     assert [fast.best, fast.best_epoch, fast["last"], fast.near_best] == [0.9, 2, 0.8, 2]
     assert fast.swing == pytest.approx(0.5 / 3) and fast.step == pytest.approx(0.15)
     assert [slow.best_epoch, slow.near_best] == [5, 5] and np.isnan(slow.swing)
+
+
+def test_a_training_would_have_stopped_at_the_third_fall(evidence):
+    scores = {
+        "teacher": [0.7, 0.8, 0.79, 0.78, 0.77, 0.9],
+        "student": [0.7, 0.8, 0.79, 0.78, 0.78, 0.9],
+        "baseline": [0.5, 0.4, 0.3, 0.2],
+    }
+    rows = [("paper", m, 0, e, s) for m, known in scores.items() for e, s in enumerate(known, 1)]
+    rows += [("paper-hard-decisions", "student", 0, 1, 0.99), ("paper", "encoder", 0, 1, np.nan)]
+    histories = pd.DataFrame(rows, columns=["profile", "model", "seed", "epoch", "dev_auroc"])
+    kept = dataclasses.replace(evidence, histories=histories.sample(frac=1, random_state=0))
+    table = ablations.early_stopping(kept).set_index("model")
+    assert table.stopped_after.dropna().to_dict() == {"teacher": 5, "baseline": 4}
+    assert table.best_if_stopped.to_dict() == {"teacher": 0.8, "student": 0.9, "baseline": 0.5}
+    told = ablations.stopped_early(table.reset_index().sort_values("model"))
+    assert "teacher, 1 of 1 seeds end after 5 of 6 epochs and lose at most 0.100" in told
+    assert "student, none ends" in told and "baseline, 1 of 1 seeds end after 4" in told
 
 
 def test_the_markdown_table_holds_mean_range_and_paper(evidence):
