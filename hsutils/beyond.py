@@ -30,7 +30,7 @@ DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
 
-DIGITS = 4
+DIGITS = 3
 """Of kept logits: what is committed is to stay below a megabyte."""
 
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")

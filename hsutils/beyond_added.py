@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hsutils.beyond import Beyond
+from hsutils.beyond import DIGITS, Beyond
 from hsutils.beyond_tables import logit_columns
 from hsutils.errors import InputError
 from hsutils.trust import ABOUT
 
-SAME = 1e-3
-"""Logits of one model that two machines have computed differ by less."""
+SAME = 3 * 10**-DIGITS
+"""Logits of one model that two machines have computed and rounded differ by less."""
 
 KEYS = {
     "inner": ["profile", "model", "seed", "left_out"],
@@ -70,7 +70,7 @@ def _with_columns(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         for c in columns
     }
     rest = new.drop(columns=logit_columns(new))
-    return rest.join(pd.DataFrame(logits))
+    return rest.join(pd.DataFrame(logits).round(DIGITS))
 
 
 def _by_database(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def summary(made: Tables) -> str:
         [_hearts(made), _changes(made)],
         [findings_cycles.sixty(made)],
         [findings_published.published(made), findings_published.compact(made)],
-        [findings_published.all_labels(made)],
+        [findings_published.all_labels(made), findings_published.wishes(made)],
         [_storage(made), _labels(made)],
     ]
     texts = [" ".join(part[0].upper() + part[1:] for part in parts if part) for parts in paragraphs]
@@ -207,5 +207,5 @@ FINDINGS = {"choice": _choice, "storage": _storage, "labels": _labels, "new": _n
 FINDINGS |= {"changes": _changes, "hearts": _hearts, "size": _size}
 FINDINGS |= {"published": findings_published.published, "compact": findings_published.compact}
 FINDINGS |= {"sixty": findings_cycles.sixty}
-FINDINGS |= {"all-labels": findings_published.all_labels}
+FINDINGS |= {"all-labels": findings_published.all_labels, "wishes": findings_published.wishes}
 """Question -> what the tables say."""

@@ -14,6 +14,14 @@ ALONE = {"few": "through the paper's front end", "few-2khz": "through one of 2 k
 EVERY = {"many": "few", "many-2khz": "few-2khz", "compact-many": "compact"}
 """Profiles with all labels, and what each is to be held against."""
 
+WISHES = {
+    "focal loss": ("focal-teacher", "focal-student", "focal"),
+    "as many epochs as it takes dev AUROC to fall three times running": (
+        *("student-until-it-falls", "baseline-until-it-falls"),
+    ),
+}
+"""What the paper would try next, and the changes that do."""
+
 
 def published(made: Tables) -> str:
     """What the stethoscope is worth where it is known."""
@@ -74,6 +82,25 @@ def all_labels(made: Tables) -> str:
     )
 
 
+def wishes(made: Tables) -> str:
+    """What the paper leaves to future work (section 6), tried on its own recipe."""
+    dev = made["results"].query("protocol == 'published' and split == 'dev' and database == 'all'")
+    dev = dev.set_index(["profile", "model", "seed"]).auroc.sort_index()
+    parts = []
+    for question, names in WISHES.items():
+        moved = []
+        for name in names:
+            key = ("paper", BEYOND[name].model)
+            if (f"paper-{name}", key[1]) in dev.index.droplevel("seed"):
+                gains = (dev.loc[f"paper-{name}", key[1]] - dev.loc[key]).dropna()
+                moved.append(f"{gains.mean():+.3f} ({key[1]}, {_count(len(gains))})")
+        if moved:
+            parts.append(f"with {question} by {', '.join(moved)}")
+    if not parts:
+        return "neither focal loss nor more patience was tried yet."
+    return f"dev AUROC of the paper's own recipe moves {'; '.join(parts)}."
+
+
 def _by_model(made: Tables) -> pd.DataFrame:
     """Rows of the summary that were asked on dev, by profile and model."""
     known = made["summary"].dropna(subset=[c for c in ("dev",) if c in made["summary"]])
@@ -87,7 +114,11 @@ def _found(rows: pd.DataFrame, profile: str) -> list[pd.Series]:
 
 
 def _seeds(row: pd.Series) -> str:
-    return f"{row.seeds:.0f} seed{'s' if row.seeds > 1 else ''}"
+    return _count(row.seeds)
+
+
+def _count(seeds: float) -> str:
+    return f"{seeds:.0f} seed{'s' if seeds > 1 else ''}"
 
 
 def _changed(rows: pd.DataFrame) -> str:
