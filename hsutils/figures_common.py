@@ -52,8 +52,9 @@ def color_key(models: Iterable[str], **look: object) -> dict[str, dict]:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A number with its sign and a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """A number with its sign and a true minus; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if text.strip("+-0.") else text[1:]
 
 
 def letters_below(axes: Axes, y: float, letters: pd.DataFrame) -> None:

@@ -24,6 +24,7 @@ from hsutils.networks import new_network
 from hsutils.shortcuts import band_statistics
 from hsutils.splits import stratified_subset
 from hsutils.training import predict
+from hsutils.within import auroc_within
 
 DRAWS = {0.01: 20, 0.05: 20, 0.1: 10, 0.25: 5, 1.0: 1}
 """Share of the fine-tune labels -> how many subsets of that size are drawn.
@@ -114,16 +115,8 @@ def _areas(ask: pd.DataFrame, scores: np.ndarray) -> Mapping[str, float]:
     databases = ask.database.unique()
     if len(databases) == 1:
         return {databases[0]: auroc(ask.label, scores)}
-    return {"all": auroc(ask.label, scores), "within": _within(ask, scores)}
-
-
-def _within(ask: pd.DataFrame, scores: np.ndarray) -> float:
-    won, pairs = 0.0, 0
-    for _, part in ask.assign(score=scores).groupby("database"):
-        count = int(part.label.sum() * (1 - part.label).sum())
-        won += count * auroc(part.label, part.score) if count else 0.0
-        pairs += count
-    return won / pairs if pairs else np.nan
+    within = auroc_within(ask.label, scores, ask.database)
+    return {"all": auroc(ask.label, scores), "within": within}
 
 
 def _features(run: Run, corpus: Corpus, split: str) -> dict[str, np.ndarray]:

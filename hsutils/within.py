@@ -77,6 +77,22 @@ def within_database(
     return pd.DataFrame(rows, columns=[*columns, "auroc", "low", "high"])
 
 
+def auroc_within(labels: ArrayLike, logits: ArrayLike, databases: ArrayLike) -> float:
+    """AUROC over all pairs of one database: `within_database`'s "pooled", without an interval.
+
+    Args:
+        labels, logits, databases: (n,).
+
+    Returns:
+        The share of such pairs ranked right; NaN where there is none.
+
+    Raises:
+        InputError: if a value is unusable.
+    """
+    codes, once = group_codes(databases, len(np.asarray(labels))), np.ones((1, len(labels)))
+    return float(_ratio(*_tallies(*checked(labels, logits), codes, once)["pooled"])[0])
+
+
 def auroc_interval(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, n_resamples: int = 2000, seed: int = 0
 ) -> dict[str, float]:

@@ -318,3 +318,17 @@ def test_what_is_given_away_is_set_aside_and_named():
     assert "both recordings from one, not e" in words
     assert "0.60 within one database (not e)" in style.finding_of(figure)
     assert not [word for word in words if word.startswith("0.70 (")]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0123, "+0.012"),
+        (-0.0123, "−0.012"),
+        (-0.0004, "0.000"),
+        (0.0, "0.000"),
+        (-10.0, "−10.000"),
+    ],
+)
+def test_a_change_has_a_sign_unless_it_rounds_to_none(value, text):
+    assert figures_common.signed(value) == text

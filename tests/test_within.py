@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from hsutils.errors import InputError
 from hsutils.intervals import cluster_bootstrap, group_codes, multiplicities
-from hsutils.within import POOLS, within_database
+from hsutils.within import POOLS, auroc_within, within_database
 
 SHARES = {"a": 0.7, "b": 0.2, "e": 0.08}
 
@@ -45,6 +45,7 @@ def test_pools_are_what_counting_pairs_one_by_one_gives(seed):
     table = cases(seed)
     found = of_model(table, n_resamples=10).auroc
     assert found[[*POOLS]].to_dict() == pytest.approx(pairs_one_by_one(table), rel=1e-12)
+    assert auroc_within(table.label, table.model, table.database) == found["pooled"]
 
 
 def test_databases_agree_with_scikit_learn():
