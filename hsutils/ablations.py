@@ -11,6 +11,8 @@ from hsutils.training import has_stopped
 from hsutils.variants import VARIANTS
 
 _ENDS = ("low", "high")
+PATIENCE = 3
+"""Falls of dev AUROC in a row that would end a training (paper section 6)."""
 
 
 def last_epochs(evidence: Evidence) -> pd.Series:
@@ -136,13 +138,13 @@ def by_rate(rates: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def early_stopping(evidence: Evidence, patience: int = 3) -> pd.DataFrame:
+def early_stopping(evidence: Evidence, patience: int = PATIENCE) -> pd.DataFrame:
     """What would have been lost, had trainings stopped when dev AUROC fell (paper section 6).
 
     At a constant learning rate a training that stops early is the beginning of one that does not.
 
     Args:
-        evidence: of a study.
+        evidence: of the paper's profile, whose rate is constant and whose best epoch is kept.
         patience: falls from one epoch to the next, in a row, that end a training.
 
     Returns:

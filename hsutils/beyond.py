@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from hsutils import control_probe, cycle_scores, label_efficiency
+from hsutils import control_probe, cycle_scores, future_work, label_efficiency
 from hsutils.corpus import load_recordings
 from hsutils.cycle_scores import MeanCycle
 from hsutils.errors import InputError
@@ -23,15 +23,15 @@ from hsutils.metrics import auroc
 from hsutils.settings import FrontEnd
 from hsutils.stations import EVALUATED
 from hsutils.study import LEFT_OUT, Study
-from hsutils.trust import IDENTITY, anonymous
+from hsutils.trust import ABOUT, IDENTITY
 from hsutils.variants import BEYOND
 
 DATABASES = "abcdef"
 RECIPE = ("native-all", "compact baseline")
 """The recipe that words and figures are about, whichever scores best: profile and model."""
 
-DIGITS = 3
-"""Of kept logits: what is committed is to stay below a megabyte."""
+DIGITS = 4
+"""Of kept logits: what is committed is to stay small."""
 
 INNER = ("profile", "model", "seed", "left_out", "database", "auroc")
 
@@ -47,7 +47,8 @@ class Beyond(Kept):
         published: a row a recording of dev and test: split, database, group, label, logits; those
             of changed profiles on dev alone.
         left_out: a row a recording of any database: database, group, label, quality, seconds,
-            logits of models trained on the other databases; NaN where there is none.
+            logits of models trained on the other databases; NaN where there is none. Inside a
+            database they are in the order of a hash of their samples, on any machine the same.
         inner: AUROC in each of two databases left out together, by which recipes are chosen:
             profile, model, seed, left_out, database, auroc.
         recipes: profile, model, labeled (the field of the profile), told ("true labels" or "soft
@@ -62,6 +63,8 @@ class Beyond(Kept):
             database, how many recordings, abnormal ones and groups, and its 95% interval.
         cycles, weights: the mean cycle of each database and class, and what that model weighs
             (`cycle_scores`).
+        future_work: what the paper would try next, beside the recipe from the same machine
+            (`future_work`).
     """
 
     published: pd.DataFrame
@@ -73,6 +76,7 @@ class Beyond(Kept):
     inside: pd.DataFrame
     cycles: pd.DataFrame
     weights: pd.DataFrame
+    future_work: pd.DataFrame
 
     COLUMNS: ClassVar = {
         "published": ("split", *IDENTITY),
@@ -87,6 +91,7 @@ class Beyond(Kept):
         "inside": cycle_scores.INSIDE,
         "cycles": cycle_scores.CYCLES,
         "weights": cycle_scores.WEIGHTS,
+        "future_work": future_work.COLUMNS,
     }
 
 
@@ -117,6 +122,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
         inside=cycle_scores.inside(recordings.reset_index()),
         cycles=cycle_scores.mean_cycles(recordings.reset_index()),
         weights=cycle_scores.weights(m for m in whole if isinstance(m, MeanCycle)),
+        future_work=future_work.tried(studies),
     )
 
 
@@ -143,9 +149,10 @@ def _left_out(single: dict[str, Sequence[Model]], recordings: pd.DataFrame) -> p
     for models in single.values():
         logits = pd.DataFrame({m.column: m.predictions("test") for m in models})
         parts.append(_about(logits, recordings))
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True).sort_values(["database", "digest"])
+    table = table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
     columns = sorted(set(table) - set(recordings))
-    return anonymous(table, columns).round(DIGITS)
+    return table[[*ABOUT, *columns]].reset_index(drop=True).round(DIGITS)
 
 
 def _about(logits: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:

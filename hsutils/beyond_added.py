@@ -1,7 +1,7 @@
 """What is gathered here, added to what another machine gathered of the same recordings.
 
 Training every recipe takes days on two cores, so that machines may share the work, each gathering
-into the same folder in its turn.
+into the same folder in its turn. What the folder holds stays as it is.
 """
 
 from collections.abc import Sequence
@@ -9,91 +9,82 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hsutils.beyond import DIGITS, Beyond
+from hsutils.beyond import Beyond
 from hsutils.beyond_tables import logit_columns
 from hsutils.errors import InputError
-from hsutils.trust import ABOUT
-
-SAME = 3 * 10**-DIGITS
-"""Logits of one model that two machines have computed and rounded differ by less."""
 
 KEYS = {
     "inner": ["profile", "model", "seed", "left_out"],
     "recipes": ["profile", "model"],
     "frozen_features": ["profile", "seed", "left_out"],
+    "future_work": ["profile", "change", "seed"],
 }
 """What tells apart those rows that are gathered together."""
 
 
 def added(before: Beyond, gathered: Beyond) -> Beyond:
-    """Everything of `gathered`, and of `before` what `gathered` knows nothing of.
+    """Everything of `before`, and of `gathered` what `before` knows nothing of.
+
+    Of a recipe trained here with other seeds than there, size, cost and seconds are those of there.
 
     Raises:
-        InputError: if they are of different recordings, or know of a database left out no model
-            in common, by which recordings without names are told apart.
+        InputError: if they are of different recordings.
     """
-    made = {name: _with_rows(before, gathered, name) for name in KEYS}
-    made["published"] = _with_columns(before.published, gathered.published)
+    made = {
+        name: _rows(getattr(before, name), getattr(gathered, name), KEYS[name]) for name in KEYS
+    }
+    made["published"] = _columns(before.published, gathered.published, "published")
     made["left_out"] = _by_database(before.left_out, gathered.left_out)
-    # The rest is of the recordings alone, but the weights of one model, which may not be here.
+    # The rest is of the recordings alone, but the weights of one model.
     for name in ("storage", "inside", "cycles", "weights"):
-        here = getattr(gathered, name)
-        made[name] = here if len(here) else getattr(before, name)
+        there = getattr(before, name)
+        made[name] = there if len(there) else getattr(gathered, name)
     return Beyond(**made)
 
 
-def _with_rows(before: Beyond, gathered: Beyond, name: str) -> pd.DataFrame:
-    old, new = (getattr(kept, name) for kept in (before, gathered))
-    known, asked = (pd.MultiIndex.from_frame(t[KEYS[name]].fillna("")) for t in (new, old))
-    return _stacked([old[~asked.isin(known)], new])
+def _rows(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    known, asked = (pd.MultiIndex.from_frame(table[keys].fillna("")) for table in (old, new))
+    table = _stacked([old, new[~asked.isin(known)]])
+    # Whole numbers, though some models have none.
+    whole = [column for column in table if column == "multiply_adds"]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else parts[-1]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
 
 
-def _with_columns(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Both tables' logits, row by row; where both have one it is the new one.
+def _columns(old: pd.DataFrame, new: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Both tables' logits, recording by recording, which are in one order on any machine.
 
     Raises:
         InputError: if rows are of other recordings.
     """
     if old.empty or new.empty:
         return new if old.empty else old
-    about = [c for c in ("split", *ABOUT) if c in old and c != "group"]
-    if list(old[about].itertuples(index=False)) != list(new[about].itertuples(index=False)):
-        raise InputError("what the folder holds is of other recordings: gather into another one")
-    columns = logit_columns(old) + [c for c in logit_columns(new) if c not in old]
-    logits = {
-        c: new[c].fillna(old[c]) if {c} <= {*old} & {*new} else (old if c in old else new)[c]
-        for c in columns
-    }
-    rest = new.drop(columns=logit_columns(new))
-    return rest.join(pd.DataFrame(logits).round(DIGITS))
+    about, other = (table.drop(columns=logit_columns(table)) for table in (old, new))
+    groups = [pd.factorize(table.group)[0] for table in (about, other)]
+    facts = [t.drop(columns="group").fillna(-1).to_numpy().tolist() for t in (about, other)]
+    if facts[0] != facts[1] or not np.array_equal(*groups):
+        raise InputError(f"{where}: the folder holds other recordings; gather into another one")
+    logits = {c: new[c].to_numpy() for c in logit_columns(new)}
+    fresh = {c: values for c, values in logits.items() if c not in old}
+    # A model may have been asked about some databases there and about the others here.
+    filled = {c: old[c].fillna(pd.Series(logits[c], old.index)) for c in logits if c in old}
+    return old.assign(**filled, **fresh)
 
 
 def _by_database(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Recordings of databases left out, which are sorted anew: those of one by a common logit."""
-    first = new.group.max() + 1 if len(new) else 0
-    parts = []
-    for database in sorted({*old.database, *new.database}):
-        here, there = (table[table.database == database] for table in (new, old))
-        if len(here) and len(there):
-            here = _with_columns(*_told_apart(there, here, database))
-        parts.append(here if len(here) else there.assign(group=there.group + first))
+    """Recordings of databases left out, some of which only one machine may know."""
+    if old.empty or new.empty:
+        return new if old.empty else old
+    # Groups of a database known here alone are numbered after those of there.
+    new = new.assign(group=new.group + old.group.max() + 1)
+    parts = [
+        _columns(
+            *(table[table.database == database] for table in (old, new)), f"{database} left out"
+        )
+        for database in sorted({*old.database, *new.database})
+    ]
     return _stacked(parts)
-
-
-def _told_apart(
-    old: pd.DataFrame, new: pd.DataFrame, database: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    shared = [c for c in logit_columns(old) if c in new and old[c].notna().all()]
-    shared = [c for c in shared if new[c].notna().all()]
-    if not shared:
-        raise InputError(f"{database} left out: no model of the folder's is here: train one again")
-    by = [*(c for c in ABOUT if c != "group" and c in old), shared[0]]
-    old, new = (table.sort_values(by, ignore_index=True) for table in (old, new))
-    if len(old) == len(new) and not np.allclose(old[shared[0]], new[shared[0]], atol=SAME):
-        raise InputError(f"logits of {shared[0]} have changed: gather all runs anew")
-    return old, new

@@ -27,7 +27,7 @@ def summary(made: Tables) -> str:
         [_hearts(made), _changes(made)],
         [findings_cycles.sixty(made)],
         [findings_published.published(made), findings_published.compact(made)],
-        [findings_published.all_labels(made), findings_published.wishes(made)],
+        [findings_published.all_labels(made), findings_published.next_steps(made)],
         [_storage(made), _labels(made)],
     ]
     texts = [" ".join(part[0].upper() + part[1:] for part in parts if part) for parts in paragraphs]
@@ -207,5 +207,8 @@ FINDINGS = {"choice": _choice, "storage": _storage, "labels": _labels, "new": _n
 FINDINGS |= {"changes": _changes, "hearts": _hearts, "size": _size}
 FINDINGS |= {"published": findings_published.published, "compact": findings_published.compact}
 FINDINGS |= {"sixty": findings_cycles.sixty}
-FINDINGS |= {"all-labels": findings_published.all_labels, "wishes": findings_published.wishes}
+FINDINGS |= {
+    "all-labels": findings_published.all_labels,
+    "future-work": findings_published.next_steps,
+}
 """Question -> what the tables say."""

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from hsutils import future_work
 from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables
+from hsutils.figures_common import signed
 from hsutils.variants import BEYOND
 
 STUDENT, TEACHER = ("compact", "compact student"), ("paper", "teacher")
@@ -13,14 +15,6 @@ ALONE = {"few": "through the paper's front end", "few-2khz": "through one of 2 k
 
 EVERY = {"many": "few", "many-2khz": "few-2khz", "compact-many": "compact"}
 """Profiles with all labels, and what each is to be held against."""
-
-WISHES = {
-    "focal loss": ("focal-teacher", "focal-student", "focal"),
-    "as many epochs as it takes dev AUROC to fall three times running": (
-        *("student-until-it-falls", "baseline-until-it-falls"),
-    ),
-}
-"""What the paper would try next, and the changes that do."""
 
 
 def published(made: Tables) -> str:
@@ -82,23 +76,31 @@ def all_labels(made: Tables) -> str:
     )
 
 
-def wishes(made: Tables) -> str:
+def next_steps(made: Tables) -> str:
     """What the paper leaves to future work (section 6), tried on its own recipe."""
-    dev = made["results"].query("protocol == 'published' and split == 'dev' and database == 'all'")
-    dev = dev.set_index(["profile", "model", "seed"]).auroc.sort_index()
-    parts = []
-    for question, names in WISHES.items():
-        moved = []
-        for name in names:
-            key = ("paper", BEYOND[name].model)
-            if (f"paper-{name}", key[1]) in dev.index.droplevel("seed"):
-                gains = (dev.loc[f"paper-{name}", key[1]] - dev.loc[key]).dropna()
-                moved.append(f"{gains.mean():+.3f} ({key[1]}, {_count(len(gains))})")
-        if moved:
-            parts.append(f"with {question} by {', '.join(moved)}")
+    rows = made.get("future_work", pd.DataFrame(columns=future_work.COLUMNS))
+    rows = rows[rows.profile == "paper"]
+    focal = [
+        f"{_moved(part.changed - part.recipe)} for the {part.model.iloc[0]}"
+        for change in future_work.FOCAL
+        if len(part := rows[rows.change == change])
+    ]
+    longer = [
+        f"the {row.model} ends after {row.changed_epochs} instead of {row.recipe_epochs} epochs "
+        f"({row.recipe:.3f} before, {row.changed:.3f} then)"
+        for change in future_work.LONGER
+        for row in rows[rows.change == change].itertuples()
+    ]
+    parts = [f"focal loss moves AUROC by {', '.join(focal)}"] if focal else []
+    if longer:
+        parts.append(f"left to train until it falls three epochs running, {', '.join(longer)}")
     if not parts:
         return "neither focal loss nor more patience was tried yet."
-    return f"dev AUROC of the paper's own recipe moves {'; '.join(parts)}."
+    return f"what the paper would try next, on its own recipe and dev: {'; '.join(parts)}."
+
+
+def _moved(gains: pd.Series) -> str:
+    return f"{signed(gains.mean())} ({_count(len(gains))})"
 
 
 def _by_model(made: Tables) -> pd.DataFrame:

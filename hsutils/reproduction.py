@@ -39,12 +39,12 @@ def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     made["table_3"] = _with_mean(by_seed["test"], evaluation.table_3, ["model", "class"])
     if evidence.is_the_papers:
         made["operating_points"] = operating_points(evidence)
+        made["early_stopping"] = ablations.early_stopping(evidence)
     else:
         made = {n: t.loc[:, ~t.columns.str.startswith("paper")] for n, t in made.items()}
     made["ablations"] = ablations.ablations(made["results"], ablations.last_epochs(evidence), own)
     if (rates := ablations.learning_rates(evidence)).rate.nunique() > 1:
         made["learning_rates"] = ablations.by_rate(rates)
-    made["early_stopping"] = ablations.early_stopping(evidence)
     return {name: table.round(5) for name, table in made.items()}
 
 

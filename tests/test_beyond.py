@@ -1,6 +1,8 @@
 """Recipes side by side: what is gathered, what is computed, and who may choose."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,13 +13,14 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from test_figures_cycles import cycles, weights
 from torch import nn
 
-from hsutils import beyond_tables, control_probe, figures, finished, stations
+from hsutils import beyond_tables, control_probe, figures, finished, future_work, stations
 from hsutils.__main__ import main
 from hsutils.beyond import INNER, Beyond, collect
 from hsutils.compact import CompactCNN
 from hsutils.cost import cost
 from hsutils.cycle_scores import INSIDE
 from hsutils.errors import InputError
+from hsutils.files import read_json
 from hsutils.finished import Finished
 from hsutils.label_efficiency import COLUMNS, DRAWS
 from hsutils.metrics import auroc
@@ -71,7 +74,17 @@ def planted_beyond() -> Beyond:
         inside=pd.DataFrame([("a", 60, 30, 60, 0.8, 0.7, 0.9)], columns=INSIDE),
         cycles=cycles(),
         weights=weights(),
+        future_work=planted_future_work(),
     )
+
+
+def planted_future_work() -> pd.DataFrame:
+    """Focal loss costs the paper's student .01; the baseline ends after its recipe's epochs."""
+    rows = [
+        ("paper", "focal-student", "student", 0, "AMD", 0.92, 0.91, 0.91, 0.9, 15, 15),
+        ("paper", "baseline-until-it-falls", "baseline", 0, "AMD", 0.85, 0.88, 0.84, 0.8, 15, 40),
+    ]
+    return pd.DataFrame(rows, columns=future_work.COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +307,42 @@ def test_a_student_was_told_soft_labels_unless_it_needed_no_teacher(study, model
     assert Finished("demo", model, run).told == told
 
 
+def test_recordings_of_a_database_are_in_the_order_of_their_samples(study):
+    kept, run = collect([study]).left_out, study.look(0, "without-b")
+    recordings = pd.read_csv(run.path("recordings.csv"), dtype={"digest": str})
+    recordings = recordings[recordings.database == "b"].sort_values("digest")
+    assert kept.label.tolist() == recordings.label.tolist()
+    saved = stations.saved_predictions(run, "baseline", "test").set_index("record").logit
+    logits = saved[recordings.record].to_numpy()
+    assert kept["demo/compact baseline/0"].to_numpy() == pytest.approx(logits, abs=1e-4)
+
+
+def test_of_a_change_there_is_the_model_that_it_is_about(study, tmp_path):
+    run = study.look(0, "focal-without-b")
+    copied = shutil.copytree(run.folder, tmp_path / run.folder.name)
+    for path in [*copied.glob("baseline.*"), *copied.glob("predictions/baseline*")]:
+        shutil.copy(path, path.with_name(path.name.replace("baseline", "teacher")))
+    elsewhere = dataclasses.replace(study, base=str(tmp_path / Path(study.base).name))
+    found = finished.everything_finished([elsewhere], ["b"])
+    assert [model.model for model in found] == ["baseline"]
+
+
+def test_what_the_paper_would_try_stands_beside_the_recipe_of_the_same_machine(study, tmp_path):
+    assert future_work.tried([study]).empty
+    elsewhere = dataclasses.replace(study, base=str(tmp_path / Path(study.base).name))
+    shutil.copytree(study.folder(0), elsewhere.folder(0))
+    train_variants(elsewhere, ["focal"], str)
+    row = future_work.tried([elsewhere]).iloc[0]
+    assert [row.profile, row.change, row.model, row.seed] == ["demo", "focal", "baseline", 0]
+    for name, variant in (("recipe", ""), ("changed", "focal")):
+        run = elsewhere.look(0, variant)
+        dev = [epoch["dev_auroc"] for epoch in read_json(run.path("baseline.json"))["history"]]
+        assert row[name] == pytest.approx(max(dev)) and row[f"{name}_last"] == pytest.approx(
+            dev[-1]
+        )
+        assert row[f"{name}_epochs"] == len(dev) == 2
+
+
 def test_the_command_gathers_and_draws_what_there_is(study, tmp_path, capsys):
     settings = [word for text in study.overrides for word in ("--set", text)]
     base = study.base.removesuffix("-demo")
@@ -307,17 +356,19 @@ def test_the_command_adds_to_what_the_folder_holds(study, tmp_path, capsys):
     settings = [word for text in study.overrides for word in ("--set", text)]
     base = study.base.removesuffix("-demo")
     command = ["beyond", "--profile", "demo", "--run-dir", base, "--to", str(tmp_path), *settings]
-    kept, column = collect([study]), "demo/compact baseline/0"
+    kept, column, other = collect([study]), "demo/compact baseline/0", "here/compact baseline/0"
     renamed = {
-        name: getattr(kept, name).rename(columns={column: "elsewhere/compact baseline/0"})
+        name: getattr(kept, name).rename(columns={column: other})
         for name in ("published", "left_out")
     }
-    dataclasses.replace(kept, **renamed).save(tmp_path)
+    recipes = kept.recipes.replace({"profile": {"demo": "here"}})
+    dataclasses.replace(kept, **renamed, recipes=recipes).save(tmp_path)
     assert main([*command, "--add"]) == 0
-    both = Beyond.read(tmp_path).left_out
-    assert both["elsewhere/compact baseline/0"].equals(both[column])
+    both = Beyond.read(tmp_path)
+    assert both.left_out[other].equals(both.left_out[column])
+    assert {"demo", "here"} <= set(both.recipes.profile)
     assert main(command) == 0
-    assert "elsewhere/compact baseline/0" not in Beyond.read(tmp_path).left_out
+    assert other not in Beyond.read(tmp_path).left_out
 
 
 def test_runs_without_anything_left_out_are_drawn_too(study, tmp_path):

@@ -48,6 +48,12 @@ def test_pools_are_what_counting_pairs_one_by_one_gives(seed):
     assert auroc_within(table.label, table.model, table.database) == found["pooled"]
 
 
+def test_within_needs_a_pair_of_one_database_and_usable_logits():
+    assert np.isnan(auroc_within([0, 1], [0.1, 0.2], ["a", "b"]))
+    with pytest.raises(InputError):
+        auroc_within([0, 1], [0.1, np.nan], ["a", "a"])
+
+
 def test_databases_agree_with_scikit_learn():
     table = cases()
     found = of_model(table, n_resamples=10)
