@@ -89,7 +89,7 @@ def test_every_line_and_dot_lies_where_the_evidence_puts_it(evidence, redrawn, n
 
 @pytest.mark.parametrize("name", KEPT)
 def test_evidence_is_small_and_complete(evidence, name):
-    assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv")) < 1_500_000
+    assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv")) < 1_000_000
     cases = getattr(evidence[name], CASES[name])
     counts = cases.groupby(["split", "label"]).size()
     assert counts.to_dict() == {(s, label): 200 for s in ("dev", "test") for label in (0, 1)}
