@@ -104,12 +104,12 @@ TAUGHT = "Whom should a small CNN learn from?"
 """Here a student is compared with the baseline: one network, told other targets."""
 
 
-def _taught(option: str, *teachers: str) -> Variant:
+def _taught(option: str, *teachers: str, also: tuple[str, ...] = ()) -> Variant:
     """A student of other runs' models, which lie where `run` and `variants` leave them."""
 
     def change(experiment: Experiment) -> tuple[str, ...]:
         names = [f"runs/{teacher.format(experiment.name)}" for teacher in teachers]
-        return (f"distillation.teachers={','.join(names)}",)
+        return (f"distillation.teachers={','.join(names)}", *also)
 
     return Variant(TAUGHT, "the true labels", option, "student", change)
 
@@ -122,6 +122,8 @@ def _sized(width: int) -> Variant:
 
 _THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
 """The recipe's own CNNs of three seeds."""
+_NARROW_THREE = tuple(f"{{}}-narrow-{{{{without}}}}{seed}/baseline" for seed in range(3))
+"""Those of the narrow front end."""
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
 _PAPERS = tuple(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3))
 _FEW = tuple(f"{few}-{{{{without}}}}{n}/student" for few in ("few", "few-2khz") for n in range(3))
@@ -132,6 +134,7 @@ _BAND = ("front_end.pass_low_hz=25", "front_end.pass_high_hz=400")
 _CONTROLLED = (*_CLIPS, *_BAND, *_BITS)
 _BELOW = ("front_end.bins=54",)
 """Above 400 Hz control leaves dither alone; the bands are then of one to three bins each."""
+_NARROW = (*_CONTROLLED, *_BELOW)
 _WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
 """Padding is not mixed."""
 
@@ -149,7 +152,7 @@ BEYOND = {
     "no-mixup": _shown("no mixtures of recordings", "baseline.mixup=0"),
     "other-sensors": _shown("as from other sensors", "baseline.sensor=true"),
     "controlled": _shown("clips repaired, band limited, bits dithered", *_CONTROLLED),
-    "narrow": _shown("controlled, and all mel bands below 414 Hz", *_CONTROLLED, *_BELOW),
+    "narrow": _shown("controlled, and all mel bands below 414 Hz", *_NARROW),
     "clips-repaired": _shown("clips repaired", *_CLIPS),
     "band-limited": _shown("band limited to 25 to 400 Hz", *_BAND),
     "dithered": _shown("brought to one level and ten dithered bits", *_BITS),
@@ -182,6 +185,17 @@ BEYOND = {
     "few-teachers": _taught("taught by six CNNs of its own size", *_FEW),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),
+    "narrow-three-seeds": _taught("narrow: three seeds together", *_NARROW_THREE, also=_NARROW),
+    "narrow-labels-after": _taught(
+        "narrow: three seeds, then the true labels",
+        *_NARROW_THREE,
+        also=(*_NARROW, "distillation.then=labels"),
+    ),
+    "narrow-own-opinions-after": _taught(
+        "narrow: three seeds, then its own opinions",
+        *_NARROW_THREE,
+        also=(*_NARROW, "distillation.then=own opinions"),
+    ),
     **{f"width-{width}": _sized(width) for width in (4, 8, 24)},
     "wide": _shown("twice the channels", "networks.width=24"),
 }
