@@ -21,18 +21,29 @@ def finding(question: str, made: Tables) -> str:
 
 
 def summary(made: Tables) -> str:
-    """The README's paragraphs on recipes beyond the paper, wrapped to 100 columns."""
-    paragraphs = [
-        [_new(made).split(") ", 1)[1], _choice(made)],
-        [_hearts(made), _changes(made)],
-        [findings_cycles.sixty(made)],
-        [findings_published.published(made), findings_published.compact(made)],
-        [findings_published.all_labels(made), findings_published.next_steps(made)],
-        [_storage(made), _labels(made)],
-    ]
-    texts = [" ".join(part[0].upper() + part[1:] for part in parts if part) for parts in paragraphs]
-    how = {"break_long_words": False, "break_on_hyphens": False}
-    return "\n\n".join(textwrap.fill(text, 100, **how) for text in texts) + "\n"
+    """The README's list of findings beyond the paper, wrapped to 100 columns."""
+    told = {
+        "A database never heard": _new(made).split(") ", 1)[1],
+        "Which recipe the others would choose": _choice(made),
+        "Artificial hearts alone": _hearts(made),
+        "What each change brings": _changes(made),
+        "Sixty numbers": findings_cycles.sixty(made),
+        "The published test": findings_published.published(made),
+        "A compact student": findings_published.compact(made),
+        "All labels": findings_published.all_labels(made),
+        "What the paper would try next": findings_published.next_steps(made),
+        "Formats": _storage(made),
+        "Few labels": _labels(made),
+    }
+    how = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": "  "}
+    return (
+        "\n".join(
+            textwrap.fill(f"- **{about}**: {text}", 100, **how)
+            for about, text in told.items()
+            if text
+        )
+        + "\n"
+    )
 
 
 def _row(made: Tables, profile: str, model: str) -> pd.Series | None:

@@ -96,7 +96,7 @@ def next_steps(made: Tables) -> str:
         parts.append(f"left to train until it falls three epochs running, {', '.join(longer)}")
     if not parts:
         return "neither focal loss nor more patience was tried yet."
-    return f"what the paper would try next, on its own recipe and dev: {'; '.join(parts)}."
+    return f"on the paper's own recipe and dev, {'; '.join(parts)}."
 
 
 def _moved(gains: pd.Series) -> str:

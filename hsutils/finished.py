@@ -1,7 +1,7 @@
 """Models that runs have trained, as `beyond` gathers them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,14 +113,17 @@ class Finished(Model):
         return table.set_index("record").logit.rename(self.column)
 
 
-def everything_finished(studies: Iterable[Study], left_out: Iterable[str]) -> Iterator[Finished]:
+def everything_finished(
+    studies: Iterable[Study], left_out: Iterable[str], but: Collection[str] = ()
+) -> Iterator[Finished]:
     """Every model that is trained without these databases ("" for none), changes included.
 
     Of a change there is the one model that it is about; what its run takes over is not its own.
+    Changes named in `but` are passed over.
     """
     databases = list(left_out)
     for study in studies:
-        for change in ("", *BEYOND):
+        for change in ("", *(name for name in BEYOND if name not in but)):
             models = (BEYOND[change].model,) if change else MODELS
             profile = "-".join(filter(None, [study.experiment.name, change]))
             for letters in databases:
