@@ -9,6 +9,13 @@ from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables, in_new_databases
 from hsutils.variants import BEYOND, TAUGHT
 
+PHASES = {
+    "narrow-three-seeds": "by soft labels alone",
+    "narrow-labels-after": "then told the true labels",
+    "narrow-own-opinions-after": "then told its own opinions",
+}
+"""Changes in `BEYOND`, and how they read."""
+
 
 def finding(question: str, made: Tables) -> str:
     """One paragraph of Markdown.
@@ -27,6 +34,7 @@ def summary(made: Tables) -> str:
         "Which recipe the others would choose": _choice(made),
         "Artificial hearts alone": _hearts(made),
         "What each change brings": _changes(made),
+        "A student of several": _phases(made),
         "Sixty numbers": findings_cycles.sixty(made),
         "The published test": findings_published.published(made),
         "A compact student": findings_published.compact(made),
@@ -106,6 +114,28 @@ def _changes(made: Tables) -> str:
     return (
         "against the native recipe with the same seeds, the mean over new databases moves by "
         f"{told}{spread if len(own) > 1 else ''}{_on_dev_alone(made)}."
+    )
+
+
+def _phases(made: Tables) -> str:
+    """A student of several CNNs of the narrow recipe, and a second phase for it."""
+    own = _row(made, f"{RECIPE[0]}-narrow", RECIPE[1])
+    known = {
+        words: row
+        for change, words in PHASES.items()
+        if (row := _row(made, f"{RECIPE[0]}-{change}", "compact student")) is not None
+    }
+    if own is None or not known:
+        return "no student of *narrow* CNNs was tried yet."
+    each = "; ".join(
+        f"{words} {row.new_database:.3f} ({row.low:.3f} to {row.high:.3f}; worst {row.worst:.3f} "
+        f"in {row.worst_database}; {row.new_seeds:.0f} seed{'s' if row.new_seeds > 1 else ''})"
+        for words, row in known.items()
+    )
+    return (
+        "told the mean soft label of three CNNs of *narrow*, which have "
+        f"{own.new_database:.3f} one by one, a student of their size has in a database never heard "
+        f"{each}."
     )
 
 
@@ -217,7 +247,7 @@ def _labels(made: Tables) -> str:
 FINDINGS = {"choice": _choice, "storage": _storage, "labels": _labels, "new": _new}
 FINDINGS |= {"changes": _changes, "hearts": _hearts, "size": _size}
 FINDINGS |= {"published": findings_published.published, "compact": findings_published.compact}
-FINDINGS |= {"sixty": findings_cycles.sixty}
+FINDINGS |= {"sixty": findings_cycles.sixty, "phases": _phases}
 FINDINGS |= {
     "all-labels": findings_published.all_labels,
     "future-work": findings_published.next_steps,
