@@ -21,11 +21,16 @@ KEYS = {
 }
 """What tells apart those rows that are gathered together."""
 
+MEASURED = ["milliseconds", "threads", "processor"]
+"""Of a network, by the machine that gathers."""
+
 
 def added(before: Beyond, gathered: Beyond) -> Beyond:
     """Everything of `before`, and of `gathered` what `before` knows nothing of.
 
-    Of a recipe trained here with other seeds than there, size, cost and seconds are those of there.
+    Of a recipe trained here with other seeds than there, size, cost and seconds are those of there;
+    so are the milliseconds of a network that was measured there under any name, lest the speed of
+    a machine be read as that of a recipe.
 
     Raises:
         InputError: if they are of different recordings.
@@ -33,6 +38,7 @@ def added(before: Beyond, gathered: Beyond) -> Beyond:
     made = {
         name: _rows(getattr(before, name), getattr(gathered, name), KEYS[name]) for name in KEYS
     }
+    made["recipes"] = _measured_once(made["recipes"], len(before.recipes))
     made["published"] = _columns(before.published, gathered.published, "published")
     made["left_out"] = _by_database(before.left_out, gathered.left_out)
     # The rest is of the recordings alone, but the weights of one model.
@@ -48,6 +54,17 @@ def _rows(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame
     # Whole numbers, though some models have none.
     whole = [column for column in table if column == "multiply_adds"]
     return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _measured_once(recipes: pd.DataFrame, known: int) -> pd.DataFrame:
+    """The first `known` rows as they are; networks like theirs cost what theirs do."""
+    made, measured = recipes.copy(), [column for column in MEASURED if column in recipes]
+    size = list(zip(recipes.parameters, recipes.multiply_adds.fillna(0), strict=True))
+    for row in range(known, len(recipes)):
+        if size[row] in size[:known]:
+            same = recipes.iloc[size.index(size[row])]
+            made.loc[row, measured] = same[measured].to_numpy()
+    return made
 
 
 def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from torch import nn
 
 from hsutils import beyond_tables, control_probe, figures, finished, future_work, stations
 from hsutils.__main__ import main
-from hsutils.beyond import DIGITS, INNER, Beyond, collect
+from hsutils.beyond import INNER, LEFT_OUT_DIGITS, Beyond, collect
 from hsutils.compact import CompactCNN
 from hsutils.cost import cost
 from hsutils.cycle_scores import INSIDE
@@ -280,7 +280,7 @@ def test_everything_finished_is_gathered_and_nothing_is_named(study):
     assert {c for c in kept.left_out if "/" in c} == {*networks, linear}
     assert set(kept.left_out.database) == {"b"} and not {"record", "path"} & set(kept.left_out)
     saved = stations.saved_predictions(study.look(0, "without-b"), "baseline", "test")
-    assert sorted(kept.left_out[column]) == sorted(saved.logit.round(DIGITS))
+    assert sorted(kept.left_out[column]) == sorted(saved.logit.round(LEFT_OUT_DIGITS))
     assert kept.published.split.unique().tolist() == ["dev", "test"]
     assert kept.inner.empty
     sizes = kept.recipes.set_index("model").parameters.groupby(level=0).unique()
@@ -313,7 +313,7 @@ def test_recordings_of_a_database_are_in_the_order_of_their_samples(study):
     recordings = recordings[recordings.database == "b"].sort_values("digest")
     assert kept.label.tolist() == recordings.label.tolist()
     saved = stations.saved_predictions(run, "baseline", "test").set_index("record").logit
-    logits = saved[recordings.record].round(DIGITS)
+    logits = saved[recordings.record].round(LEFT_OUT_DIGITS)
     assert kept["demo/compact baseline/0"].tolist() == logits.tolist()
 
 

@@ -74,6 +74,19 @@ def test_two_halves_make_the_whole(whole, halves, tmp_path):
     assert ".0," not in (tmp_path / "recipes.csv").read_text().replace("2.0,", "")
 
 
+def test_a_network_measured_there_is_not_slower_by_another_name_here(whole, tmp_path):
+    there, here = only(whole, PAPER, NATIVE), only(whole, NATIVE)
+    slow = here.recipes.assign(milliseconds=99.0)
+    renamed = slow.assign(profile="native-all-focal")
+    larger = slow.assign(profile="native-all-wide", parameters=slow.parameters + 1)
+    recipes = pd.concat([renamed, larger], ignore_index=True)
+    here = dataclasses.replace(here, recipes=recipes)
+    made = added(through_files(there, tmp_path), here).recipes.set_index("profile").milliseconds
+    known = there.recipes.set_index("profile").milliseconds
+    assert made["native-all-focal"] == known["native-all"] != 99
+    assert made["native-all-wide"] == 99 and made["paper"] == known["paper"]
+
+
 def test_databases_may_be_left_out_on_either_machine(whole, tmp_path):
     there = only(whole, PAPER, NATIVE, databases="abc")
     here = only(whole, NATIVE, SECOND, databases="cdef")
