@@ -382,20 +382,22 @@ def test_runs_without_anything_left_out_are_drawn_too(study, tmp_path):
 
 
 def test_of_a_change_dev_is_read_and_the_test_split_is_not(study, monkeypatch):
-    stations.train_baseline(study.open(0, "focal"))
+    stations.train_baseline(study.open(0, "other-sensors"))
     read = finished.saved_predictions
 
     def refusing(run, model, split):
         whole = not run.experiment.splits.leave_out
-        assert not (whole and run.experiment.baseline.focal_gamma and split == "test")
+        assert not (whole and run.experiment.baseline.sensor and split == "test")
         return read(run, model, split)
 
     monkeypatch.setattr(finished, "saved_predictions", refusing)
-    kept, column = collect([study]), "demo-focal/compact baseline/0"
+    kept, column = collect([study]), "demo-other-sensors/compact baseline/0"
     known = kept.published[column].notna()
     assert (known == (kept.published.split == "dev")).all() and known.any()
     made = beyond_tables.tables(kept)["summary"].set_index("profile")
-    assert made.dev.notna().all() and np.isnan(made.test["demo-focal"])
+    # Focal loss was asked without b alone.
+    assert made.index[made.dev.isna()].tolist() == ["demo-focal"]
+    assert np.isnan(made.test["demo-other-sensors"])
 
 
 def test_who_hears_no_real_recording_needs_no_pair_to_be_asked(study, tmp_path):
