@@ -47,7 +47,7 @@ class Beyond(Kept):
 
     Args:
         published: a row a recording of dev and test: split, database, group, label, logits; those
-            of changed profiles on dev alone, and none of the changes that `future_work` holds.
+            of changed profiles on dev alone, and none of the changes that `future_work` tries.
         left_out: a row a recording of any database: database, group, label, quality, seconds,
             logits of models trained on the other databases; NaN where there is none. Inside a
             database they are in the order of a hash of their samples, on any machine the same.

@@ -10,11 +10,11 @@ from hsutils.beyond_tables import Tables, in_new_databases
 from hsutils.variants import BEYOND, TAUGHT
 
 PHASES = {
-    "narrow-three-seeds": "by soft labels alone",
-    "narrow-labels-after": "then told the true labels",
-    "narrow-own-opinions-after": "then told its own opinions",
+    "narrow-three-seeds": "one that learned their mean soft label has",
+    "narrow-labels-after": "such a one, then told the true labels, has",
+    "narrow-own-opinions-after": "one trained anew on the opinions of such a one has",
 }
-"""Changes in `BEYOND`, and how they read."""
+"""Changes in `BEYOND`, and how they read of a student."""
 
 
 def finding(question: str, made: Tables) -> str:
@@ -101,7 +101,8 @@ def _changes(made: Tables) -> str:
         change = row.profile.removeprefix(f"{RECIPE[0]}-")
         # Students of other changes differ from the recipe in more than the change.
         taught = change in BEYOND and BEYOND[change].question == TAUGHT
-        if change != row.profile and (taught or row.model == RECIPE[1]):
+        # Students of another change's CNNs are held against these: see `_phases`.
+        if change != row.profile and change not in PHASES and (taught or row.model == RECIPE[1]):
             gains = (scores.auroc.loc[row.profile, row.model] - own).dropna()
             parts.append((gains.mean(), change, len(gains)))
     if not parts:
@@ -133,9 +134,9 @@ def _phases(made: Tables) -> str:
         for words, row in known.items()
     )
     return (
-        "told the mean soft label of three CNNs of *narrow*, which have "
-        f"{own.new_database:.3f} one by one, a student of their size has in a database never heard "
-        f"{each}."
+        f"CNNs of *narrow* have a mean AUROC of {own.new_database:.3f} in a database never heard "
+        f"({own.new_seeds:.0f} seed{'s' if own.new_seeds > 1 else ''}). Of students of their size, "
+        f"taught by three of them, {each}."
     )
 
 

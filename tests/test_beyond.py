@@ -315,6 +315,7 @@ def test_recordings_of_a_database_are_in_the_order_of_their_samples(study):
     saved = stations.saved_predictions(run, "baseline", "test").set_index("record").logit
     logits = saved[recordings.record].round(LEFT_OUT_DIGITS)
     assert kept["demo/compact baseline/0"].tolist() == logits.tolist()
+    assert logits.to_numpy() == pytest.approx(saved[recordings.record].to_numpy(), abs=5.1e-4)
 
 
 def test_of_a_change_there_is_the_model_that_it_is_about(study, tmp_path):

@@ -134,9 +134,9 @@ def test_a_student_of_several_is_told_beside_them(made):
         )
     ]
     text = finding("phases", {"summary": pd.concat([made["summary"], pd.DataFrame(rows)])})
-    assert "which have 0.780 one by one" in text
-    assert "soft labels alone 0.770 (0.740 to 0.800; worst 0.670 in d; 2 seeds); then" in text
-    assert text.endswith("the true labels 0.760 (0.730 to 0.790; worst 0.660 in d; 1 seed).")
+    assert "have a mean AUROC of 0.780 in a database never heard (2 seeds)" in text
+    assert "soft label has 0.770 (0.740 to 0.800; worst 0.670 in d; 2 seeds); such" in text
+    assert text.endswith("the true labels, has 0.760 (0.730 to 0.790; worst 0.660 in d; 1 seed).")
 
 
 def test_a_student_of_another_change_is_no_change_of_the_recipe(made):
@@ -147,8 +147,14 @@ def test_a_student_of_another_change_is_no_change_of_the_recipe(made):
     scores.columns = ["profile", "database", "seed", "auroc"]
     about = {"model": "compact student", "protocol": "leave-one-database-out"}
     results = pd.concat([made["results"], scores.assign(**about)])
-    text = finding("changes", {"summary": pd.concat([*more, taught]), "results": results})
-    assert "width-4" not in text and "+0.030 with *three-seeds* (1 seed)" in text
+    narrow = recipe("native-all-narrow-three-seeds", "compact student", 0.79)
+    more = (*more, taught, pd.DataFrame([narrow]))
+    text = finding("changes", {"summary": pd.concat(more), "results": results})
+    assert (
+        "width-4" not in text
+        and "narrow" not in text
+        and "+0.030 with *three-seeds* (1 seed)" in text
+    )
 
 
 def test_the_others_choice_is_told_with_the_score_it_leads_to(made):
