@@ -106,8 +106,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
     Raises:
         InputError: if nothing is finished, or runs are of different recordings.
     """
-    apart = (*future_work.FOCAL, *future_work.LONGER)
-    whole = _with_linear(everything_finished(studies, [""], but=apart))
+    whole = _with_linear(everything_finished(studies, [""], but=future_work.CHANGES))
     single = {d: _with_linear(everything_finished(studies, [d])) for d in DATABASES}
     pairs = ["".join(pair) for pair in combinations(DATABASES, 2)]
     everything = [*whole, *(model for found in single.values() for model in found)]

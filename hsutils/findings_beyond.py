@@ -7,6 +7,7 @@ import pandas as pd
 from hsutils import findings_cycles, findings_published
 from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables, in_new_databases
+from hsutils.findings_published import count_of
 from hsutils.variants import BEYOND, TAUGHT
 
 PHASES = {
@@ -66,7 +67,7 @@ def _new(made: Tables) -> str:
         "(`figures/beyond/summary.csv`) the native recipe, with all labels of the other "
         f"databases, has a mean AUROC of {own.new_database:.3f} ({own.low:.3f} to {own.high:.3f}, "
         "95% over the recordings of these six) in a database it never heard, mean of "
-        f"{own.new_seeds:.0f} seed{'s' if own.new_seeds > 1 else ''}; in the hardest, "
+        f"{count_of(own.new_seeds)}; in the hardest, "
         f"{own.worst_database}, it is {own.worst:.3f}"
     )
     papers = [
@@ -108,8 +109,7 @@ def _changes(made: Tables) -> str:
     if not parts:
         return "no change of the native recipe was tried yet."
     told = ", ".join(
-        f"{gain:+.3f} with *{change}* ({seeds} seed{'s' if seeds > 1 else ''})"
-        for gain, change, seeds in sorted(parts)
+        f"{gain:+.3f} with *{change}* ({count_of(seeds)})" for gain, change, seeds in sorted(parts)
     )
     spread = f"; the recipe's own seeds range over {own.max() - own.min():.3f}"
     return (
@@ -130,12 +130,12 @@ def _phases(made: Tables) -> str:
         return "no student of *narrow* CNNs was tried yet."
     each = "; ".join(
         f"{words} {row.new_database:.3f} ({row.low:.3f} to {row.high:.3f}; worst {row.worst:.3f} "
-        f"in {row.worst_database}; {row.new_seeds:.0f} seed{'s' if row.new_seeds > 1 else ''})"
+        f"in {row.worst_database}; {count_of(row.new_seeds)})"
         for words, row in known.items()
     )
     return (
         f"CNNs of *narrow* have a mean AUROC of {own.new_database:.3f} in a database never heard "
-        f"({own.new_seeds:.0f} seed{'s' if own.new_seeds > 1 else ''}). Of students of their size, "
+        f"({count_of(own.new_seeds)}). Of students of their size, "
         f"taught by three of them, {each}."
     )
 

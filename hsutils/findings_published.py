@@ -100,7 +100,7 @@ def next_steps(made: Tables) -> str:
 
 
 def _moved(gains: pd.Series) -> str:
-    return f"{signed(gains.mean())} ({_count(len(gains))})"
+    return f"{signed(gains.mean())} ({count_of(len(gains))})"
 
 
 def _by_model(made: Tables) -> pd.DataFrame:
@@ -116,10 +116,11 @@ def _found(rows: pd.DataFrame, profile: str) -> list[pd.Series]:
 
 
 def _seeds(row: pd.Series) -> str:
-    return _count(row.seeds)
+    return count_of(row.seeds)
 
 
-def _count(seeds: float) -> str:
+def count_of(seeds: float) -> str:
+    """How many: "1 seed", "3 seeds"."""
     return f"{seeds:.0f} seed{'s' if seeds > 1 else ''}"
 
 

@@ -15,6 +15,7 @@ from hsutils.variants import BEYOND
 
 FOCAL = ("focal-teacher", "focal-student", "focal")
 LONGER = ("student-until-it-falls", "baseline-until-it-falls")
+CHANGES = (*FOCAL, *LONGER)
 """Changes in `BEYOND`."""
 
 COLUMNS = ("profile", "change", "model", "seed", "processor")
@@ -30,7 +31,7 @@ def tried(studies: Iterable[Study]) -> pd.DataFrame:
     """
     rows = []
     for study in studies:
-        for change in (*FOCAL, *LONGER):
+        for change in CHANGES:
             model = BEYOND[change].model
             for seed in study.seeds:
                 runs = study.look(seed), study.look(seed, change)
