@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from hsutils import control_probe, cycle_scores, future_work, label_efficiency
+from hsutils import band_scores, control_probe, cycle_scores, future_work, label_efficiency
 from hsutils.corpus import load_recordings
 from hsutils.cycle_scores import MeanCycle
 from hsutils.errors import InputError
@@ -55,8 +55,8 @@ class Beyond(Kept):
             profile, model, seed, left_out, database, auroc.
         recipes: profile, model, labeled (the field of the profile), told ("true labels" or "soft
             labels"), parameters, multiply_adds and milliseconds a recording, and where these were
-            measured; train_seconds, mean over seeds. The linear model on mean cycles has no
-            multiply_adds and 0 train_seconds.
+            measured; train_seconds, mean over seeds. Models that are no networks have no
+            multiply_adds and 0 train_seconds, and boosted trees no parameters either.
         frozen_features: AUROC of linear classifiers on frozen features by the share of labels:
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
@@ -107,6 +107,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
         InputError: if nothing is finished, or runs are of different recordings.
     """
     whole = _with_linear(everything_finished(studies, [""], but=future_work.CHANGES))
+    whole += band_scores.beside(whole)
     single = {d: _with_linear(everything_finished(studies, [d])) for d in DATABASES}
     pairs = ["".join(pair) for pair in combinations(DATABASES, 2)]
     everything = [*whole, *(model for found in single.values() for model in found)]

@@ -12,6 +12,7 @@ import pandas as pd
 from hsutils.beyond import Beyond
 from hsutils.beyond_tables import logit_columns
 from hsutils.errors import InputError
+from hsutils.finished import counts_whole
 
 KEYS = {
     "inner": ["profile", "model", "seed", "left_out"],
@@ -38,7 +39,7 @@ def added(before: Beyond, gathered: Beyond) -> Beyond:
     made = {
         name: _rows(getattr(before, name), getattr(gathered, name), KEYS[name]) for name in KEYS
     }
-    made["recipes"] = _measured_once(made["recipes"], len(before.recipes))
+    made["recipes"] = _measured_once(counts_whole(made["recipes"]), len(before.recipes))
     made["published"] = _columns(before.published, gathered.published, "published")
     made["left_out"] = _by_database(before.left_out, gathered.left_out)
     # The rest is of the recordings alone, but the weights of one model.
@@ -50,16 +51,13 @@ def added(before: Beyond, gathered: Beyond) -> Beyond:
 
 def _rows(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     known, asked = (pd.MultiIndex.from_frame(table[keys].fillna("")) for table in (old, new))
-    table = _stacked([old, new[~asked.isin(known)]])
-    # Whole numbers, though some models have none.
-    whole = [column for column in table if column == "multiply_adds"]
-    return table.astype(dict.fromkeys(whole, "Int64"))
+    return _stacked([old, new[~asked.isin(known)]])
 
 
 def _measured_once(recipes: pd.DataFrame, known: int) -> pd.DataFrame:
     """The first `known` rows as they are; networks like theirs cost what theirs do."""
     made, measured = recipes.copy(), [column for column in MEASURED if column in recipes]
-    size = list(zip(recipes.parameters, recipes.multiply_adds.fillna(0), strict=True))
+    size = list(zip(recipes.parameters.fillna(0), recipes.multiply_adds.fillna(0), strict=True))
     for row in range(known, len(recipes)):
         if size[row] in size[:known]:
             same = recipes.iloc[size.index(size[row])]

@@ -7,7 +7,9 @@ import pandas as pd
 
 from hsutils.beyond import DATABASES, Beyond
 from hsutils.calibration import choose_threshold
+from hsutils.committee import with_committee
 from hsutils.evidence import KEY
+from hsutils.finished import counts_whole
 from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
 from hsutils.metrics import accuracy
 from hsutils.within import within_database
@@ -34,6 +36,7 @@ def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
     choices: which recipe the databases of each test would have chosen; see `choices`.
     label_efficiency: what frozen features are worth by the share of labels; see `efficiency`.
     """
+    beyond = with_committee(beyond)
     made = results(beyond)
     return {
         "results": made.round(5),
@@ -75,8 +78,7 @@ def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
         rows.append(row | _of_new_databases(beyond.left_out, part) | _of_published(part))
     table = pd.DataFrame(rows).reindex(columns=[*KEY[:2], *NEW, *TESTED])
     table = table.merge(beyond.recipes, on=KEY[:2], how="left")
-    # Whole numbers, though some models have none.
-    return table.assign(multiply_adds=table.multiply_adds.astype("Int64"))
+    return counts_whole(table)
 
 
 def in_new_databases(made: Tables) -> pd.DataFrame:

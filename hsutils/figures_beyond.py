@@ -68,7 +68,9 @@ def sizes(summary: pd.DataFrame) -> Figure:
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
     shown = summary.dropna(subset=["new_database", "dev"], how="all")
-    shown = shown.astype({"multiply_adds": float})
+    shown = shown.dropna(subset="parameters").astype(
+        dict.fromkeys(["parameters", "multiply_adds"], float)
+    )
     for axes, column, name in (
         (panels[0], "parameters", "parameters"),
         (panels[1], "multiply_adds", "multiply-adds a recording"),
@@ -202,12 +204,12 @@ def _smallest(shown: pd.DataFrame) -> str:
         own, largest = _of_recipe(shown), shown.loc[shown["parameters"].idxmax()]
         factor = largest["parameters"] / own["parameters"]
         return (
-            f"The native recipe's network has {own['parameters']:,} parameters, "
+            f"The native recipe's network has {own['parameters']:,.0f} parameters, "
             f"{factor:,.0f} times fewer than the largest"
         )
     own, papers = dev.loc[student], dev.loc[teacher]
     return (
-        f"A student of {own['parameters']:,} parameters reaches {own['dev']:.3f} on dev; the "
+        f"A student of {own['parameters']:,.0f} parameters reaches {own['dev']:.3f} on dev; the "
         f"paper's teacher, {papers['parameters'] / own['parameters']:,.0f} times as large, "
         f"{papers['dev']:.3f}"
     )

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 
 from hsutils import future_work
+from hsutils.band_scores import BESIDE, BandStatistics
 from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables
+from hsutils.committee import TOGETHER
 from hsutils.figures_common import signed
 from hsutils.variants import BEYOND
 
@@ -72,7 +74,22 @@ def all_labels(made: Tables) -> str:
         return "no compact CNN was told all labels yet."
     return (
         "with the labels of *pretrain* and *finetune* together, and accuracy at the threshold that "
-        f"dev chooses: {'; '.join(parts)}."
+        f"dev chooses: {'; '.join(parts)}.{_statistics(rows)}"
+    )
+
+
+def _statistics(rows: pd.DataFrame) -> str:
+    """What boosted trees know that hear no order in time, alone and beside a network."""
+    trees = (BandStatistics.profile, BandStatistics.name)
+    if not {trees, TOGETHER} <= set(rows.index):
+        return ""
+    alone, both = rows.loc[trees], rows.loc[TOGETHER]
+    return (
+        " Boosted trees that know how each mel band's values are distributed, and nothing of their "
+        f"order in time, so no beat, have {alone.dev:.3f} on dev and {alone.test:.3f} on test; the "
+        f"mean of their logit and that of `{BESIDE[0]}` has {both.dev:.3f} and {both.test:.3f}, "
+        f"accuracy {both.accuracy_by_dev:.3f}, {alone.within:.3f} and {both.within:.3f} among test "
+        "pairs of one database."
     )
 
 

@@ -147,7 +147,10 @@ def recipes(models: Iterable[Model], recordings: pd.DataFrame) -> pd.DataFrame:
         about |= {"labeled": model.run.experiment.splits.labeled, "told": model.told}
         rows.setdefault((model.profile, model.name), about | {"train_seconds": []})
         rows[model.profile, model.name]["train_seconds"].append(model.seconds)
-    table = pd.DataFrame(rows.values())
-    # A model without multiply-adds of its own leaves its place empty.
-    whole = {"multiply_adds": table.multiply_adds.astype("Int64")}
-    return table.assign(**whole, train_seconds=[round(np.mean(s)) for s in table.train_seconds])
+    table = counts_whole(pd.DataFrame(rows.values()))
+    return table.assign(train_seconds=[round(np.mean(s)) for s in table.train_seconds])
+
+
+def counts_whole(table: pd.DataFrame) -> pd.DataFrame:
+    """Parameters and multiply-adds as whole numbers, though some models have none to count."""
+    return table.astype(dict.fromkeys(["parameters", "multiply_adds"], "Int64"))
