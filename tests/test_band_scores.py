@@ -47,12 +47,8 @@ def spectrum_facts(corpus, records) -> np.ndarray:
         image = corpus.cache.array[corpus.cache.rows([record])[0]].astype(float)
         first, last = corpus.cache.occupied(corpus.cache.rows([record])[0]).frames
         bands = image[:, first:last]
-        facts = [
-            bands.mean(1),
-            bands.std(1),
-            *(np.quantile(bands, q / 100, 1) for q in PERCENTILES),
-        ]
-        rows.append(np.concatenate(facts))
+        spread = [np.quantile(bands, q / 100, axis=1) for q in PERCENTILES]
+        rows.append(np.concatenate([bands.mean(axis=1), bands.std(axis=1), *spread]))
     return np.array(rows)
 
 
@@ -101,17 +97,13 @@ def known():
     table, rng = planted.published, np.random.default_rng(1)
     made = {name: rng.standard_normal(len(table)) + table.label for name in ("n", "t")}
     columns = {f"{NETWORK}/0": made["n"], f"{NETWORK}/1": -made["n"], TREES: made["t"]}
-    facts = {"labeled": "all", "told": "true labels"}
     rows = [
         {"parameters": 59_109, "multiply_adds": 10, "milliseconds": 2.5, "train_seconds": 400},
         {"milliseconds": 3.5, "train_seconds": 0},
     ]
-    names = [column.split("/")[:2] for column in (f"{NETWORK}/0", TREES)]
-    rows = [
-        dict(zip(("profile", "model"), n, strict=True)) | facts | r
-        for n, r in zip(names, rows, strict=True)
-    ]
-    recipes = pd.concat([planted.recipes, pd.DataFrame(rows)], ignore_index=True)
+    profiles, models = zip(*(column.split("/")[:2] for column in (NETWORK, TREES)), strict=True)
+    members = pd.DataFrame(rows).assign(profile=profiles, model=models, labeled="all")
+    recipes = pd.concat([planted.recipes, members.assign(told="true labels")], ignore_index=True)
     return dataclasses.replace(planted, published=table.assign(**columns), recipes=recipes)
 
 
