@@ -1,6 +1,6 @@
 """What statistics of the mel bands tell, with all labels: boosted trees beside the networks.
 
-They hear no order in time and so no beat, but they know a stethoscope when they meet it again.
+They hear no order in time and so no beat.
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,18 @@ from threadpoolctl import threadpool_limits
 from hsutils.corpus import Corpus, load_corpus
 from hsutils.cost import timed
 from hsutils.experiment import Run
-from hsutils.finished import Finished, Model
+from hsutils.finished import Finished, Fitted, typical
 from hsutils.shortcuts import band_statistics
+from hsutils.within import auroc_interval
 
-BESIDE = ("many-2khz", "compact student")
+PARTNER = ("many-2khz", "compact student")
 """Profile and name of the network whose recordings and front end the trees share."""
+
+NEW = ("database", "recordings", "abnormal", "auroc", "low", "high")
 
 
 def boosted_trees(statistics: np.ndarray, labels: np.ndarray) -> HistGradientBoostingClassifier:
-    """Gradient boosting, of the same trees on any number of threads.
+    """Gradient boosting, its rounds and rate chosen by dev.
 
     Args:
         statistics: shape (n, 7 mels), see `shortcuts.band_statistics`.
@@ -33,53 +36,66 @@ def boosted_trees(statistics: np.ndarray, labels: np.ndarray) -> HistGradientBoo
     model = HistGradientBoostingClassifier(
         learning_rate=0.05, max_iter=300, early_stopping=False, random_state=0
     )
-    # Sums of gradients are rounded in an order that depends on the number of threads.
+    # On tables this small several threads mostly wait for one another.
     with threadpool_limits(1):
         return model.fit(statistics, labels)
 
 
-@dataclass(frozen=True)
-class BandStatistics(Model):
-    """Boosted trees on the band statistics of the recordings that a run's student was told of.
+def logits_of(model: HistGradientBoostingClassifier, statistics: np.ndarray) -> np.ndarray:
+    """Logits, shape (n,), of statistics (n, 7 mels)."""
+    with threadpool_limits(1):
+        return model.decision_function(statistics)
 
-    They are the same for every seed of that run.
-    """
+
+@dataclass(frozen=True)
+class BandStatistics(Fitted):
+    """Boosted trees on the band statistics of the recordings whose labels a run may know."""
 
     run: Run
 
     profile: ClassVar[str] = "band-statistics"
     name: ClassVar[str] = "boosted trees"
-    told: ClassVar[str] = "true labels"
-    tested: ClassVar[bool] = True
-    real: ClassVar[bool] = True
-    seed: ClassVar[int] = 0
-    seconds: ClassVar[float] = 0.0
-    architecture: ClassVar[tuple] = (name,)
 
     def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
-        """How long statistics and trees take, of the recording nearest to the mean length."""
-        off = (recordings.seconds - recordings.seconds.mean()).abs()
-
-        def classify() -> np.ndarray:
-            return self.fitted.decision_function(
-                band_statistics(self._corpus.cache, [off.idxmin()])
-            )
-
+        """How long statistics and trees take, of a recording of mean length."""
+        record = typical(recordings)
         # Trees have no weights to count.
-        return {"parameters": pd.NA, "multiply_adds": pd.NA} | timed(classify)
+        known = {"parameters": pd.NA, "multiply_adds": pd.NA}
+        return known | timed(lambda: logits_of(self.fitted, self._statistics([record])))
 
     def predictions(self, split: str) -> pd.Series:
         """Its logits on one split, by record."""
         records = self._corpus.of(split).record
-        logits = self.fitted.decision_function(band_statistics(self._corpus.cache, records))
+        logits = logits_of(self.fitted, self._statistics(records))
         return pd.Series(logits, pd.Index(records), name=self.column)
+
+    def in_new_databases(self) -> pd.DataFrame:
+        """AUROC in each database of the same trees fitted to all recordings of the others.
+
+        Returns:
+            Columns `NEW`, with 95% intervals over groups.
+        """
+        recordings, rows = self._corpus.recordings, []
+        statistics = self._statistics(recordings.record)
+        for database, part in recordings.groupby("database"):
+            learn = (~recordings.group.isin(part.group)).to_numpy()
+            if part.label.nunique() < 2 or recordings.label[learn].nunique() < 2:
+                continue
+            trees = boosted_trees(statistics[learn], recordings.label[learn].to_numpy())
+            logits = logits_of(trees, statistics[part.index])
+            counts = {"recordings": len(part), "abnormal": int(part.label.sum())}
+            area = auroc_interval(part.label, logits, part.group)
+            rows.append({"database": database} | counts | area)
+        return pd.DataFrame(rows, columns=NEW).round(5)
 
     @cached_property
     def fitted(self) -> HistGradientBoostingClassifier:
         """The trees themselves."""
         learn = self._corpus.of("labeled")
-        statistics = band_statistics(self._corpus.cache, learn.record)
-        return boosted_trees(statistics, learn.label.to_numpy())
+        return boosted_trees(self._statistics(learn.record), learn.label.to_numpy())
+
+    def _statistics(self, records: Iterable[str]) -> np.ndarray:
+        return band_statistics(self._corpus.cache, records)
 
     @cached_property
     def _corpus(self) -> Corpus:
@@ -87,6 +103,14 @@ class BandStatistics(Model):
 
 
 def beside(models: Iterable[Finished]) -> list[BandStatistics]:
-    """The trees of the first run of `BESIDE` among these, if there is one."""
-    runs = [model.run for model in models if (model.profile, model.name) == BESIDE]
+    """The trees of the first run of `PARTNER` among these, if there is one."""
+    runs = [model.run for model in models if (model.profile, model.name) == PARTNER]
     return [BandStatistics(run) for run in runs[:1]]
+
+
+def in_new_databases(models: Iterable[object]) -> pd.DataFrame:
+    """See `BandStatistics.in_new_databases`; empty where there are no trees among the models."""
+    for model in models:
+        if isinstance(model, BandStatistics):
+            return model.in_new_databases()
+    return pd.DataFrame(columns=NEW)

@@ -61,6 +61,8 @@ class Beyond(Kept):
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the
             change "controlled" (`control_probe.format_probe`).
+        trees: AUROC in each database of boosted trees fitted to the others' band statistics
+            (`band_scores`).
         inside: AUROC of the linear model on mean cycles where a database's own labels are known:
             database, how many recordings, abnormal ones and groups, and its 95% interval.
         cycles, weights: the mean cycle of each database and class, and what that model weighs
@@ -75,6 +77,7 @@ class Beyond(Kept):
     recipes: pd.DataFrame
     frozen_features: pd.DataFrame
     storage: pd.DataFrame
+    trees: pd.DataFrame
     inside: pd.DataFrame
     cycles: pd.DataFrame
     weights: pd.DataFrame
@@ -90,6 +93,7 @@ class Beyond(Kept):
         ),
         "frozen_features": ("profile", *label_efficiency.COLUMNS),
         "storage": control_probe.COLUMNS,
+        "trees": band_scores.NEW,
         "inside": cycle_scores.INSIDE,
         "cycles": cycle_scores.CYCLES,
         "weights": cycle_scores.WEIGHTS,
@@ -122,6 +126,7 @@ def collect(studies: Sequence[Study]) -> Beyond:
         recipes=recipes(everything, recordings),
         frozen_features=_frozen_features(studies),
         storage=control_probe.format_probe(recordings, _controlled()),
+        trees=band_scores.in_new_databases(whole),
         inside=cycle_scores.inside(recordings.reset_index()),
         cycles=cycle_scores.mean_cycles(recordings.reset_index()),
         weights=cycle_scores.weights(m for m in whole if isinstance(m, MeanCycle)),

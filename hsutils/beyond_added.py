@@ -43,7 +43,7 @@ def added(before: Beyond, gathered: Beyond) -> Beyond:
     made["published"] = _columns(before.published, gathered.published, "published")
     made["left_out"] = _by_database(before.left_out, gathered.left_out)
     # The rest is of the recordings alone, but the weights of one model.
-    for name in ("storage", "inside", "cycles", "weights"):
+    for name in ("storage", "trees", "inside", "cycles", "weights"):
         there = getattr(before, name)
         made[name] = there if len(there) else getattr(gathered, name)
     return Beyond(**made)
@@ -59,7 +59,8 @@ def _measured_once(recipes: pd.DataFrame, known: int) -> pd.DataFrame:
     made, measured = recipes.copy(), [column for column in MEASURED if column in recipes]
     size = list(zip(recipes.parameters.fillna(0), recipes.multiply_adds.fillna(0), strict=True))
     for row in range(known, len(recipes)):
-        if size[row] in size[:known]:
+        # Of models without parameters nothing tells that they are alike.
+        if size[row][0] and size[row] in size[:known]:
             same = recipes.iloc[size.index(size[row])]
             made.loc[row, measured] = same[measured].to_numpy()
     return made

@@ -7,7 +7,7 @@ import pandas as pd
 
 from hsutils.beyond import DATABASES, Beyond
 from hsutils.calibration import choose_threshold
-from hsutils.committee import with_committee
+from hsutils.ensemble import with_ensemble
 from hsutils.evidence import KEY
 from hsutils.finished import counts_whole
 from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
@@ -29,14 +29,14 @@ Tables = Mapping[str, pd.DataFrame]
 
 
 def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
-    """Every table, by name.
+    """Every table, by name; among the models is the ensemble of `with_ensemble`.
 
     results: a row a profile, model, protocol, database and seed; see `results`.
     summary: a row a profile and model, means over seeds with intervals; see `summary`.
     choices: which recipe the databases of each test would have chosen; see `choices`.
     label_efficiency: what frozen features are worth by the share of labels; see `efficiency`.
     """
-    beyond = with_committee(beyond)
+    beyond = with_ensemble(beyond)
     made = results(beyond)
     return {
         "results": made.round(5),

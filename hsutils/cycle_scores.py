@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from hsutils.corpus import load_recordings, load_splits
 from hsutils.cost import timed
 from hsutils.experiment import Run
-from hsutils.finished import Finished, Model
+from hsutils.finished import Finished, Fitted, typical
 from hsutils.intervals import group_codes
 from hsutils.mean_cycle import BANDS, NAMES, PHASES, numbers_of, sixty_numbers
 from hsutils.metrics import auroc
@@ -98,27 +98,17 @@ def by_database(learn: pd.DataFrame) -> list[Part]:
 
 
 @dataclass(frozen=True)
-class MeanCycle(Model):
-    """The linear model of the real recordings that a run with all labels learned from.
-
-    It is the same for every seed of that run.
-    """
+class MeanCycle(Fitted):
+    """The linear model of the real recordings that a run with all labels learned from."""
 
     run: Run
 
     profile: ClassVar[str] = "mean-cycle"
     name: ClassVar[str] = "linear model"
-    told: ClassVar[str] = "true labels"
-    tested: ClassVar[bool] = True
-    real: ClassVar[bool] = True
-    seed: ClassVar[int] = 0
-    seconds: ClassVar[float] = 0.0
-    architecture: ClassVar[tuple] = (name,)
 
     def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
         """Its parameters, and how long beats and numbers take, of a recording of mean length."""
-        off = (recordings.seconds - recordings.seconds.mean()).abs()
-        waveform = read_waveform(recordings.path[off.idxmin()])
+        waveform = read_waveform(recordings.path[typical(recordings)])
         about = {"parameters": len(NAMES) + 1, "multiply_adds": pd.NA}
         return about | timed(partial(sixty_numbers, waveform))
 

@@ -64,7 +64,7 @@ def sizes(summary: pd.DataFrame) -> Figure:
 
     Args:
         summary: columns profile, model, new_database, dev, labeled, parameters, multiply_adds;
-            hollow on dev are those with all labels.
+            hollow on dev are those with all labels. Models without parameters are not drawn.
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
     shown = summary.dropna(subset=["new_database", "dev"], how="all")

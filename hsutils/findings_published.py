@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from hsutils import future_work
-from hsutils.band_scores import BESIDE, BandStatistics
+from hsutils.band_scores import PARTNER
 from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables
-from hsutils.committee import TOGETHER
+from hsutils.ensemble import ENSEMBLE, TREES
 from hsutils.figures_common import signed
 from hsutils.variants import BEYOND
 
@@ -74,22 +74,37 @@ def all_labels(made: Tables) -> str:
         return "no compact CNN was told all labels yet."
     return (
         "with the labels of *pretrain* and *finetune* together, and accuracy at the threshold that "
-        f"dev chooses: {'; '.join(parts)}.{_statistics(rows)}"
+        f"dev chooses: {'; '.join(parts)}.{_trees(made, rows)}"
     )
 
 
-def _statistics(rows: pd.DataFrame) -> str:
+def _trees(made: Tables, rows: pd.DataFrame) -> str:
     """What boosted trees know that hear no order in time, alone and beside a network."""
-    trees = (BandStatistics.profile, BandStatistics.name)
-    if not {trees, TOGETHER} <= set(rows.index):
+    if not {TREES, ENSEMBLE} <= set(rows.index):
         return ""
-    alone, both = rows.loc[trees], rows.loc[TOGETHER]
-    return (
+    new, alone, both = made["trees"], *(_tested(made, rows, key) for key in (TREES, ENSEMBLE))
+    told = (
         " Boosted trees that know how each mel band's values are distributed, and nothing of their "
-        f"order in time, so no beat, have {alone.dev:.3f} on dev and {alone.test:.3f} on test; the "
-        f"mean of their logit and that of `{BESIDE[0]}` has {both.dev:.3f} and {both.test:.3f}, "
-        f"accuracy {both.accuracy_by_dev:.3f}, {alone.within:.3f} and {both.within:.3f} among test "
-        "pairs of one database."
+        f"order in time, so no beat, have {alone}"
+    )
+    if len(new):
+        worst = new.loc[new.auroc.idxmin()]
+        told += (
+            f"; fitted to the other databases they have a mean of {new.auroc.mean():.3f} in one "
+            f"they never heard, {worst.auroc:.3f} in {worst.database}"
+        )
+    return f"{told}. The mean of their logit and that of `{PARTNER[0]}` has {both}."
+
+
+def _tested(made: Tables, rows: pd.DataFrame, key: tuple[str, str]) -> str:
+    """Dev, test with its interval in one seed, and accuracy."""
+    row, results = rows.loc[key], made["results"].set_index(["profile", "model"])
+    found = results.loc[[key]].query(
+        "protocol == 'published' and database == 'all' and split == 'test'"
+    )
+    return (
+        f"{row.dev:.3f} on dev and {row.test:.3f} on test ({found.low.iloc[0]:.3f} to "
+        f"{found.high.iloc[0]:.3f}), accuracy {row.accuracy_by_dev:.3f} ({_seeds(row)})"
     )
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,26 @@ class Model(ABC):
     @abstractmethod
     def predictions(self, split: str) -> pd.Series:
         """Its logits on one split, by record, under the name of its column."""
+
+
+class Fitted(Model):
+    """A model that is no network, fitted while it is gathered, for every seed alike."""
+
+    told: ClassVar[str] = "true labels"
+    tested: ClassVar[bool] = True
+    real: ClassVar[bool] = True
+    seed: ClassVar[int] = 0
+    seconds: ClassVar[float] = 0.0
+
+    @property
+    def architecture(self) -> tuple:
+        """Equal for models that cost the same."""
+        return (self.name,)
+
+
+def typical(recordings: pd.DataFrame) -> str:
+    """The recording whose length is nearest to the mean: `recordings` by record, with seconds."""
+    return (recordings.seconds - recordings.seconds.mean()).abs().idxmin()
 
 
 @dataclass(frozen=True)

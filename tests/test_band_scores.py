@@ -1,4 +1,4 @@
-"""Boosted trees on band statistics, and their committee with a network."""
+"""Boosted trees on band statistics, and the ensemble of them and a network."""
 
 import dataclasses
 
@@ -8,13 +8,14 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from test_beyond import planted_beyond, study  # noqa: F401
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hsutils import band_scores, beyond_tables
-from hsutils.band_scores import BandStatistics, boosted_trees
+from hsutils.band_scores import BandStatistics, boosted_trees, logits_of
 from hsutils.beyond import collect
-from hsutils.committee import TOGETHER, with_committee
 from hsutils.corpus import load_corpus
+from hsutils.ensemble import ENSEMBLE, with_ensemble
+from hsutils.errors import InputError
 from hsutils.finished import Finished
 from hsutils.shortcuts import PERCENTILES
 
@@ -23,21 +24,25 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
 ]
 NETWORK, TREES = "many-2khz/compact student", "band-statistics/boosted trees/0"
-BOTH = "/".join(TOGETHER)
+BOTH = "/".join(ENSEMBLE)
 
 
-def test_trees_are_the_same_on_any_number_of_threads_and_learn():
-    rng = np.random.default_rng(0)
-    statistics, labels = rng.standard_normal((400, 70)), np.tile([0, 1], 200)
-    statistics[:, 3] += 1.5 * labels
-    asked = rng.standard_normal((200, 70))
-    asked[:, 3] += 1.5 * np.tile([0, 1], 100)
-    logits = []
-    for threads in (1, 2):
-        with threadpool_limits(threads):
-            logits.append(boosted_trees(statistics, labels).decision_function(asked))
-    assert np.array_equal(*logits)
-    assert 0.75 < roc_auc_score(np.tile([0, 1], 100), logits[0]) < 0.95
+def test_trees_learn_on_one_thread_however_many_there_are(monkeypatch):
+    rng, seen = np.random.default_rng(0), []
+    labels = np.tile([0, 1], 200)
+    statistics, asked = (rng.standard_normal((400, 70)) for _ in range(2))
+    for table in (statistics, asked):
+        table[:, 3] += 1.5 * labels
+    fit = HistGradientBoostingClassifier.fit
+
+    def watched(self, *table):
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(self, *table)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", watched)
+    with threadpool_limits(2):
+        logits = logits_of(boosted_trees(statistics, labels), asked)
+    assert set(seen) == {1} and 0.75 < roc_auc_score(labels, logits) < 0.95
 
 
 def spectrum_facts(corpus, records) -> np.ndarray:
@@ -73,7 +78,7 @@ def test_they_are_gathered_beside_the_network_whose_front_end_they_share(
     monkeypatch,
 ):
     assert TREES not in collect([study]).published
-    monkeypatch.setattr(band_scores, "BESIDE", ("demo", "compact baseline"))
+    monkeypatch.setattr(band_scores, "PARTNER", ("demo", "compact baseline"))
     kept = collect([study])
     saved = BandStatistics(study.look(0)).predictions("test")
     shown = kept.published[kept.published.split == "test"][TREES]
@@ -84,10 +89,29 @@ def test_they_are_gathered_beside_the_network_whose_front_end_they_share(
     assert whole.dtype == "Int64" and whole.notna().all()
 
 
-def test_they_stand_beside_one_run_only(study):  # noqa: F811
-    run = study.look(0)
-    others = [Finished("native-all", "baseline", run), Finished("many-2khz", "teacher", run)]
+def test_they_stand_beside_the_first_run_of_their_partner_and_no_other(study):  # noqa: F811
+    run, second = study.look(0), study.look(0, "without-b")
+    others = [Finished("native-all", "student", run), Finished("many-2khz", "teacher", run)]
     assert band_scores.beside(others) == []
+    seeds = [Finished("many-2khz", "student", each) for each in (run, second)]
+    assert band_scores.beside([*others, *seeds]) == [BandStatistics(seeds[0].run)]
+
+
+def test_in_a_new_database_they_know_only_the_others(study):  # noqa: F811
+    run = study.look(0)
+    corpus, made = load_corpus(run), BandStatistics(run).in_new_databases()
+    recordings = corpus.recordings.reset_index(drop=True)
+    facts = spectrum_facts(corpus, recordings.record)
+    for row in made.itertuples():
+        part = recordings.index[recordings.database == row.database]
+        others = recordings.index[~recordings.group.isin(recordings.group[part])]
+        trees = boosted_trees(facts[others], recordings.label[others].to_numpy())
+        expected = roc_auc_score(recordings.label[part], trees.decision_function(facts[part]))
+        assert row.auroc == pytest.approx(expected, abs=1e-5)
+        assert row.recordings == len(part) and row.abnormal == recordings.label[part].sum()
+    classes = recordings.groupby("database").label.nunique()
+    assert list(made.database) == list(classes.index[classes == 2]) and len(made) > 1
+    assert band_scores.in_new_databases([Finished("demo", "baseline", run)]).empty
 
 
 @pytest.fixture
@@ -107,29 +131,36 @@ def known():
     return dataclasses.replace(planted, published=table.assign(**columns), recipes=recipes)
 
 
-def test_a_committee_is_the_mean_logit_of_its_members(known):
-    made = with_committee(known).published
-    expected = (made[f"{NETWORK}/0"] + made[TREES]) / 2
-    assert made[f"{BOTH}/0"].tolist() == expected.tolist() and f"{BOTH}/1" not in made
-    test = made[made.split == "test"]
-    tables = beyond_tables.tables(known)
-    row = tables["summary"].set_index(["profile", "model"]).loc[TOGETHER]
-    assert row.test == pytest.approx(roc_auc_score(test.label, expected[test.index]), abs=1e-5)
-    assert row.test > max(roc_auc_score(test.label, test[c]) for c in (f"{NETWORK}/0", TREES))
+def test_an_ensemble_is_the_mean_logit_of_its_members(known):
+    made = with_ensemble(known).published
+    for seed in (0, 1):
+        expected = (made[f"{NETWORK}/{seed}"] + made[TREES]) / 2
+        assert made[f"{BOTH}/{seed}"].tolist() == expected.tolist()
+    test, areas = made[made.split == "test"], {}
+    for column in (f"{NETWORK}/0", f"{NETWORK}/1", TREES, f"{BOTH}/0", f"{BOTH}/1"):
+        areas[column] = roc_auc_score(test.label, test[column])
+    row = beyond_tables.tables(known)["summary"].set_index(["profile", "model"]).loc[ENSEMBLE]
+    assert row.test == pytest.approx((areas[f"{BOTH}/0"] + areas[f"{BOTH}/1"]) / 2, abs=1e-5)
+    assert areas[f"{BOTH}/0"] > max(areas[f"{NETWORK}/0"], areas[TREES])
     assert row.milliseconds == 6 and row.train_seconds == 400 and row.labeled == "all"
     assert pd.isna(row.parameters) and pd.isna(row.multiply_adds)
 
 
-def test_there_is_no_committee_of_one(known):
+def test_there_is_no_ensemble_of_one(known):
     for missing in ([TREES], [f"{NETWORK}/0", f"{NETWORK}/1"]):
         alone = dataclasses.replace(known, published=known.published.drop(columns=missing))
-        assert with_committee(alone) is alone
+        assert with_ensemble(alone) is alone
 
 
-def test_where_a_member_was_not_asked_the_committee_is_not_either(known):
+def test_a_member_whose_cost_is_not_kept_is_named(known):
+    recipes = known.recipes[known.recipes.profile != "band-statistics"]
+    with pytest.raises(InputError, match="no row of band-statistics boosted trees; gather"):
+        with_ensemble(dataclasses.replace(known, recipes=recipes))
+
+
+def test_where_a_member_was_not_asked_the_ensemble_is_not_either(known):
     """A change's test is not read."""
     hidden = known.published[TREES].where(known.published.split == "dev")
-    made = with_committee(
-        dataclasses.replace(known, published=known.published.assign(**{TREES: hidden}))
-    ).published
+    planted = known.published.assign(**{TREES: hidden})
+    made = with_ensemble(dataclasses.replace(known, published=planted)).published
     assert made[f"{BOTH}/0"].notna().tolist() == made.split.eq("dev").tolist()

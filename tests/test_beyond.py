@@ -15,6 +15,7 @@ from torch import nn
 
 from hsutils import beyond_tables, control_probe, figures, finished, future_work, stations
 from hsutils.__main__ import main
+from hsutils.band_scores import NEW
 from hsutils.beyond import INNER, LEFT_OUT_DIGITS, Beyond, collect
 from hsutils.compact import CompactCNN
 from hsutils.cost import cost
@@ -71,6 +72,7 @@ def planted_beyond() -> Beyond:
         recipes=recipes,
         frozen_features=planted_efficiency(),
         storage=planted_storage(),
+        trees=pd.DataFrame([("a", 60, 30, 0.6, 0.5, 0.7)], columns=NEW),
         inside=pd.DataFrame([("a", 60, 30, 60, 0.8, 0.7, 0.9)], columns=INSIDE),
         cycles=cycles(),
         weights=weights(),

@@ -6,7 +6,7 @@ from test_beyond import planted_future_work
 
 from hsutils import findings_beyond
 from hsutils.beyond_markdown import published_table, recipe_table
-from hsutils.committee import TOGETHER
+from hsutils.ensemble import ENSEMBLE
 from hsutils.experiment import load_experiment
 from hsutils.findings_beyond import FINDINGS, finding
 
@@ -23,6 +23,7 @@ def recipe(profile: str, model: str, score: float, **facts: object) -> dict[str,
 SCORES = {"test": 0.93, "dev": 0.94, "accuracy": 0.84, "accuracy_by_dev": 0.835, "seeds": 3}
 STUDENT = {"test": 0.92, "dev": 0.945, "accuracy": 0.85, "accuracy_by_dev": 0.865, "seeds": 1}
 MANY = SCORES | {"labeled": "all", "dev": 0.96, "test": 0.97}
+TREES_AND_BOTH = (("band-statistics", "boosted trees"), ENSEMBLE)
 TREES = MANY | {"dev": 0.957, "test": 0.954, "within": 0.94}
 TREES |= {"parameters": float("nan"), "multiply_adds": float("nan")}
 
@@ -42,7 +43,7 @@ def made() -> dict[str, pd.DataFrame]:
         recipe("few", "compact student", float("nan"), **SCORES | {"dev": 0.951, "test": 0.925}),
         recipe("many", "compact student", float("nan"), **MANY),
         recipe("band-statistics", "boosted trees", float("nan"), **TREES),
-        recipe(*TOGETHER, float("nan"), **TREES | {"dev": 0.972, "test": 0.966, "within": 0.95}),
+        recipe(*ENSEMBLE, float("nan"), **TREES | {"dev": 0.972, "test": 0.966, "within": 0.95}),
         recipe("compact-width-4", "compact student", float("nan"), dev=0.9, parameters=7_000),
         recipe("compact-many", "compact student", float("nan"), **MANY | {"dev": 0.965}),
         recipe("compact-labels-after", "compact student", float("nan"), dev=0.91),
@@ -57,6 +58,12 @@ def made() -> dict[str, pd.DataFrame]:
     linear = {"profile": "mean-cycle", "database": ["a", "b"], "seed": 0, "auroc": [0.66, 0.76]}
     results = pd.concat([results, pd.DataFrame(linear | about | {"model": "linear model"})])
     results = results.assign(split="test")
+    tested = pd.DataFrame(
+        [("band-statistics", "boosted trees", 0.93, 0.97), (*ENSEMBLE, 0.94, 0.98)]
+    )
+    tested = tested.set_axis(["profile", "model", "low", "high"], axis=1)
+    about = {"protocol": "published", "database": "all", "split": "test", "seed": 0}
+    results = pd.concat([results, tested.assign(**about)])
     inside = pd.DataFrame({"database": ["a", "b"], "auroc": [0.78, 0.84]})
     inside = inside.assign(low=inside.auroc - 0.1, high=inside.auroc + 0.1)
     storage = pd.DataFrame(
@@ -77,6 +84,7 @@ def made() -> dict[str, pd.DataFrame]:
     )
     tables = {"summary": pd.DataFrame(rows), "results": results, "storage": storage}
     tables |= {"label_efficiency": efficiency, "inside": inside}
+    tables["trees"] = pd.DataFrame({"database": ["a", "b"], "auroc": [0.6, 0.4]})
     return tables | {"future_work": planted_future_work()}
 
 
@@ -109,8 +117,9 @@ def made() -> dict[str, pd.DataFrame]:
         ("compact", ["means of 1 and 3 seeds", "0.900 with 7,000", "0.910 *then the true labels*"]),
         ("compact", ["front end 0.951 on dev and 0.925 on test (3 seeds)"]),
         ("all-labels", ["`many` 0.960 on dev and 0.970 on test (0.951 and 0.925 without)"]),
-        ("all-labels", ["0.957 on dev and 0.954 on test", "`many-2khz` has 0.972 and 0.966"]),
-        ("all-labels", ["0.940 and 0.950 among test pairs"]),
+        ("all-labels", ["0.957 on dev and 0.954 on test (0.930 to 0.970), accuracy 0.835 (3"]),
+        ("all-labels", ["mean of 0.500 in one they never heard, 0.400 in b"]),
+        ("all-labels", ["`many-2khz` has 0.972 on dev and 0.966 on test (0.940 to 0.980)"]),
         ("future-work", ["focal loss moves AUROC by −0.010 (1 seed) for the student; left"]),
         (
             "future-work",
