@@ -22,7 +22,7 @@ def finding(question: str, made: Tables) -> str:
         question: a key of `FINDINGS`.
         made: the tables of a folder such as `figures/trust`, see `read_tables`.
     """
-    return "**On the real recordings** " + FINDINGS[question](made)
+    return "**On the real recordings:** " + FINDINGS[question](made)
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:

@@ -25,7 +25,7 @@ def finding(question: str, made: Tables) -> str:
         question: a key of `FINDINGS`.
         made: the tables of a folder such as `figures/beyond`, see `findings.read_tables`.
     """
-    return "**On the real recordings** " + FINDINGS[question](made)
+    return "**On the real recordings:** " + FINDINGS[question](made)
 
 
 def summary(made: Tables) -> str:

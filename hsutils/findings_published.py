@@ -26,8 +26,8 @@ def published(made: Tables) -> str:
         return ""
     own, teacher = rows.loc[RECIPE], rows.loc["paper", "teacher"]
     return (
-        f"on the published test, whose databases were trained on, the native recipe has "
-        f"{own.test:.3f} and the paper's teacher {teacher.test:.3f}; among pairs of one database "
+        f"the native recipe has {own.test:.3f} on a test whose databases were trained on, and the "
+        f"paper's teacher {teacher.test:.3f}; among pairs of one database "
         f"{own.within:.3f} and {teacher.within:.3f}."
     )
 

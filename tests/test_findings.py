@@ -24,7 +24,7 @@ def numbers(text: str) -> list[float]:
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_every_finding_is_one_paragraph_with_numbers(made, question):
     text = finding(question, made)
-    assert text.startswith("**On the real recordings** ") and "\n" not in text
+    assert text.startswith("**On the real recordings:** ") and "\n" not in text
     assert re.search(r"\d", text) and "nan" not in text.lower()
 
 

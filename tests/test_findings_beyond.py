@@ -135,7 +135,7 @@ def made() -> dict[str, pd.DataFrame]:
 )
 def test_numbers_are_those_of_the_tables(made, question, parts):
     text = finding(question, made)
-    assert text.startswith("**On the real recordings** ") and "\n" not in text
+    assert text.startswith("**On the real recordings:** ") and "\n" not in text
     assert [part for part in parts if part not in text] == []
 
 
