@@ -68,9 +68,8 @@ def sizes(summary: pd.DataFrame) -> Figure:
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
     shown = summary.dropna(subset=["new_database", "dev"], how="all")
-    shown = shown.dropna(subset="parameters").astype(
-        dict.fromkeys(["parameters", "multiply_adds"], float)
-    )
+    shown = shown.dropna(subset="parameters")
+    shown = shown.astype({"parameters": float, "multiply_adds": float})
     for axes, column, name in (
         (panels[0], "parameters", "parameters"),
         (panels[1], "multiply_adds", "multiply-adds a recording"),

@@ -87,6 +87,16 @@ def test_who_knew_all_labels_is_hollow_on_dev():
     assert hollow == {score: labeled == "all" for score, labeled in known.items()}
 
 
+def test_what_has_no_parameters_has_no_place_among_sizes():
+    summary, _ = tables()
+    trees = summary.iloc[3].to_dict() | {"profile": "band-statistics", "model": "boosted trees"}
+    trees |= {"dev": 0.97, "new_database": np.nan, "parameters": pd.NA, "multiply_adds": pd.NA}
+    counts = {"parameters": "Int64", "multiply_adds": "Int64"}
+    more = pd.concat([summary.astype(object), pd.DataFrame([trees], dtype=object)])
+    more = more.infer_objects().astype(counts)
+    assert svg(figures_beyond.sizes(more)) == svg(figures_beyond.sizes(summary))
+
+
 def test_panels_are_those_that_were_asked():
     page = EVERY_FIGURE["label_efficiency"]()
     assert len(page.axes) == 4
