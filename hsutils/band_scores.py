@@ -4,7 +4,6 @@ They hear no order in time and so no beat.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -15,7 +14,6 @@ from threadpoolctl import threadpool_limits
 
 from hsutils.corpus import Corpus, load_corpus
 from hsutils.cost import timed
-from hsutils.experiment import Run
 from hsutils.finished import Finished, Fitted, typical
 from hsutils.shortcuts import band_statistics
 from hsutils.within import auroc_interval
@@ -47,26 +45,23 @@ def logits_of(model: HistGradientBoostingClassifier, statistics: np.ndarray) -> 
         return model.decision_function(statistics)
 
 
-@dataclass(frozen=True)
 class BandStatistics(Fitted):
     """Boosted trees on the band statistics of the recordings whose labels a run may know."""
-
-    run: Run
 
     profile: ClassVar[str] = "band-statistics"
     name: ClassVar[str] = "boosted trees"
 
     def cost(self, recordings: pd.DataFrame) -> dict[str, object]:
         """How long statistics and trees take, of a recording of mean length."""
-        record = typical(recordings)
+        cache, record = self._corpus.cache, typical(recordings)
         # Trees have no weights to count.
         known = {"parameters": pd.NA, "multiply_adds": pd.NA}
-        return known | timed(lambda: logits_of(self.fitted, self._statistics([record])))
+        return known | timed(lambda: logits_of(self.fitted, band_statistics(cache, [record])))
 
     def predictions(self, split: str) -> pd.Series:
         """Its logits on one split, by record."""
         records = self._corpus.of(split).record
-        logits = logits_of(self.fitted, self._statistics(records))
+        logits = logits_of(self.fitted, self._statistics.loc[records].to_numpy())
         return pd.Series(logits, pd.Index(records), name=self.column)
 
     def in_new_databases(self) -> pd.DataFrame:
@@ -76,7 +71,7 @@ class BandStatistics(Fitted):
             Columns `NEW`, with 95% intervals over groups.
         """
         recordings, rows = self._corpus.recordings, []
-        statistics = self._statistics(recordings.record)
+        statistics = self._statistics.to_numpy()
         for database, part in recordings.groupby("database"):
             learn = (~recordings.group.isin(part.group)).to_numpy()
             if part.label.nunique() < 2 or recordings.label[learn].nunique() < 2:
@@ -92,10 +87,14 @@ class BandStatistics(Fitted):
     def fitted(self) -> HistGradientBoostingClassifier:
         """The trees themselves."""
         learn = self._corpus.of("labeled")
-        return boosted_trees(self._statistics(learn.record), learn.label.to_numpy())
+        statistics = self._statistics.loc[learn.record].to_numpy()
+        return boosted_trees(statistics, learn.label.to_numpy())
 
-    def _statistics(self, records: Iterable[str]) -> np.ndarray:
-        return band_statistics(self._corpus.cache, records)
+    @cached_property
+    def _statistics(self) -> pd.DataFrame:
+        """Of every recording of the corpus, in its order, by record."""
+        records = self._corpus.recordings.record
+        return pd.DataFrame(band_statistics(self._corpus.cache, records), pd.Index(records))
 
     @cached_property
     def _corpus(self) -> Corpus:

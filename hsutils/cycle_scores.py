@@ -5,7 +5,6 @@ can be read: how loud which band is in which phase.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import ClassVar
 
@@ -97,11 +96,8 @@ def by_database(learn: pd.DataFrame) -> list[Part]:
     return parts if len(parts) > 1 else []
 
 
-@dataclass(frozen=True)
 class MeanCycle(Fitted):
     """The linear model of the real recordings that a run with all labels learned from."""
-
-    run: Run
 
     profile: ClassVar[str] = "mean-cycle"
     name: ClassVar[str] = "linear model"

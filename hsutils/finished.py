@@ -60,8 +60,11 @@ class Model(ABC):
         """Its logits on one split, by record, under the name of its column."""
 
 
+@dataclass(frozen=True)
 class Fitted(Model):
     """A model that is no network, fitted while it is gathered, for every seed alike."""
+
+    run: Run
 
     told: ClassVar[str] = "true labels"
     tested: ClassVar[bool] = True
