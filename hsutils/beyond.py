@@ -83,6 +83,7 @@ class Beyond(Kept):
     weights: pd.DataFrame
     future_work: pd.DataFrame
 
+    COMPRESSED: ClassVar = frozenset({"left_out"})
     COLUMNS: ClassVar = {
         "published": ("split", *IDENTITY),
         "left_out": tuple(IDENTITY),

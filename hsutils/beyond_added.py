@@ -50,7 +50,9 @@ def added(before: Beyond, gathered: Beyond) -> Beyond:
 
 
 def _rows(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    known, asked = (pd.MultiIndex.from_frame(table[keys].fillna("")) for table in (old, new))
+    known, asked = (
+        pd.MultiIndex.from_frame(table[keys].astype("string").fillna("")) for table in (old, new)
+    )
     return _stacked([old, new[~asked.isin(known)]])
 
 

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: write to a temporary name, then rename."""
 
+import gzip
 import json
 import os
 import tempfile
@@ -51,7 +52,13 @@ def read_json(path: Path | str) -> Any:
 
 
 def write_csv(path: Path | str, table: pd.DataFrame, index: bool = False) -> Path:
-    """Write `table` as CSV whole or not at all; return the path."""
+    """Write `table` as CSV, compressed where the name ends in .gz; whole or not at all.
+
+    Returns:
+        The path. Equal tables make equal files: of neither the time nor the name is anything kept.
+    """
+    text = table.to_csv(index=index).encode()
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=index)
+        whole = gzip.compress(text, mtime=0) if temporary.suffix == ".gz" else text
+        temporary.write_bytes(whole)
     return Path(path)

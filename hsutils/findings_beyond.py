@@ -206,7 +206,7 @@ def _storage(made: Tables) -> str:
     """What format facts tell inside the largest database, before and after control."""
     rows = made["storage"] if "storage" in made else pd.DataFrame({"database": []})
     if not (rows.database == "e").any():
-        return "the largest database was not asked yet."
+        return "what facts of storage tell inside the largest database was not asked yet."
     areas = rows[rows.database == "e"].set_index(["waveform", "facts"]).auroc
     each = ", ".join(
         f"{name} {areas['stored', fact]:.3f} and {areas['controlled', fact]:.3f}"

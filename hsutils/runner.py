@@ -113,7 +113,7 @@ def _source_fingerprint(run: Run) -> str:
     # An artificial corpus that the first notebook wrote would look like changed data ever after.
     prepare_data(run)
     package = PROJECT / "hsutils"
-    files = sorted([*package.rglob("*.py"), *package.rglob("*.toml"), *FIGURES.rglob("*.csv")])
+    files = sorted([*package.rglob("*.py"), *package.rglob("*.toml"), *FIGURES.rglob("*.csv*")])
     return fingerprint(run.experiment, data_fingerprint(run), [_digest(path) for path in files])
 
 

@@ -120,10 +120,12 @@ def _sized(width: int) -> Variant:
     return Variant(question, "12 channels", option, "student", _always(f"networks.width={width}"))
 
 
-_THREE = tuple(f"{{}}-{{{{without}}}}{seed}/baseline" for seed in range(3))
-"""The recipe's own CNNs of three seeds."""
-_NARROW_THREE = tuple(f"{{}}-narrow-{{{{without}}}}{seed}/baseline" for seed in range(3))
-"""Those of the narrow front end."""
+def _three(change: str = "") -> tuple[str, ...]:
+    """The CNNs of three seeds of the recipe, or of a change of it."""
+    return tuple(f"{{}}-{change}{{{{without}}}}{seed}/baseline" for seed in range(3))
+
+
+_THREE, _NARROW_THREE = _three(), _three("narrow-")
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
 _PAPERS = tuple(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3))
 _FEW = tuple(f"{few}-{{{{without}}}}{n}/student" for few in ("few", "few-2khz") for n in range(3))

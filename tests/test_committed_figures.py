@@ -56,7 +56,8 @@ def redrawn(evidence, tmp_path_factory) -> dict:
 
 @pytest.mark.parametrize("name", KEPT)
 def test_nothing_committed_is_drawn_from_elsewhere(redrawn, name):
-    parts = {f"{part}.csv" for part in KEPT[name][0].parts()} | FROM_RECORDINGS.get(name, set())
+    kept = KEPT[name][0]
+    parts = {kept.file(part) for part in kept.parts()} | FROM_RECORDINGS.get(name, set())
     assert {p.name for p in FOLDERS[name].iterdir()} == {
         p.name for p in redrawn[name].iterdir()
     } | parts
@@ -89,7 +90,7 @@ def test_every_line_and_dot_lies_where_the_evidence_puts_it(evidence, redrawn, n
 
 @pytest.mark.parametrize("name", KEPT)
 def test_evidence_is_small_and_complete(evidence, name):
-    assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv")) < 1_000_000
+    assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv*")) < 1_000_000
     cases = getattr(evidence[name], CASES[name])
     counts = cases.groupby(["split", "label"]).size()
     assert counts.to_dict() == {(s, label): 200 for s in ("dev", "test") for label in (0, 1)}

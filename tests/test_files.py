@@ -42,7 +42,18 @@ def test_json_and_csv_come_back_as_they_went(tmp_path):
     value = {"ä": [1, 2.5, None, True], "z": {"y": "text"}}
     assert read_json(write_json(tmp_path / "value.json", value)) == value
     table = pd.DataFrame({"record": ["a0001", "b0002"], "logit": [0.1 + 0.2, -1e-300]})
-    pd.testing.assert_frame_equal(pd.read_csv(write_csv(tmp_path / "table.csv", table)), table)
+    for name in ("table.csv", "table.csv.gz"):
+        pd.testing.assert_frame_equal(pd.read_csv(write_csv(tmp_path / name, table)), table)
+
+
+def test_equal_tables_make_equal_files_whatever_their_names(tmp_path):
+    table = pd.DataFrame({"logit": range(1000)})
+    sizes = {}
+    for suffix in (".csv", ".csv.gz"):
+        one, other = (write_csv(tmp_path / f"{name}{suffix}", table) for name in "ab")
+        assert one.read_bytes() == other.read_bytes()
+        sizes[suffix] = one.stat().st_size
+    assert sizes[".csv.gz"] < sizes[".csv"] / 2
 
 
 def test_one_problem_is_one_line_and_several_are_a_list():
