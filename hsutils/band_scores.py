@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from hsutils.corpus import Corpus, load_corpus
 from hsutils.cost import timed
-from hsutils.finished import Finished, Fitted, typical
+from hsutils.finished import Finished, Fitted, Model, typical
 from hsutils.shortcuts import band_statistics
-from hsutils.within import auroc_interval
+from hsutils.within import counts_and_auroc
 
 PARTNER = ("many-2khz", "compact student")
 """Profile and name of the network whose recordings and front end the trees share."""
@@ -78,9 +78,7 @@ class BandStatistics(Fitted):
                 continue
             trees = boosted_trees(statistics[learn], recordings.label[learn].to_numpy())
             logits = logits_of(trees, statistics[part.index])
-            counts = {"recordings": len(part), "abnormal": int(part.label.sum())}
-            area = auroc_interval(part.label, logits, part.group)
-            rows.append({"database": database} | counts | area)
+            rows.append({"database": database} | counts_and_auroc(part, logits))
         return pd.DataFrame(rows, columns=NEW).round(5)
 
     @cached_property
@@ -107,7 +105,7 @@ def beside(models: Iterable[Finished]) -> list[BandStatistics]:
     return [BandStatistics(run) for run in runs[:1]]
 
 
-def in_new_databases(models: Iterable[object]) -> pd.DataFrame:
+def in_new_databases(models: Iterable[Model]) -> pd.DataFrame:
     """See `BandStatistics.in_new_databases`; empty where there are no trees among the models."""
     for model in models:
         if isinstance(model, BandStatistics):

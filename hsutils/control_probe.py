@@ -18,7 +18,7 @@ from hsutils.intervals import group_codes
 from hsutils.settings import FrontEnd
 from hsutils.shortcuts import storage_facts
 from hsutils.wav import SAMPLE_RATE, read_waveform
-from hsutils.within import auroc_interval
+from hsutils.within import classes_in_groups, counts_and_auroc
 
 FACTS = ("levels", "peak", "clipped")
 """Of `shortcuts.format_facts`, those that storage decides; how long it lasts is left alone."""
@@ -50,13 +50,11 @@ def format_probe(recordings: pd.DataFrame, front_end: FrontEnd, seed: int = 0) -
     for waveform, settings in (("stored", FrontEnd()), ("controlled", front_end)):
         facts = _facts(recordings, settings)
         for database, part in recordings.groupby("database"):
-            if part.groupby("label").group.nunique().reindex([0, 1], fill_value=0).min() < _FOLDS:
+            if not classes_in_groups(part.label, part.group, _FOLDS):
                 continue
             for name, scores in _scores(facts.loc[part.index], part, seed):
-                area = auroc_interval(part.label, scores, part.group)
                 about = {"waveform": waveform, "facts": name, "database": database}
-                counts = {"recordings": len(part), "abnormal": int(part.label.sum())}
-                rows.append(about | counts | area)
+                rows.append(about | counts_and_auroc(part, scores))
     return pd.DataFrame(rows, columns=COLUMNS).round(5)
 
 

@@ -25,7 +25,7 @@ from hsutils.intervals import group_codes
 from hsutils.mean_cycle import BANDS, NAMES, PHASES, numbers_of, sixty_numbers
 from hsutils.metrics import auroc
 from hsutils.wav import read_waveform
-from hsutils.within import auroc_interval
+from hsutils.within import classes_in_groups, counts_and_auroc
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Of the regularization (inverse, as scikit-learn's C), chosen without what is tested."""
@@ -86,6 +86,9 @@ def by_database(learn: pd.DataFrame) -> list[Part]:
 
     Args:
         learn: columns database, group and label.
+
+    Returns:
+        Row numbers, a part for each such database; none where there is one alone.
     """
     parts = []
     for _, part in learn.reset_index(drop=True).groupby("database"):
@@ -145,13 +148,11 @@ def inside(recordings: pd.DataFrame) -> pd.DataFrame:
     """
     numbers, rows = numbers_of(recordings), []
     for database, part in recordings.reset_index(drop=True).groupby("database"):
-        if part.groupby("label").group.nunique().reindex([0, 1], fill_value=0).min() < FOLDS:
+        if not classes_in_groups(part.label, part.group, FOLDS):
             continue
-        scores = _cross_validated(numbers[part.index], part.reset_index(drop=True))
-        counts = {"recordings": len(part), "abnormal": int(part.label.sum())}
-        counts |= {"groups": part.group.nunique()}
-        area = auroc_interval(part.label, scores, part.group)
-        rows.append({"database": database} | counts | area)
+        scores = _cross_validated(numbers[part.index], part)
+        about = {"database": database, "groups": part.group.nunique()}
+        rows.append(about | counts_and_auroc(part, scores))
     return pd.DataFrame(rows, columns=INSIDE).round(5)
 
 

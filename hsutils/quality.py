@@ -11,7 +11,8 @@ import pandas as pd
 
 from hsutils.errors import InputError
 from hsutils.intervals import cluster_bootstrap
-from hsutils.metrics import CLASSES, auroc
+from hsutils.metrics import CLASSES
+from hsutils.within import counts_and_auroc
 
 
 def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
         "too noisy": cases[cases.quality == 0],
     }
     rows = [
-        {"model": model, "subset": subset, **_auroc(part, model)}
+        {"model": model, "subset": subset, **counts_and_auroc(part, part[model])}
         for model in models
         for subset, part in subsets.items()
     ]
@@ -69,7 +70,7 @@ def by_length(cases: pd.DataFrame, models: Sequence[str], bins: int = 4) -> pd.D
             "model": model,
             "shortest": part.seconds.min(),
             "longest": part.seconds.max(),
-            **_auroc(part, model),
+            **counts_and_auroc(part, part[model]),
         }
         for model in models
         for _, part in cases.groupby(position)
@@ -141,19 +142,6 @@ def _centered_ranks(codes: np.ndarray) -> np.ndarray:
     """Ranks of small integers less their mean, ties in the middle; no sorting, so fast."""
     ties = np.bincount(codes)
     return (np.cumsum(ties) - ties / 2 - len(codes) / 2)[codes]
-
-
-def _auroc(part: pd.DataFrame, model: str) -> dict[str, float]:
-    """Counts, AUROC and its interval, as far as there are any."""
-    groups = part.groupby("label").group.nunique().reindex([0, 1], fill_value=0)
-    low, value, high = np.nan, np.nan, np.nan
-    if groups.min() > 0:
-        value = auroc(part.label, part[model])
-    if groups.min() > 1:
-        table = cluster_bootstrap(part.label, part[model], part.group).set_index("metric")
-        low, high = table.loc["auroc", ["low", "high"]]
-    counts = {"recordings": len(part), "abnormal": int(part.label.sum())}
-    return counts | {"auroc": value, "low": low, "high": high}
 
 
 def _require(cases: pd.DataFrame, columns: Sequence[str], models: Sequence[str]) -> None:

@@ -67,9 +67,10 @@ def within_database(
             known = [c for c in columns if not lenient or part[c].notna().all()]
             if not known:
                 continue
-            area = auroc_interval(part.label, part[known].T, part.group, n_resamples, seed)
-            about = {"model": model, "database": database} | _counts(part)
-            rows.append(about | {"seeds": len(known)} | area)
+            row = counts_and_auroc(part, part[known].T, n_resamples, seed)
+            pairs = row["abnormal"] * (row["recordings"] - row["abnormal"])
+            about = {"model": model, "database": database, "pairs": pairs}
+            rows.append(about | {"seeds": len(known)} | row)
         if not lenient or cases[columns].notna().all(axis=None):
             pools = _pools(cases, columns, n_resamples, seed)
             rows += [{"model": model} | row | {"seeds": len(columns)} for row in pools]
@@ -113,12 +114,42 @@ def auroc_interval(
     once = np.ones((1, len(every[0][0])))
     area = np.mean([_ratio(*weighted_wins(*each, once))[0] for each in every])
     ends = (np.nan, np.nan)
-    if _has_interval(labels, groups):
+    if classes_in_groups(labels, groups, 2):
         drawn = [
             resamples(*each, groups, n_resamples=n_resamples, seed=seed)["auroc"] for each in every
         ]
         ends = percentiles(np.mean(drawn, axis=0), expanded_level(labels, groups, 0.95))[:2]
     return {"auroc": float(area), "low": ends[0], "high": ends[1]}
+
+
+def counts_and_auroc(
+    part: pd.DataFrame, logits: ArrayLike, n_resamples: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """A row on these recordings: how many there are, and `auroc_interval`.
+
+    Args:
+        part: columns label and group; there may be no rows.
+        logits, n_resamples, seed: as for `auroc_interval`.
+
+    Returns:
+        recordings, abnormal, auroc, low and high.
+
+    Raises:
+        InputError: if a value is unusable.
+    """
+    if part.empty:
+        return _counts(part) | dict.fromkeys(("auroc", "low", "high"), np.nan)
+    return _counts(part) | auroc_interval(part.label, logits, part.group, n_resamples, seed)
+
+
+def classes_in_groups(labels: ArrayLike, groups: ArrayLike, least: int) -> bool:
+    """Whether each class is in that many groups: as many as folds, or two for an interval.
+
+    Args:
+        labels, groups: (n,).
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    return min(len(set(groups[labels == c])) for c in (0, 1)) >= least
 
 
 def _pools(cases: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: int) -> list[dict]:
@@ -135,7 +166,7 @@ def _pools(cases: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: 
     rows = []
     for pool in POOLS:
         part, low, high = of_both if pool == "pooled" else cases, np.nan, np.nan
-        if _has_interval(part.label, part.group):
+        if classes_in_groups(part.label, part.group, 2):
             values = [np.concatenate([_ratio(*t[pool]) for t in tallies]) for tallies in drawn]
             level = expanded_level(part.label, part.group, 0.95)
             low, high, _ = percentiles(np.mean(values, axis=0), level)
@@ -163,13 +194,5 @@ def _ratio(wins: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         return wins / pairs
 
 
-def _has_interval(labels: ArrayLike, groups: ArrayLike) -> bool:
-    """Whether each class is in two groups."""
-    labels, groups = np.asarray(labels), np.asarray(groups)
-    return min(len(set(groups[labels == c])) for c in (0, 1)) > 1
-
-
 def _counts(part: pd.DataFrame) -> dict[str, int]:
-    abnormal = int(part.label.sum())
-    pairs = abnormal * (len(part) - abnormal)
-    return {"recordings": len(part), "abnormal": abnormal, "pairs": pairs}
+    return {"recordings": len(part), "abnormal": int(part.label.sum())}

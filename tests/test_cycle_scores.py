@@ -1,7 +1,5 @@
 """The linear model on mean cycles: what it may learn from, and that every class counts alike."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,13 +8,14 @@ from sklearn.preprocessing import StandardScaler
 
 from hsutils import cycle_scores
 from hsutils.cycle_scores import (
+    STRENGTHS,
     USUAL,
     MeanCycle,
     by_database,
     chosen_strength,
     linear_model,
 )
-from hsutils.finished import Finished, Model
+from hsutils.finished import Finished, Model, recipes
 from hsutils.mean_cycle import BANDS, NAMES, PHASES
 from hsutils.metrics import auroc
 
@@ -152,45 +151,52 @@ def test_weights_are_named_and_the_planted_one_is_the_largest(model):
     assert tuple(cycle_scores.weights([])) == cycle_scores.WEIGHTS
 
 
-def test_it_answers_whatever_a_network_is_asked():
-    fields = {field.name for field in dataclasses.fields(MeanCycle)}
+def test_it_answers_whatever_a_network_is_asked(model):
     asked = {*Model.__annotations__, *(name for name in vars(Model) if name[0] != "_")}
-    assert {n for n in asked if not (hasattr(MeanCycle, n) or n in fields)} == set()
-    assert MeanCycle.cost is not Model.cost and MeanCycle.predictions is not Model.predictions
+    assert {name for name in asked if not hasattr(model, name)} == set()
 
 
-def test_the_strength_is_chosen_by_databases_that_were_not_learned_from():
-    """Many cues hold inside each database alone, one in all: only the strong penalty finds it."""
-    rng, n = np.random.default_rng(0), 240
-    learn = pd.DataFrame({"database": np.repeat([*"abc"], n // 3), "label": np.arange(n) % 2})
+def test_it_costs_what_its_coefficients_and_a_typical_recording_do(model, monkeypatch):
+    heard = set()
+    monkeypatch.setattr(cycle_scores, "read_waveform", lambda path: heard.add(path) or np.ones(999))
+    lengths = pd.DataFrame({"seconds": [1.0, 4.0, 9.0], "path": ["short", "typical", "long"]})
+    recipe = recipes([model], lengths).iloc[0]
+    assert heard == {"typical"} and recipe.milliseconds > 0 == recipe.train_seconds
+    assert recipe.parameters == model.fitted[-1].coef_.size + model.fitted[-1].intercept_.size
+    about = ["mean-cycle", "linear model", "true labels"]
+    assert recipe[["profile", "model", "told"]].tolist() == about
+
+
+def noisy_cue(each: int, at_home: float) -> tuple[pd.DataFrame, np.ndarray]:
+    """A cue under noise, and each of three databases' own five copies of that noise.
+
+    Copies are of this size where they are at home, elsewhere of size one. A weak penalty learns to
+    subtract copies from the cue, a strong one hardly hears them: they do not go with the label.
+    """
+    rng, n = np.random.default_rng(0), 3 * each
+    learn = pd.DataFrame({"database": np.repeat([*"abc"], each), "label": np.arange(n) % 2})
     learn["group"] = np.arange(n).astype(str)
-    numbers = rng.standard_normal((n, 30))
-    numbers[:, 0] += learn.label
-    for column in range(1, 30):
-        sign = rng.choice([-1, 1], 3)
-        numbers[:, column] += 0.7 * np.repeat(sign, n // 3) * learn.label
-    assert by_database(learn) == []  # of eighty recordings each
-    twice = pd.concat([learn, learn.assign(group=lambda t: t.group + "x")], ignore_index=True)
-    parts = by_database(twice)
-    assert [set(twice.database[asked]) for _, asked in parts] == [{"a"}, {"b"}, {"c"}]
-    assert all(not set(twice.database[rows]) & set(twice.database[asked]) for rows, asked in parts)
-    doubled = np.tile(numbers, (2, 1))
-    scores = {
-        strength: np.mean(
-            [
-                auroc(
-                    twice.label[asked],
-                    linear_model(doubled[rows], twice.iloc[rows], strength).decision_function(
-                        doubled[asked]
-                    ),
-                )
-                for rows, asked in parts
-            ]
-        )
-        for strength in cycle_scores.STRENGTHS
-    }
-    assert chosen_strength(doubled, twice, parts) == max(scores, key=scores.get)
-    assert chosen_strength(doubled, twice, []) == USUAL
+    noise = np.repeat(rng.standard_normal(n // 2), 2)
+    sizes = np.where(learn.database.to_numpy()[:, None] == np.repeat([*"abc"], 5), at_home, 1.0)
+    cue = learn.label + 2 * noise + 0.5 * rng.standard_normal(n)
+    return learn, np.column_stack([cue, sizes * noise[:, None]])
+
+
+@pytest.mark.parametrize(("at_home", "best"), [(-3.0, min(STRENGTHS)), (1.0, max(STRENGTHS))])
+def test_the_strength_is_chosen_by_databases_that_were_not_learned_from(at_home, best):
+    """Where copies turn around in the database that is asked, only the strong penalty is safe.
+
+    Of all three together the weak one would learn even that.
+    """
+    learn, numbers = noisy_cue(120, at_home)
+    assert chosen_strength(numbers, learn, by_database(learn)) == best
+
+
+def test_small_databases_have_no_say_in_the_strength():
+    learn, _ = noisy_cue(cycle_scores.MANY, at_home=1.0)
+    assert [set(learn.database[asked]) for _, asked in by_database(learn)] == [{"a"}, {"b"}, {"c"}]
+    learn, numbers = noisy_cue(cycle_scores.MANY - 2, at_home=1.0)
+    assert by_database(learn) == [] and chosen_strength(numbers, learn, []) == USUAL
 
 
 def test_a_group_of_two_databases_is_not_learned_from_where_one_is_asked():
