@@ -54,7 +54,8 @@ def describe_environment(seed: int) -> dict[str, object]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "versions": versions(),
-        "platform": platform.platform(),
+        # The kernel's own name may tell whose machine it is.
+        "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

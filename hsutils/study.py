@@ -156,21 +156,15 @@ def train_variants(
         study: whose seeds are trained already, where a variant takes something over from them.
         variants: names in `VARIANTS`, `BEYOND` or `LEFT_OUT`, or both kinds joined.
         tell: told what begins.
-        models: which of teacher, student and baseline to train where only databases are left out.
+        models: which of teacher, student and baseline to train where only databases are left out;
+            a change trains the one that it is about, which must be among them.
 
     Raises:
-        InputError: naming every variant that there is not, and every seed not yet trained.
+        InputError: naming every variant that there is not or whose model was not asked for, and
+            every seed not yet trained.
     """
     variants, models = list(variants), list(models)
-    known = ", ".join([*KNOWN, *LEFT_OUT])
-    problems = [f"no variant {v!r}: use one of {known}" for v in variants if not _is_known(v)]
-    taken_over = [v for v in variants if v in VARIANTS]
-    problems += [
-        f"seed {seed} is not trained ({study.folder(seed)}): run it first, with --seeds {seed}"
-        for seed in study.seeds
-        if taken_over and not study.folder(seed).joinpath("teacher.safetensors").exists()
-    ]
-    if problems:
+    if problems := _problems(study, variants, models):
         raise InputError(problems)
     for variant in variants:
         for seed in study.seeds:
@@ -179,3 +173,20 @@ def train_variants(
             change, _ = parts(variant)
             for model in [KNOWN[change].model] if change else models:
                 STATION[model](run)
+
+
+def _problems(study: Study, variants: list[str], models: list[str]) -> list[str]:
+    known = ", ".join([*KNOWN, *LEFT_OUT])
+    problems = [f"no variant {v!r}: use one of {known}" for v in variants if not _is_known(v)]
+    own = {v: KNOWN[change].model for v in variants if (change := parts(v)[0]) in KNOWN}
+    problems += [
+        f"{variant} changes the {model}: name {model} among --models, or leave --models out"
+        for variant, model in own.items()
+        if model not in models
+    ]
+    taken_over = [v for v in variants if v in VARIANTS]
+    return problems + [
+        f"seed {seed} is not trained ({study.folder(seed)}): run it first, with --seeds {seed}"
+        for seed in study.seeds
+        if taken_over and not study.folder(seed).joinpath("teacher.safetensors").exists()
+    ]

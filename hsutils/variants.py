@@ -127,7 +127,6 @@ def _three(change: str = "") -> tuple[str, ...]:
 
 _THREE, _NARROW_THREE = _three(), _three("narrow-")
 _OTHERS = tuple(f"{{}}-{n}-{{{{without}}}}0/baseline" for n in ("artificial-only", "no-artificial"))
-_PAPERS = tuple(f"paper-{{{{without}}}}{seed}/teacher" for seed in range(3))
 _FEW = tuple(f"{few}-{{{{without}}}}{n}/student" for few in ("few", "few-2khz") for n in range(3))
 _REAL = ("baseline.artificial=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since artificial ones are most of an epoch."""
@@ -137,15 +136,12 @@ _CONTROLLED = (*_CLIPS, *_BAND, *_BITS)
 _BELOW = ("front_end.bins=54",)
 """Above 400 Hz control leaves dither alone; the bands are then of one to three bins each."""
 _NARROW = (*_CONTROLLED, *_BELOW)
-_WHOLE = ("baseline.crop_seconds=0", "baseline.mixup=0")
-"""Padding is not mixed."""
 
 BEYOND = {
     "no-artificial": _shown("no artificial hearts", *_REAL),
     "no-artificial-each-once": _shown(
         "neither, and every recording once an epoch", *_REAL, "baseline.sampling=each once"
     ),
-    "no-artificial-whole": _shown("no artificial hearts, whole recordings", *_REAL, *_WHOLE),
     "artificial-only": _shown(
         "artificial hearts alone", "baseline.real=false", "baseline.epochs=8"
     ),
@@ -168,7 +164,6 @@ BEYOND = {
         for model in ("student", "baseline")
     },
     "best-dev-epoch": _shown("the epoch with the best dev AUROC", "baseline.keep=best"),
-    "more-epochs": _shown("three times the epochs", "baseline.epochs=15"),
     "early-stopping": _shown(
         "three times the epochs, or to the third fall of dev AUROC running",
         *("baseline.epochs=15", "baseline.patience=3"),
@@ -180,10 +175,6 @@ BEYOND = {
         *_AFTER, "then its own opinions", "student", _always("distillation.then=own opinions")
     ),
     "papers-teacher": _taught("taught by the paper's teacher", "paper-{{without}}{{seed}}/teacher"),
-    "papers-three": _taught("taught by the paper's teachers of three seeds", *_PAPERS),
-    "native-teacher": _taught(
-        "taught by the native recipe's teacher", "native-{{without}}{{seed}}/teacher"
-    ),
     "few-teachers": _taught("taught by six CNNs of its own size", *_FEW),
     "three-seeds": _taught("taught by the recipe's three seeds together", *_THREE),
     "five-teachers": _taught("taught by five CNNs of three recipes", *_THREE, *_OTHERS),

@@ -49,3 +49,13 @@ def test_the_description_is_json_and_names_the_seed():
     description = json.loads(json.dumps(describe_environment(seed=7)))
     assert description["seed"] == 7
     assert {"versions", "cores", "gpus", "git_commit", "started"} <= description.keys()
+
+
+def test_of_the_system_its_kind_is_told_and_not_its_build(monkeypatch):
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "release", lambda: "6.1.0-somebodys-build")
+    monkeypatch.setattr(platform, "platform", lambda: "Linux-6.1.0-somebodys-build-x86_64")
+    description = describe_environment(seed=0)
+    assert description["platform"] == "Linux x86_64"
+    assert "somebodys-build" not in json.dumps(description)

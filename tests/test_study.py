@@ -18,7 +18,7 @@ from hsutils.experiment import load_experiment
 from hsutils.files import read_json, write_json
 from hsutils.metrics import auroc
 from hsutils.networks import trained_network
-from hsutils.study import Study, parts, train_variants
+from hsutils.study import STATION, Study, parts, train_variants
 from hsutils.training import predict
 from hsutils.variants import BEYOND, VARIANTS
 
@@ -258,6 +258,29 @@ def test_a_change_is_trained_without_a_database_and_nothing_else_is(tmp_path, ti
     assert focal.experiment.splits == plain.experiment.splits
     for run in (focal, plain):
         assert [path.name for path in run.folder.glob("*.safetensors")] == ["baseline.safetensors"]
+
+
+@pytest.mark.parametrize("variant", ["focal", "focal-without-b"])
+def test_models_asked_of_a_change_without_its_own_are_refused(tmp_path, tiny_data, variant):
+    study = study_in(tmp_path, tiny_data, seeds=(0,))
+    with pytest.raises(InputError) as caught:
+        train_variants(study, [variant, "without-b"], models=["student", "teacher"])
+    (line,) = caught.value.problems
+    assert line.startswith(f"{variant} changes the baseline: name baseline among --models")
+    assert main(command(study, "variants", "--only", variant, "--models", "student")) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_change_asked_with_its_own_model_or_with_none_named_is_trained(
+    tmp_path, tiny_data, monkeypatch
+):
+    trained = []
+    for model in STATION:
+        monkeypatch.setitem(STATION, model, lambda run, model=model: trained.append(model))
+    study = study_in(tmp_path, tiny_data, seeds=(0,))
+    for named in (("--models", "baseline"), ("--models", "student,baseline"), ()):
+        assert main(command(study, "variants", "--only", "focal", *named)) == 0
+    assert trained == ["baseline"] * 3
 
 
 def test_wrong_seeds_and_variants_are_named_before_anything_is_trained(study, tmp_path, tiny_data):
