@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from hsutils.beyond import Beyond
-from hsutils.beyond_tables import logit_columns
 from hsutils.errors import InputError
 from hsutils.finished import counts_whole
+from hsutils.new_databases import logit_columns
 
 KEYS = {
     "inner": ["profile", "model", "seed", "left_out"],

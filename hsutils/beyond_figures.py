@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hsutils import figures
-from hsutils.beyond import Beyond
+from hsutils.beyond import RECIPE, Beyond
 from hsutils.beyond_tables import tables
 from hsutils.files import write_csv
 from hsutils.style import save_figure
@@ -18,6 +18,8 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
         told = (made["summary"], made["results"], made["choices"])
         pages["new-databases"] = figures.new_databases(*told)
         pages["sizes"] = figures.sizes(made["summary"])
+    if (made["changes"].against == RECIPE[0]).any():
+        pages["changes"] = figures.changes(made["changes"])
     if len(made["label_efficiency"]):
         pages["label-efficiency"] = figures.label_efficiency(made["label_efficiency"])
     if len(beyond.cycles):

@@ -25,15 +25,14 @@ def recipe_table(made: Tables) -> str:
 def published_table(made: Tables) -> str:
     """The models that were tested on the published split: all labels last, else best dev first."""
     shown = made["summary"].dropna(subset="test")
-    shown = shown.assign(every=shown.labeled == "all")
+    shown = shown.assign(every=shown.labeled == "both")
     order = {"by": ["every", "dev"], "ascending": [True, False], "kind": "stable"}
     head = ["model", "labels of", "told", "seeds", "dev AUROC", "test AUROC"]
     head += ["test AUROC, pairs of one database", "test accuracy, threshold by dev", "at logit 0"]
     rows = []
     for row in shown.sort_values(**order).itertuples():
         scores = (row.dev, row.test, row.within, row.accuracy_by_dev, row.accuracy)
-        paper = "pretrain" if row.model.endswith("baseline") else "finetune"
-        known = "both" if row.every else f"*{paper}*"
+        known = row.labeled if row.every else f"*{row.labeled}*"
         cells = [f"`{row.profile}` {row.model}", known, row.told, f"{row.seeds:.0f}"]
         rows.append([*cells, *(f"{score:.3f}" for score in scores)])
     return _markdown(head, rows)

@@ -1,8 +1,7 @@
 """Every committed table beyond the paper, from what is kept alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from hsutils.beyond import DATABASES, Beyond
@@ -10,8 +9,16 @@ from hsutils.calibration import choose_threshold
 from hsutils.ensemble import with_ensemble
 from hsutils.evidence import KEY
 from hsutils.finished import counts_whole
-from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
 from hsutils.metrics import accuracy
+from hsutils.new_databases import (
+    Draws,
+    changes,
+    chosen,
+    draw,
+    interval_of_mean,
+    logit_columns,
+    operating,
+)
 from hsutils.within import within_database
 
 PUBLISHED, LEFT_OUT = "published", "leave-one-database-out"
@@ -34,16 +41,22 @@ def tables(beyond: Beyond) -> dict[str, pd.DataFrame]:
     results: a row a profile, model, protocol, database and seed; see `results`.
     summary: a row a profile and model, means over seeds with intervals; see `summary`.
     choices: which recipe the databases of each test would have chosen; see `choices`.
+    changes, chosen, operating: see `new_databases`.
     label_efficiency: what frozen features are worth by the share of labels; see `efficiency`.
     """
     beyond = with_ensemble(beyond)
-    made = results(beyond)
-    return {
-        "results": made.round(5),
-        "summary": summary(beyond, made).round(5),
-        "choices": choices(beyond.inner, made).round(5),
-        "label_efficiency": efficiency(beyond.frozen_features).round(5),
+    found, draws = results(beyond), draw(beyond.left_out)
+    picked = choices(beyond.inner, found)
+    made = {
+        "results": found,
+        "summary": summary(beyond, found, draws),
+        "choices": picked,
+        "changes": changes(found, draws),
+        "chosen": chosen(picked, draws),
+        "operating": operating(beyond.left_out),
+        "label_efficiency": efficiency(beyond.frozen_features),
     }
+    return {name: table.round(5) for name, table in made.items()}
 
 
 def results(beyond: Beyond) -> pd.DataFrame:
@@ -63,7 +76,7 @@ def results(beyond: Beyond) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).reindex(columns=RESULT)
 
 
-def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
+def summary(beyond: Beyond, found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
     """What a reader asks of every recipe, means over its seeds.
 
     Returns:
@@ -75,10 +88,16 @@ def summary(beyond: Beyond, found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (profile, model), part in found.groupby(KEY[:2], sort=False):
         row = {"profile": profile, "model": model}
-        rows.append(row | _of_new_databases(beyond.left_out, part) | _of_published(part))
+        rows.append(row | _of_new_databases(draws, part) | _of_published(part))
     table = pd.DataFrame(rows).reindex(columns=[*KEY[:2], *NEW, *TESTED])
     table = table.merge(beyond.recipes, on=KEY[:2], how="left")
     return counts_whole(table)
+
+
+def row_of(made: Tables, profile: str, model: str) -> pd.Series | None:
+    """The row of a recipe that was asked in new databases, or None."""
+    asked = in_new_databases(made).set_index(["profile", "model"])
+    return asked.loc[profile, model] if (profile, model) in asked.index else None
 
 
 def in_new_databases(made: Tables) -> pd.DataFrame:
@@ -144,11 +163,6 @@ def efficiency(rows: pd.DataFrame) -> pd.DataFrame:
     return made.reset_index()
 
 
-def logit_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of logits, `profile/model/seed`."""
-    return [column for column in table if column.count("/") == 2]
-
-
 def _thresholds(published: pd.DataFrame) -> dict[str, float]:
     """For every column of logits the threshold that dev would choose."""
     dev = published[published.split == "dev"]
@@ -189,7 +203,7 @@ def _keyed(made: pd.DataFrame) -> pd.DataFrame:
     return made.drop(columns="model").join(names.astype({"seed": int}))
 
 
-def _of_new_databases(left_out: pd.DataFrame, found: pd.DataFrame) -> dict[str, object]:
+def _of_new_databases(draws: Draws, found: pd.DataFrame) -> dict[str, object]:
     rows = found[(found.protocol == LEFT_OUT) & found.database.isin(list(DATABASES))]
     seeds = rows.groupby("seed").database.nunique()
     seeds = seeds.index[seeds == len(DATABASES)]
@@ -197,7 +211,7 @@ def _of_new_databases(left_out: pd.DataFrame, found: pd.DataFrame) -> dict[str, 
         return {"new_seeds": 0}
     by_database = rows[rows.seed.isin(seeds)].groupby("database").auroc.mean()
     columns = ["/".join(map(str, (*rows.iloc[0][KEY[:2]], seed))) for seed in seeds]
-    low, high, _ = percentiles(_mean_in_resamples(left_out, columns), 0.95)
+    low, high = interval_of_mean(draws, dict.fromkeys(DATABASES, columns))
     return {
         "new_database": by_database.mean(),
         "low": low,
@@ -206,25 +220,6 @@ def _of_new_databases(left_out: pd.DataFrame, found: pd.DataFrame) -> dict[str, 
         "worst_database": by_database.idxmin(),
         "new_seeds": len(seeds),
     }
-
-
-def _mean_in_resamples(left_out: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """Mean AUROC over databases and seeds, in each resample of groups inside every database.
-
-    Resamples of few groups vary too little; each database's are drawn apart by its own factor, as
-    `intervals.expanded_level` does for a single interval.
-    """
-    areas = []
-    for number, (_, part) in enumerate(left_out.groupby("database")):
-        drawn = [
-            resamples(part.label, part[c], part.group, n_resamples=N_RESAMPLES, seed=number)
-            for c in columns
-        ]
-        area = np.mean([d["auroc"] for d in drawn], axis=0)
-        level = expanded_level(part.label, part.group, 0.95)
-        factor = normal_quantile(level) / normal_quantile(0.95)
-        areas.append(np.nanmean(area) + factor * (area - np.nanmean(area)))
-    return np.mean(areas, axis=0)
 
 
 def _of_published(found: pd.DataFrame) -> dict[str, object]:

@@ -5,7 +5,7 @@ what is drawn. In a notebook the returned figure shows itself; `save_figure` wri
 """
 
 from hsutils.figures_ablations import ablations
-from hsutils.figures_beyond import label_efficiency, new_databases, sizes
+from hsutils.figures_beyond import changes, label_efficiency, new_databases, sizes
 from hsutils.figures_calibration import (
     decision_curves,
     prevalence_curves,
@@ -49,6 +49,7 @@ __all__ = [
     "ablations",
     "apply_style",
     "beats_and_cycle",
+    "changes",
     "confusion_matrices",
     "confusion_over_seeds",
     "database_probe",

@@ -7,20 +7,23 @@ from matplotlib.figure import Figure
 
 from hsutils.beyond import RECIPE
 from hsutils.figures_common import BAR, interval, letters_below
-from hsutils.figures_seeds import BELOW, DOT, legend_handles
+from hsutils.figures_seeds import BELOW, DASHED, DOT, legend_handles
 from hsutils.style import INK, color_of, headline, new_page, styled
 from hsutils.variants import BEYOND
 
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
 SMALL_DOT = DOT | {"ms": 7, "mew": 1.4}
 PAPERS, SMALL = "paper", "compact"
+SHOWN = tuple(f"{RECIPE[0]}-{change}" for change in ("narrow", "controlled", "artificial-only"))
 
 
 @styled
 def new_databases(
     summary: pd.DataFrame, results: pd.DataFrame, choices: pd.DataFrame | None = None
 ) -> Figure:
-    """AUROC on the ordinary test and in databases never heard, recipe by recipe.
+    """AUROC on the ordinary test and in databases never heard, recipe by recipe, the best first.
+
+    Changes of the native recipe have a figure of their own, `changes`, but for those of `SHOWN`.
 
     Args:
         summary: columns profile, model, new_database, low, high, worst, test, within; rows without
@@ -29,7 +32,8 @@ def new_databases(
         choices: columns test_database, chosen, auroc: what the other databases would have chosen;
             where two recipes or more were asked for all six, the headline tells of these.
     """
-    shown = summary.dropna(subset="new_database").reset_index(drop=True)
+    shown = _but_changes(summary.dropna(subset="new_database"))
+    shown = shown.sort_values("new_database", ascending=False, ignore_index=True)
     figure, (ordinary, new) = new_page(10, 1.9 + 0.55 * len(shown), ncols=2, sharey=True)
     single = results["protocol"].str.startswith("leave") & (results["database"].str.len() == 1)
     letters = results[single].groupby(["profile", "model", "database"])["auroc"].mean()
@@ -59,6 +63,36 @@ def new_databases(
 
 
 @styled
+def changes(table: pd.DataFrame) -> Figure:
+    """How far each change of the native recipe moves the mean AUROC in databases never heard.
+
+    Args:
+        table: see `new_databases.changes`; those held against another recipe are not drawn.
+    """
+    shown = table[table["against"] == RECIPE[0]].reset_index(drop=True)
+    figure, axes = new_page(10, 1.7 + 0.33 * len(shown))
+    axes.axvline(0, **DASHED)
+    for y, row in shown.iterrows():
+        color = color_of(kind(row["model"]))
+        interval(axes, y, row["low"], row["high"], color)
+        axes.plot(row["difference"], y, color=color, **MEAN)
+    names = [f"{label(*row)} ({n})" for *row, n in shown[["profile", "model", "seeds"]].to_numpy()]
+    axes.set(yticks=range(len(shown)), yticklabels=names, ylim=(len(shown) - 0.4, -0.6))
+    axes.set_xlabel("change of the mean AUROC over six new databases (in brackets: seeds)")
+    kinds = dict.fromkeys(kind(model) for model in shown["model"])
+    told = {"baseline": "told true labels", "student": "told soft labels"}
+    marks = {told[k]: MEAN | {"color": color_of(k)} for k in kinds}
+    marks |= {"95% interval over recordings": BAR | {"color": INK}, "the native recipe": DASHED}
+    figure.legend(handles=legend_handles(marks), **BELOW)
+    clear = {"raise": (shown["low"] > 0).sum(), "lower": (shown["high"] < 0).sum()}
+    return headline(
+        figure,
+        f"Of {len(shown)} changes of the native recipe, {clear['raise']} raise its AUROC in new "
+        f"databases clear of chance, and {clear['lower']} lower it",
+    )
+
+
+@styled
 def sizes(summary: pd.DataFrame) -> Figure:
     """AUROC on dev and in new databases against parameters and multiply-adds.
 
@@ -67,7 +101,7 @@ def sizes(summary: pd.DataFrame) -> Figure:
             hollow on dev are those with all labels. Models without parameters are not drawn.
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
-    shown = summary.dropna(subset=["new_database", "dev"], how="all")
+    shown = _but_changes(summary.dropna(subset=["new_database", "dev"], how="all"))
     shown = shown.dropna(subset="parameters")
     shown = shown.astype({"parameters": float, "multiply_adds": float})
     for axes, column, name in (
@@ -76,7 +110,7 @@ def sizes(summary: pd.DataFrame) -> Figure:
     ):
         for row in shown.to_dict("records"):
             color = color_of(kind(row["model"]))
-            dev = SMALL_DOT | ({"mfc": "white", "mec": color} if row["labeled"] == "all" else {})
+            dev = SMALL_DOT | ({"mfc": "white", "mec": color} if row["labeled"] == "both" else {})
             for score, style in (("new_database", MEAN), ("dev", dev)):
                 if np.isfinite(row[score]):
                     axes.plot(row[column], row[score], color=color, **style)
@@ -158,6 +192,12 @@ def _saved(table: pd.DataFrame) -> str:
         f"of the profile {first['profile']} reaches {own:.2f} ({ASKED[asked]}), and on two numbers "
         f"a mel band {plain:.2f}"
     )
+
+
+def _but_changes(summary: pd.DataFrame) -> pd.DataFrame:
+    """Without the changes of the native recipe that have a figure of their own."""
+    changed = summary["profile"].str.startswith(f"{RECIPE[0]}-")
+    return summary[~changed | summary["profile"].isin(SHOWN)]
 
 
 def kind(model: str) -> str:

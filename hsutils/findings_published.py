@@ -6,10 +6,13 @@ import pandas as pd
 from hsutils import future_work
 from hsutils.band_scores import PARTNER
 from hsutils.beyond import RECIPE
-from hsutils.beyond_tables import Tables
+from hsutils.beyond_tables import PUBLISHED, Tables
 from hsutils.ensemble import ENSEMBLE, TREES
 from hsutils.figures_common import signed
 from hsutils.variants import BEYOND
+
+NOT_TRIED = "the native recipe was not tried yet."
+"""What is told of `RECIPE` where its score is missing."""
 
 STUDENT, TEACHER = ("compact", "compact student"), ("paper", "teacher")
 ALONE = {"few": "through the paper's front end", "few-2khz": "through one of 2 kHz"}
@@ -22,14 +25,17 @@ EVERY = {"many": "few", "many-2khz": "few-2khz", "compact-many": "compact"}
 def published(made: Tables) -> str:
     """What the stethoscope is worth where it is known."""
     rows = made["summary"].dropna(subset="test").set_index(["profile", "model"])
-    if RECIPE not in rows.index or ("paper", "teacher") not in rows.index:
-        return ""
-    own, teacher = rows.loc[RECIPE], rows.loc["paper", "teacher"]
-    return (
-        f"the native recipe has {own.test:.3f} on a test whose databases were trained on, and the "
-        f"paper's teacher {teacher.test:.3f}; among pairs of one database "
-        f"{own.within:.3f} and {teacher.within:.3f}."
+    if RECIPE not in rows.index:
+        return NOT_TRIED
+    own = rows.loc[RECIPE]
+    told = (
+        f"the native recipe has {own.test:.3f} on a test whose databases were trained on, and "
+        f"{own.within:.3f} among pairs of one database"
     )
+    if TEACHER not in rows.index:
+        return f"{told}."
+    teacher = rows.loc[TEACHER]
+    return f"{told}; the paper's teacher {teacher.test:.3f} and {teacher.within:.3f}."
 
 
 def compact(made: Tables) -> str:
@@ -45,7 +51,7 @@ def compact(made: Tables) -> str:
         f"the labels of *finetune*: dev AUROC {own.dev:.3f} beside {papers.dev:.3f} of the paper's "
         f"teacher, test AUROC {own.test:.3f} beside {papers.test:.3f}, test accuracy at the "
         f"threshold that dev chooses {own.accuracy_by_dev:.3f} beside {papers.accuracy_by_dev:.3f} "
-        f"(means of {own.seeds:.0f} and {papers.seeds:.0f} seeds). "
+        f"(means over {_seeds(own)} and {_seeds(papers)}{_test_by_seed(made)}). "
     )
     alone = [
         f"{words} {row.dev:.3f} on dev and {row.test:.3f} on test ({_seeds(row)})"
@@ -56,7 +62,7 @@ def compact(made: Tables) -> str:
         told += f"The same CNN, told the labels of *finetune* and no soft label, has {alone[0]}"
         told += f", and {alone[1]}. " if alone[1:] else ". "
     told += "All of it knows the stethoscopes: this is the paper's task, not a new database"
-    return f"{told}.{_changed(rows)}"
+    return f"{told}.{_changed(made, rows)}"
 
 
 def all_labels(made: Tables) -> str:
@@ -156,16 +162,36 @@ def count_of(seeds: float) -> str:
     return f"{seeds:.0f} seed{'s' if seeds > 1 else ''}"
 
 
-def _changed(rows: pd.DataFrame) -> str:
-    """Sizes, teachers and phases other than those of the profile, on dev."""
-    sizes, others = [], []
+def _by_seed(made: Tables, split: str) -> pd.Series:
+    """AUROC of all recordings of a published split, by profile, model and seed."""
+    rows = made["results"]
+    rows = rows[(rows.protocol == PUBLISHED) & (rows.split == split) & (rows.database == "all")]
+    return rows.set_index(["profile", "model", "seed"]).auroc.sort_index()
+
+
+def _test_by_seed(made: Tables) -> str:
+    """How far apart the seeds of student and teacher lie on test."""
+    test = _by_seed(made, "test")
+    if not {STUDENT, TEACHER} <= set(test.index.droplevel("seed")):
+        return ""
+    ends = [f"{test.loc[key].min():.3f} to {test.loc[key].max():.3f}" for key in (STUDENT, TEACHER)]
+    return f"; their seeds have {ends[0]} and {ends[1]} on test"
+
+
+def _changed(made: Tables, rows: pd.DataFrame) -> str:
+    """Sizes, teachers and phases other than those of the profile, on dev, seed against seed."""
+    dev, parts = _by_seed(made, "dev"), {"sizes": [], "others": []}
+    if STUDENT not in dev.index:
+        return ""
     for (profile, model), row in rows.sort_values("parameters", kind="stable").iterrows():
         change = profile.removeprefix(f"{STUDENT[0]}-")
-        if model != STUDENT[1] or change not in BEYOND:
+        if model != STUDENT[1] or change not in BEYOND or (profile, model) not in dev.index:
             continue
-        if change.startswith("width"):
-            sizes.append(f"{row.dev:.3f} with {row.parameters:,.0f}")
-        else:
-            others.append(f"{row.dev:.3f} *{BEYOND[change].option}*")
-    told = f" Dev AUROC by number of parameters: {', '.join(sizes)}." if sizes else ""
-    return told + (f" Changed, dev AUROC is {', '.join(others)} (1 seed each)." if others else "")
+        gains = (dev.loc[profile, model] - dev.loc[STUDENT]).dropna()
+        size = f"with {row.parameters:,.0f} parameters"
+        kind = "sizes" if change.startswith("width") else "others"
+        name = size if kind == "sizes" else f"*{BEYOND[change].option}*"
+        if len(gains):
+            parts[kind].append(f"{name} {_moved(gains)}")
+    each = ", ".join([*parts["sizes"], *parts["others"]])
+    return f" Against the same seed, dev AUROC moves: {each}." if each else ""

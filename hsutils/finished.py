@@ -47,6 +47,12 @@ class Model(ABC):
         return self.run.experiment.seed
 
     @property
+    def labeled(self) -> str:
+        """The split whose true labels it, or its teacher, was told; "both" for the two."""
+        known = self.run.experiment.splits.labeled
+        return "both" if known == "all" else known
+
+    @property
     def column(self) -> str:
         """Name of its column of logits."""
         return f"{self.profile}/{self.name}/{self.seed}"
@@ -96,6 +102,12 @@ class Finished(Model):
         """The model's name; networks of the compact kind are told apart."""
         small = self.run.experiment.networks.cnn == "compact" and self.model != "teacher"
         return f"compact {self.model}" if small else self.model
+
+    @property
+    def labeled(self) -> str:
+        """Of the baseline *pretrain*, which it learns from instead of any teacher."""
+        known = super().labeled
+        return "pretrain" if self.model == "baseline" and known != "both" else known
 
     @property
     def told(self) -> str:
@@ -168,7 +180,7 @@ def recipes(models: Iterable[Model], recordings: pd.DataFrame) -> pd.DataFrame:
         if model.architecture not in known:
             known[model.architecture] = model.cost(recordings)
         about = {"profile": model.profile, "model": model.name} | known[model.architecture]
-        about |= {"labeled": model.run.experiment.splits.labeled, "told": model.told}
+        about |= {"labeled": model.labeled, "told": model.told}
         rows.setdefault((model.profile, model.name), about | {"train_seconds": []})
         rows[model.profile, model.name]["train_seconds"].append(model.seconds)
     table = counts_whole(pd.DataFrame(rows.values()))

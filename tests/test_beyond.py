@@ -290,7 +290,7 @@ def test_everything_finished_is_gathered_and_nothing_is_named(study):
         **{"compact baseline": 1, "linear model": 1},
     }
     assert sizes["linear model"].item() == 61
-    assert set(kept.recipes.labeled) == {"all"} and set(kept.recipes.told) == {"true labels"}
+    assert set(kept.recipes.labeled) == {"both"} and set(kept.recipes.told) == {"true labels"}
 
 
 @pytest.mark.parametrize(
@@ -417,6 +417,19 @@ def test_who_hears_no_real_recording_needs_no_pair_to_be_asked(study, tmp_path):
     table = stations.saved_predictions(run, "baseline", "test")
     (score,) = inner.auroc.unique()
     assert score == pytest.approx(auroc(table.label, table.logit), abs=1e-5)
+
+
+def test_runs_of_other_recordings_are_told_by_their_columns(study, monkeypatch):
+    read = finished.saved_predictions
+
+    def of_fewer(run, model, split):
+        table = read(run, model, split)
+        return table[1:] if run.experiment.baseline.focal_gamma else table
+
+    monkeypatch.setattr(finished, "saved_predictions", of_fewer)
+    remedy = "evaluated on other recordings than the rest: give every profile the same --data"
+    with pytest.raises(InputError, match=f"^demo-focal/compact baseline/0 were {remedy}"):
+        collect([study])
 
 
 def test_nothing_finished_is_told(study, tmp_path):

@@ -7,6 +7,7 @@ import test_figures_cycles
 from test_figures_shortcuts import assert_drawn, assert_readable, svg
 
 from hsutils import figures_beyond
+from hsutils.new_databases import CHANGES
 from hsutils.style import finding_of
 from hsutils.variants import BEYOND
 
@@ -15,7 +16,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summary and results of the paper's models, the native recipe and two changes of it."""
     rng = np.random.default_rng(0)
     recipes = [("paper", model) for model in ("teacher", "student", "baseline")]
-    names = ("native-all", "native-all-no-artificial", "native-all-artificial-only")
+    names = ("native-all", "native-all-narrow", "native-all-artificial-only")
     recipes += [(name, "compact baseline") for name in names]
     summary = pd.DataFrame(recipes, columns=["profile", "model"])
     score = np.array([0.55, 0.52, 0.58, 0.74, 0.70, 0.68])
@@ -24,7 +25,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
         **{"worst": score - 0.1, "test": [0.93, 0.92, 0.87, 0.9, np.nan, np.nan]},
         **{"dev": [0.935, 0.93, 0.86, 0.88, np.nan, np.nan]},
         **{"within": [0.9, 0.89, 0.82, 0.92, np.nan, np.nan]},
-        labeled=["finetune"] * 3 + ["all"] * 3,
+        labeled=["finetune"] * 2 + ["pretrain"] + ["both"] * 3,
         parameters=[11_827_905, 5_838_465, 5_838_465, 59_109, 59_109, 59_109],
         multiply_adds=[5.7e9, 7.6e8, 7.6e8, 1.1e8, 1.1e8, 1.1e8],
     )
@@ -52,7 +53,19 @@ def efficiency() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def gains() -> pd.DataFrame:
+    """Two changes that are clear, one that is not, and one that is held against another."""
+    rows = [
+        ("native-all-narrow", "compact baseline", "native-all", 3, 0.05, 0.02, 0.08),
+        ("native-all-three-seeds", "compact student", "native-all", 1, 0.01, -0.02, 0.04),
+        ("native-all-narrow-labels-after", "student", "native-all-narrow", 1, 0.2, 0.1, 0.3),
+        ("native-all-no-masks", "compact baseline", "native-all", 2, -0.03, -0.06, -0.01),
+    ]
+    return pd.DataFrame(rows, columns=CHANGES)
+
+
 EVERY_FIGURE = {
+    "changes": lambda: figures_beyond.changes(gains()),
     "label_efficiency": lambda: figures_beyond.label_efficiency(efficiency()),
     "new_databases": lambda: figures_beyond.new_databases(*tables()),
     "sizes": lambda: figures_beyond.sizes(tables()[0]),
@@ -79,12 +92,28 @@ def test_every_score_and_its_interval_is_drawn():
     assert_drawn(EVERY_FIGURE["sizes"](), summary["new_database"], summary["dev"].dropna())
 
 
+def test_changes_have_a_figure_of_their_own():
+    summary, letters = tables()
+    more = {"profile": "native-all-no-masks", "model": "compact baseline"}
+    longer = pd.concat([summary, summary.iloc[[3]].assign(**more)], ignore_index=True)
+    page = figures_beyond.new_databases(longer, pd.concat([letters, letters.assign(**more)]))
+    assert len(page.axes[0].get_yticklabels()) == len(summary)
+    assert svg(figures_beyond.sizes(longer)) == svg(EVERY_FIGURE["sizes"]())
+    page, shown = EVERY_FIGURE["changes"](), gains().drop(2)
+    assert_drawn(page, *(shown[column] for column in ("difference", "low", "high")))
+    names = [text.get_text() for text in page.axes[0].get_yticklabels()]
+    options = [BEYOND[name].option for name in ("narrow", "three-seeds", "no-masks")]
+    assert names == [f"{o} ({n})" for o, n in zip(options, (3, 1, 2), strict=True)]
+    assert "Of 3 changes" in finding_of(page) and "1 raise" in finding_of(page)
+    assert "1 lower it" in finding_of(page)
+
+
 def test_who_knew_all_labels_is_hollow_on_dev():
     axes, (summary, _) = EVERY_FIGURE["sizes"]().axes[0], tables()
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     known = summary.dropna(subset="dev").set_index("dev").labeled.to_dict()
     hollow = {float(dot.get_ydata()[0]): dot.get_markerfacecolor() == "white" for dot in dots}
-    assert hollow == {score: labeled == "all" for score, labeled in known.items()}
+    assert hollow == {score: labeled == "both" for score, labeled in known.items()}
 
 
 def test_what_has_no_parameters_has_no_place_among_sizes():
@@ -127,6 +156,6 @@ def test_the_headline_tells_of_the_recipes_that_the_others_chose():
 def test_a_change_is_named_by_what_it_is_and_its_test_score_is_owned_up_to():
     first = EVERY_FIGURE["new_databases"]().axes[0]
     names = [text.get_text() for text in first.get_yticklabels()]
-    assert names[0] == "paper: teacher" and names[3] == "native recipe: compact baseline"
-    assert names[4] == BEYOND["no-artificial"].option
+    assert names[0] == "native recipe: compact baseline" and names[3] == "paper: baseline"
+    assert names[1] == BEYOND["narrow"].option, "the best first"
     assert [text.get_text() for text in first.texts] == ["not read for changes"] * 2

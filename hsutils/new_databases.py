@@ -1,0 +1,178 @@
+"""Databases that no training heard: how far recipes differ there, and what answers they give.
+
+Everything is read off the kept logits. Recipes are compared on the same recordings, resample by
+resample, so that what makes a database easy or hard for both does not widen the interval.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hsutils.beyond import DATABASES, RECIPE
+from hsutils.calibration import choose_threshold
+from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
+from hsutils.metrics import confusion
+from hsutils.variants import BEYOND, TAUGHT
+
+N_RESAMPLES = 1000
+NARROW = f"{RECIPE[0]}-narrow"
+"""The change whose CNNs teach the students of `PHASES`."""
+PHASES = {
+    "narrow-three-seeds": "one that learned their mean soft label has",
+    "narrow-labels-after": "such a one, then told the true labels, has",
+    "narrow-own-opinions-after": "one trained anew on the opinions of such a one has",
+}
+"""Changes in `BEYOND` of students of CNNs of `NARROW`, and how they read."""
+
+CHANGES = ("profile", "model", "against", "seeds", "difference", "low", "high")
+CHOSEN = ("recipes", "auroc", "low", "high", "worst", "worst_database")
+OPERATING = ("profile", "model", "database", "seeds", "sensitivity", "specificity")
+OPERATING += ("balanced", "balanced_own")
+
+Draws = Mapping[str, Mapping[str, np.ndarray]]
+"""Column of logits -> database -> its AUROC in every resample of that database's groups."""
+
+
+def logit_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of logits, `profile/model/seed`."""
+    return [column for column in table if column.count("/") == 2]
+
+
+def draw(left_out: pd.DataFrame) -> Draws:
+    """AUROC of every model in resamples of groups, inside every database that it was asked about.
+
+    Resamples of few groups vary too little; those of each database are drawn apart by its own
+    factor, as `intervals.expanded_level` does for a single interval.
+
+    Args:
+        left_out: see `beyond.Beyond`.
+    """
+    draws: dict[str, dict[str, np.ndarray]] = {column: {} for column in logit_columns(left_out)}
+    for number, (database, part) in enumerate(left_out.groupby("database")):
+        level = expanded_level(part.label, part.group, 0.95)
+        factor = normal_quantile(level) / normal_quantile(0.95)
+        for column, areas in draws.items():
+            if part[column].notna().all():
+                how = {"n_resamples": N_RESAMPLES, "seed": number}
+                drawn = resamples(part.label, part[column], part.group, **how)["auroc"]
+                areas[database] = np.nanmean(drawn) + factor * (drawn - np.nanmean(drawn))
+    return draws
+
+
+def interval_of_mean(draws: Draws, columns: Mapping[str, Sequence[str]]) -> tuple[float, float]:
+    """95% interval of the mean over databases, of the models that were asked about each.
+
+    Args:
+        draws: as `draw` gives them.
+        columns: database -> columns of logits, one a seed.
+    """
+    return _ends([np.mean([draws[c][d] for c in asked], axis=0) for d, asked in columns.items()])
+
+
+def _ends(by_database: Sequence[np.ndarray]) -> tuple[float, float]:
+    return percentiles(np.mean(by_database, axis=0), 0.95)[:2]
+
+
+def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
+    """How far each change of the native recipe moves the mean over databases it never heard.
+
+    Args:
+        found: the table of `beyond_tables.results`.
+        draws: as `draw` gives them.
+
+    Returns:
+        Columns `CHANGES`, the largest gain first: against is the profile of the CNNs it is held
+        against, those of *narrow* for the students of `PHASES` and else the recipe's; seeds, how
+        many both were trained with (none: left out); difference, with the 95% interval over the
+        recordings, the same for both. The interval knows nothing of other seeds or databases.
+    """
+    means = found[found.database == "mean"].set_index(["profile", "model", "seed"]).auroc
+    means, rows = means.sort_index(), []
+    for profile, model in means.index.droplevel("seed").unique():
+        change = profile.removeprefix(f"{RECIPE[0]}-")
+        taught = change in BEYOND and BEYOND[change].question == TAUGHT
+        if change == profile or not (taught or model == RECIPE[1]):
+            continue
+        against = (NARROW if change in PHASES else RECIPE[0], RECIPE[1])
+        if against not in means.index:
+            continue
+        gains = (means.loc[profile, model] - means.loc[against]).dropna()
+        if len(gains):
+            ends = _paired(draws, (profile, model), against, gains.index)
+            row = (profile, model, against[0], len(gains), gains.mean(), *ends)
+            rows.append(dict(zip(CHANGES, row, strict=True)))
+    table = pd.DataFrame(rows, columns=CHANGES)
+    return table.sort_values("difference", ascending=False, ignore_index=True)
+
+
+def _paired(
+    draws: Draws, one: tuple[str, str], other: tuple[str, str], seeds: Iterable[int]
+) -> tuple[float, float]:
+    pairs = [[draws["/".join(map(str, (*key, s)))] for key in (one, other)] for s in seeds]
+    return _ends([np.mean([a[d] - b[d] for a, b in pairs], axis=0) for d in DATABASES])
+
+
+def chosen(choices: pd.DataFrame, draws: Draws) -> pd.DataFrame:
+    """What the recipes reach that the other databases would have chosen for each database.
+
+    Args:
+        choices: the table of `beyond_tables.choices`.
+        draws: as `draw` gives them.
+
+    Returns:
+        One row, columns `CHOSEN`: how many recipes there were to choose from, mean AUROC over the
+        six databases and its 95% interval over their recordings, and the worst database. No row
+        unless two recipes or more were asked for each of the six.
+    """
+    counts = choices.groupby("test_database").size()
+    if counts.reindex([*DATABASES], fill_value=0).min() < 2:
+        return pd.DataFrame(columns=CHOSEN)
+    best = choices[choices.chosen].drop_duplicates("test_database").set_index("test_database")
+    columns = {
+        d: [c for c in draws if c.startswith(f"{row.profile}/{row.model}/") and d in draws[c]]
+        for d, row in best.iterrows()
+    }
+    ends, worst = interval_of_mean(draws, columns), best.auroc.idxmin()
+    row = (choices.profile.nunique(), best.auroc.mean(), *ends, best.auroc[worst], worst)
+    return pd.DataFrame([row], columns=CHOSEN)
+
+
+def operating(left_out: pd.DataFrame) -> pd.DataFrame:
+    """What answers a model gives in a database it never heard: AUROC asks the order alone.
+
+    Args:
+        left_out: see `beyond.Beyond`.
+
+    Returns:
+        Columns `OPERATING`, a row a profile, model and database, and "mean" where all six are
+        known; means over seeds. Sensitivity and specificity are at logit 0, where training put the
+        threshold; balanced is their mean, and balanced_own what it would be at the best threshold
+        for this database, chosen with its own labels and therefore kind.
+    """
+    rows = []
+    for column in logit_columns(left_out):
+        profile, model, _ = column.split("/")
+        for database, part in left_out.groupby("database"):
+            if part[column].notna().all():
+                about = {"profile": profile, "model": model, "database": database}
+                rows.append(about | _answers(part.label, part[column]))
+    columns = [c for c in OPERATING if c != "seeds"]
+    groups = pd.DataFrame(rows, columns=columns).groupby([*OPERATING[:3]], sort=False)
+    table = groups.mean().assign(seeds=groups.size()).reset_index()
+    models = table.groupby(["profile", "model"], sort=False)
+    whole = models.mean(numeric_only=True)[models.size() == len(DATABASES)]
+    whole = whole.reset_index().assign(database="mean", seeds=lambda t: t.seeds.astype(int))
+    return pd.concat([table, whole])[[*OPERATING]].reset_index(drop=True)
+
+
+def _answers(labels: pd.Series, logits: pd.Series) -> dict[str, float]:
+    sensitivity, specificity = _rates(labels, logits, 0.0)
+    own = _rates(labels, logits, choose_threshold(labels, logits, "Youden"))
+    balanced = {"balanced": (sensitivity + specificity) / 2, "balanced_own": np.mean(own)}
+    return {"sensitivity": sensitivity, "specificity": specificity} | balanced
+
+
+def _rates(labels: pd.Series, logits: pd.Series, threshold: float) -> tuple[float, float]:
+    (negatives, false), (missed, found) = confusion(labels, logits, threshold)
+    return found / (found + missed), negatives / (negatives + false)

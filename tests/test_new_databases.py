@@ -1,0 +1,128 @@
+"""Recipes held against each other in databases never heard, and the answers given there."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+from test_beyond import planted_beyond
+
+from hsutils import beyond_tables, new_databases
+from hsutils.beyond import DATABASES, Beyond
+from hsutils.new_databases import CHOSEN, changes, chosen, draw, operating
+
+RECIPE, PAPER = "native-all/compact baseline", "paper/teacher"
+WORSE, TAUGHT = "native-all-min-max/compact baseline", "native-all-three-seeds/compact student"
+NARROW = "native-all-narrow/compact baseline"
+PHASE = "native-all-narrow-labels-after/compact student"
+
+
+@pytest.fixture(scope="module")
+def kept() -> Beyond:
+    """Two seeds of the recipe, and changes that rank by the same noise and another signal."""
+    kept, rng = planted_beyond(), np.random.default_rng(7)
+    rows = kept.left_out.copy()
+    own = rows[f"{RECIPE}/0"]
+    rows[f"{RECIPE}/1"] = own + 0.3 * rng.standard_normal(len(rows))
+    rows[f"{WORSE}/1"] = rows[f"{RECIPE}/1"] - 0.6 * rows.label
+    rows[f"{TAUGHT}/0"] = own + 0.01 * rng.standard_normal(len(rows))
+    rows[f"{NARROW}/2"] = own + 0.5 * rows.label
+    rows[f"{PHASE}/2"] = own + 0.2 * rng.standard_normal(len(rows))
+    return dataclasses.replace(kept, left_out=rows)
+
+
+@pytest.fixture(scope="module")
+def made(kept) -> dict[str, pd.DataFrame]:
+    return beyond_tables.tables(kept)
+
+
+def mean_area(rows: pd.DataFrame, column: str) -> float:
+    areas = [roc_auc_score(part.label, part[column]) for _, part in rows.groupby("database")]
+    return float(np.mean(areas))
+
+
+def test_a_change_is_held_against_the_seeds_that_both_have(kept, made):
+    table = made["changes"].set_index("profile")
+    rows = kept.left_out
+    for column, against in ((f"{WORSE}/1", f"{RECIPE}/1"), (f"{TAUGHT}/0", f"{RECIPE}/0")):
+        row = table.loc[column.split("/")[0]]
+        expected = mean_area(rows, column) - mean_area(rows, against)
+        assert row.difference == pytest.approx(expected, abs=1e-5)
+        assert (row.seeds, row.against) == (1, "native-all")
+    # No seed of the recipe's: the change is left out, not told as nothing.
+    assert "native-all-narrow" not in table.index
+    phase = table.loc["native-all-narrow-labels-after"]
+    assert phase.against == "native-all-narrow"
+    expected = mean_area(rows, f"{PHASE}/2") - mean_area(rows, f"{NARROW}/2")
+    assert phase.difference == pytest.approx(expected, abs=1e-5)
+    assert made["changes"].difference.is_monotonic_decreasing
+    assert not table.index.str.startswith("paper").any()
+
+
+def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(kept, made):
+    row = made["changes"].set_index("profile").loc["native-all-min-max"]
+    generator, gains = np.random.default_rng(5), []
+    parts = [part for _, part in kept.left_out.groupby("database")]
+    for _ in range(500):
+        drawn = [part.sample(len(part), replace=True, random_state=generator) for part in parts]
+        each = [
+            roc_auc_score(p.label, p[f"{WORSE}/1"]) - roc_auc_score(p.label, p[f"{RECIPE}/1"])
+            for p in drawn
+        ]
+        gains.append(np.mean(each))
+    low, high = np.percentile(gains, [2.5, 97.5])
+    # Thirty groups a class: the correction for few of them widens by about a twentieth.
+    assert row.high - row.low == pytest.approx(1.05 * (high - low), rel=0.12)
+    assert (row.high + row.low) / 2 == pytest.approx((high + low) / 2, abs=0.005)
+    alone = made["summary"].set_index("profile").loc["native-all-min-max"]
+    assert row.high - row.low < 0.7 * (alone.high - alone.low)
+    assert row.high < 0, "a planted loss is clear"
+
+
+def test_what_the_others_chose_has_the_interval_of_its_mean(kept):
+    draws = draw(kept.left_out)
+    rows = [
+        (d, *column.split("/"), taken, 0.5 + 0.01 * n)
+        for n, d in enumerate(DATABASES)
+        for column, taken in ((RECIPE, d != "f"), (WORSE, d == "f"))
+    ]
+    columns = ["test_database", "profile", "model", "chosen", "auroc"]
+    table = pd.DataFrame(rows, columns=columns)
+    row = chosen(table, draws).iloc[0]
+    assert (row.recipes, row.worst, row.worst_database) == (2, 0.5, "a")
+    assert row.auroc == pytest.approx(0.525)
+    seeds = [f"{RECIPE}/0", f"{RECIPE}/1"]
+    asked = {d: [f"{WORSE}/1"] if d == "f" else seeds for d in DATABASES}
+    assert (row.low, row.high) == new_databases.interval_of_mean(draws, asked)
+    areas = [
+        np.mean([roc_auc_score(part.label, part[c]) for c in asked[d]])
+        for d, part in kept.left_out.groupby("database")
+    ]
+    assert row.low < np.mean(areas) < row.high and row.high - row.low < 0.15
+    for few in (table[table.chosen], table[table.test_database != "c"], table.head(0)):
+        assert chosen(few, draws).empty and tuple(chosen(few, draws)) == CHOSEN
+
+
+def test_answers_are_those_at_logit_0_and_at_the_kindest_threshold(kept):
+    table = operating(kept.left_out).set_index(["profile", "model", "database"]).sort_index()
+    for letter, part in kept.left_out.groupby("database"):
+        row = table.loc[(*PAPER.split("/"), letter)]
+        called, logits = part[f"{PAPER}/0"] > 0, part[f"{PAPER}/0"]
+        assert row.sensitivity == pytest.approx(recall_score(part.label, called))
+        assert row.specificity == pytest.approx(recall_score(1 - part.label, ~called))
+        assert row.balanced == pytest.approx(balanced_accuracy_score(part.label, called))
+        every = [balanced_accuracy_score(part.label, logits >= t) for t in logits]
+        assert row.balanced_own == pytest.approx(max(every)) and row.seeds == 1
+    letters = table.loc[PAPER.split("/")[0]].droplevel("model")
+    for name in ("sensitivity", "specificity", "balanced", "balanced_own"):
+        assert letters[name]["mean"] == pytest.approx(letters[name].drop("mean").mean())
+    assert set(table.loc[tuple(RECIPE.split("/"))].seeds) == {2}
+
+
+def test_a_model_that_was_not_asked_everywhere_has_no_mean(kept):
+    rows = kept.left_out[[*kept.left_out.columns[:3], f"{PAPER}/0"]].copy()
+    rows.loc[rows.database == "c", f"{PAPER}/0"] = np.nan
+    assert [*operating(rows).database] == [*"abdef"]
+    assert operating(rows.head(0)).empty
+    assert changes(beyond_tables.results(kept).head(0), draw(rows)).empty
