@@ -4,13 +4,14 @@ from pathlib import Path
 
 from hsutils import figures
 from hsutils.beyond import RECIPE, Beyond
+from hsutils.beyond_markdown import page
 from hsutils.beyond_tables import tables
-from hsutils.files import write_csv
+from hsutils.files import write_csv, write_text
 from hsutils.style import save_figure
 
 
 def draw(beyond: Beyond, folder: Path) -> list[Path]:
-    """Write every table (CSV) and every figure (PNG and SVG) into a folder."""
+    """Write every table (CSV), every figure (PNG and SVG) and what they say into a folder."""
     made = tables(beyond)
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {}
@@ -24,5 +25,7 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
         pages["label-efficiency"] = figures.label_efficiency(made["label_efficiency"])
     if len(beyond.cycles):
         pages["mean-cycles"] = figures.mean_cycles(beyond.cycles, beyond.weights)
+    kept = {part: getattr(beyond, part) for part in beyond.parts()}
+    written.append(write_text(folder / "findings.md", page(kept | made)))
     digest = beyond.digest
     return written + [save_figure(page, folder, name, digest) for name, page in pages.items()]

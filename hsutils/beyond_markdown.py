@@ -4,12 +4,33 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hsutils.beyond_tables import Tables, in_new_databases
+from hsutils.beyond_tables import Tables, but_changes, in_new_databases
+from hsutils.findings_beyond import summary
+
+HOW = (
+    "Drawn from the tables beside it by `python -m hsutils redraw figures/beyond`. AUROC with 95% "
+    "intervals over recordings; what recipes and words mean is told in the README and in "
+    "`notebooks/09_beyond_the_paper.ipynb`."
+)
 
 
-def recipe_table(made: Tables) -> str:
-    """The recipes that were asked in a new database, best first."""
-    shown = in_new_databases(made).sort_values("new_database", ascending=False, kind="stable")
+def page(made: Tables) -> str:
+    """Everything that is known of the recipes, as a page to read beside the figures."""
+    parts = ["# Beyond the paper: every recipe and what was found", HOW, "## In a new database"]
+    parts += [recipe_table(made, every=True), "## On the published split", published_table(made)]
+    return "\n\n".join(part.strip("\n") for part in (*parts, "## Findings", summary(made))) + "\n"
+
+
+def recipe_table(made: Tables, every: bool = False) -> str:
+    """The recipes that were asked in a new database, best first.
+
+    Args:
+        made: the tables of a folder such as `figures/beyond`, see `findings.read_tables`.
+        every: with the changes of the native recipe beside those of `beyond_tables.SHOWN`.
+    """
+    asked = in_new_databases(made)
+    shown = asked if every else but_changes(asked)
+    shown = shown.sort_values("new_database", ascending=False, kind="stable")
     head = ["recipe", "seeds", "new database (95% interval)", "worst", "parameters"]
     rows = []
     for row in shown.itertuples():

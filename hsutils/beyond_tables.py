@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from hsutils.beyond import DATABASES, Beyond
+from hsutils.beyond import DATABASES, RECIPE, Beyond
 from hsutils.calibration import choose_threshold
 from hsutils.ensemble import with_ensemble
 from hsutils.evidence import KEY
@@ -24,6 +24,9 @@ from hsutils.within import within_database
 PUBLISHED, LEFT_OUT = "published", "leave-one-database-out"
 LARGE = "abef"
 """Databases of more than a hundred recordings: with fewer, recipes cannot be told apart."""
+
+SHOWN = tuple(f"{RECIPE[0]}-{change}" for change in ("narrow", "controlled", "artificial-only"))
+"""The changes of the native recipe that stand beside it; the others are held against it alone."""
 
 RESULT = [*KEY[:2], "protocol", "database", "seed", "split", "recordings", "abnormal"]
 RESULT += ["auroc", "low", "high", "accuracy", "accuracy_by_dev"]
@@ -103,6 +106,12 @@ def row_of(made: Tables, profile: str, model: str) -> pd.Series | None:
 def in_new_databases(made: Tables) -> pd.DataFrame:
     """The rows of the summary whose models were asked in new databases."""
     return made["summary"].dropna(subset="new_database").reset_index(drop=True)
+
+
+def but_changes(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the summary without the changes of the native recipe but those of `SHOWN`."""
+    changed = summary["profile"].str.startswith(f"{RECIPE[0]}-")
+    return summary[~changed | summary["profile"].isin(SHOWN)]
 
 
 def choices(inner: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

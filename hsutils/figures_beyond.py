@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsutils.beyond import RECIPE
+from hsutils.beyond_tables import but_changes
 from hsutils.figures_common import BAR, interval, letters_below
 from hsutils.figures_seeds import BELOW, DASHED, DOT, legend_handles
 from hsutils.style import INK, color_of, headline, new_page, styled
@@ -14,7 +15,6 @@ from hsutils.variants import BEYOND
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
 SMALL_DOT = DOT | {"ms": 7, "mew": 1.4}
 PAPERS, SMALL = "paper", "compact"
-SHOWN = tuple(f"{RECIPE[0]}-{change}" for change in ("narrow", "controlled", "artificial-only"))
 
 
 @styled
@@ -23,7 +23,8 @@ def new_databases(
 ) -> Figure:
     """AUROC on the ordinary test and in databases never heard, recipe by recipe, the best first.
 
-    Changes of the native recipe have a figure of their own, `changes`, but for those of `SHOWN`.
+    Changes of the native recipe have a figure of their own, `changes`, but for the few that
+    `beyond_tables.SHOWN` names.
 
     Args:
         summary: columns profile, model, new_database, low, high, worst, test, within; rows without
@@ -32,7 +33,7 @@ def new_databases(
         choices: columns test_database, chosen, auroc: what the other databases would have chosen;
             where two recipes or more were asked for all six, the headline tells of these.
     """
-    shown = _but_changes(summary.dropna(subset="new_database"))
+    shown = but_changes(summary.dropna(subset="new_database"))
     shown = shown.sort_values("new_database", ascending=False, ignore_index=True)
     figure, (ordinary, new) = new_page(10, 1.9 + 0.55 * len(shown), ncols=2, sharey=True)
     single = results["protocol"].str.startswith("leave") & (results["database"].str.len() == 1)
@@ -101,7 +102,7 @@ def sizes(summary: pd.DataFrame) -> Figure:
             hollow on dev are those with all labels. Models without parameters are not drawn.
     """
     figure, panels = new_page(10, 4.6, nrows=1, ncols=2, sharey=True)
-    shown = _but_changes(summary.dropna(subset=["new_database", "dev"], how="all"))
+    shown = but_changes(summary.dropna(subset=["new_database", "dev"], how="all"))
     shown = shown.dropna(subset="parameters")
     shown = shown.astype({"parameters": float, "multiply_adds": float})
     for axes, column, name in (
@@ -192,12 +193,6 @@ def _saved(table: pd.DataFrame) -> str:
         f"of the profile {first['profile']} reaches {own:.2f} ({ASKED[asked]}), and on two numbers "
         f"a mel band {plain:.2f}"
     )
-
-
-def _but_changes(summary: pd.DataFrame) -> pd.DataFrame:
-    """Without the changes of the native recipe that have a figure of their own."""
-    changed = summary["profile"].str.startswith(f"{RECIPE[0]}-")
-    return summary[~changed | summary["profile"].isin(SHOWN)]
 
 
 def kind(model: str) -> str:

@@ -1,6 +1,7 @@
 """What the kept evidence beyond the paper says, in words: every number is read off the tables."""
 
 import textwrap
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -10,8 +11,6 @@ from hsutils.beyond_tables import Tables, in_new_databases, row_of
 from hsutils.figures_common import signed
 from hsutils.findings_published import NOT_TRIED, count_of
 from hsutils.variants import BEYOND
-
-EVIDENCE = "(`figures/beyond/summary.csv`) "
 
 
 def finding(question: str, made: Tables) -> str:
@@ -24,32 +23,17 @@ def finding(question: str, made: Tables) -> str:
     return "**On the real recordings:** " + FINDINGS[question](made)
 
 
-def summary(made: Tables) -> str:
-    """The README's list of findings beyond the paper, wrapped to 100 columns."""
-    told = {
-        "A database never heard": _new(made).removeprefix(EVIDENCE),
-        "The answers given there": findings_changes.operating(made),
-        "Which recipe the others would choose": _choice(made),
-        "Artificial hearts alone": _hearts(made),
-        "What each change brings": findings_changes.changes(made),
-        "A student of several": findings_changes.phases(made),
-        "Sixty numbers": findings_cycles.sixty(made),
-        "The published test": findings_published.published(made),
-        "A compact student": findings_published.compact(made),
-        "All labels": findings_published.all_labels(made),
-        "What the paper would try next": findings_published.next_steps(made),
-        "Formats": _storage(made),
-        "Few labels": _labels(made),
-    }
+def summary(made: Tables, asked: Sequence[str] | None = None) -> str:
+    """Findings as a list, wrapped to 100 columns.
+
+    Args:
+        made: as for `finding`.
+        asked: keys of `TITLES`; all of them by default.
+    """
     how = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": "  "}
-    return (
-        "\n".join(
-            textwrap.fill(f"- **{about}**: {text}", 100, **how)
-            for about, text in told.items()
-            if text
-        )
-        + "\n"
-    )
+    told = {TITLES[question]: FINDINGS[question](made) for question in asked or TITLES}
+    lines = [textwrap.fill(f"- **{title}**: {text}", 100, **how) for title, text in told.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _new(made: Tables) -> str:
@@ -58,11 +42,10 @@ def _new(made: Tables) -> str:
         return NOT_TRIED
     own = asked.loc[RECIPE]
     told = (
-        f"{EVIDENCE}the native recipe, with all labels of the other "
-        f"databases, has a mean AUROC of {own.new_database:.3f} ({own.low:.3f} to {own.high:.3f}, "
-        "95% over the recordings of these six) in a database it never heard, mean of "
-        f"{count_of(own.new_seeds)}; in the hardest, "
-        f"{own.worst_database}, it is {own.worst:.3f}"
+        "the native recipe, with all labels of the other databases, has a mean AUROC of "
+        f"{own.new_database:.3f} ({own.low:.3f} to {own.high:.3f}, 95% over the recordings of "
+        "these six; `summary.csv`) in a database it never heard, mean of "
+        f"{count_of(own.new_seeds)}; in the hardest, {own.worst_database}, it is {own.worst:.3f}"
     )
     papers = [
         f"{asked.new_database['paper', model]:.3f} for the {model}"
@@ -194,13 +177,41 @@ def _ahead(part: pd.DataFrame) -> str:
     )
 
 
-FINDINGS = {"choice": _choice, "storage": _storage, "labels": _labels, "new": _new}
-FINDINGS |= {"changes": findings_changes.changes, "hearts": _hearts, "size": _size}
-FINDINGS |= {"published": findings_published.published, "compact": findings_published.compact}
-FINDINGS |= {"sixty": findings_cycles.sixty, "phases": findings_changes.phases}
-FINDINGS |= {"operating": findings_changes.operating, "answer": findings_changes.answer}
-FINDINGS |= {
+FINDINGS: dict[str, Callable[[Tables], str]] = {
+    "new": _new,
+    "operating": findings_changes.operating,
+    "choice": _choice,
+    "hearts": _hearts,
+    "changes": findings_changes.changes,
+    "phases": findings_changes.phases,
+    "sixty": findings_cycles.sixty,
+    "published": findings_published.published,
+    "size": _size,
+    "compact": findings_published.compact,
     "all-labels": findings_published.all_labels,
     "future-work": findings_published.next_steps,
+    "storage": _storage,
+    "labels": _labels,
+    "answer": findings_changes.answer,
 }
 """Question -> what the tables say."""
+
+TITLES = {
+    "new": "A database never heard",
+    "operating": "The answers given there",
+    "choice": "Which recipe the others would choose",
+    "hearts": "Artificial hearts alone",
+    "changes": "What each change brings",
+    "phases": "A student of several",
+    "sixty": "Sixty numbers",
+    "published": "The published test",
+    "compact": "A compact student",
+    "all-labels": "All labels",
+    "future-work": "What the paper would try next",
+    "storage": "Formats",
+    "labels": "Few labels",
+    "answer": "So what must it be shown?",
+}
+"""Keys of `FINDINGS`, and how they are headed in a list."""
+SHORT = ("new", "operating", "choice", "compact", "answer")
+"""Those that the README tells."""

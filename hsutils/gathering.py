@@ -92,9 +92,8 @@ def _draw_beyond(folder: Path) -> None:
     print(*beyond_figures.draw(Beyond.read(folder), folder), "", sep="\n")
     made = read_tables(folder)
     print(beyond_markdown.recipe_table(made))
+    print(findings_beyond.summary(made, findings_beyond.SHORT))
     print(beyond_markdown.published_table(made))
-    if "new_database" in made["summary"].dropna(axis=1, how="all"):
-        print(findings_beyond.summary(made))
 
 
 def add_card(parser: argparse.ArgumentParser) -> None:

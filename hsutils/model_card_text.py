@@ -14,6 +14,8 @@ Three networks that call a heart sound recording *normal* or *abnormal*: a ResNe
 a CNN half its size distilled from it (*student*), and the same CNN trained on true labels
 (*baseline*), after Sriram, *Teacher-Student Distillation for Heart Sound Classification*.
 **For teaching and research. Not for clinical use: no decision about a patient may rest on them.**
+The compact CNN of `predict --pretrained` is another network, of another recipe: what is known of it
+is in the README, "Beyond the paper", and in `figures/beyond/findings.md` (`native-all-narrow`).
 
 ## Background and objectives
 
