@@ -6,6 +6,7 @@ from scipy import stats
 
 from hsutils import figures_ablations
 from hsutils.evidence import KEY, Evidence
+from hsutils.markdown import table as table_of
 from hsutils.networks import MODELS
 from hsutils.training import has_stopped
 from hsutils.variants import VARIANTS
@@ -194,7 +195,7 @@ def markdown(table: pd.DataFrame) -> str:
     """The table of `ablations` as Markdown; each question stands before its first option."""
     titles = ["", "", "seeds", "dev AUROC", "difference (95% interval over seeds)", "p (Holm)"]
     titles += ["difference after the last epoch"]
-    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    rows = []
     for _, options in table.groupby(table.question.ne(table.question.shift()).cumsum()):
         for position, (_, option) in enumerate(options.iterrows()):
             question = "" if position else option.question
@@ -203,5 +204,5 @@ def markdown(table: pd.DataFrame) -> str:
             cells += [f"{option.p_holm:.2g}" if np.isfinite(option.p_holm) else ""]
             end = option.last_difference
             cells += [f"{end:+.3f}".replace("-", "−") if np.isfinite(end) else ""]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append(cells)
+    return f"{table_of(titles, rows)}\n"

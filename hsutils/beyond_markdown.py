@@ -1,11 +1,10 @@
 """Tables of the kept evidence beyond the paper, as Markdown for the README."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from hsutils.beyond_tables import Tables, but_changes, in_new_databases
 from hsutils.findings_beyond import summary
+from hsutils.markdown import table as table_of
 
 HOW = (
     "Drawn from the tables beside it by `python -m hsutils redraw figures/beyond`. AUROC with 95% "
@@ -40,7 +39,7 @@ def recipe_table(made: Tables, every: bool = False) -> str:
         # The linear model's work is in finding the beats.
         work = "" if pd.isna(row.multiply_adds) else f"{row.multiply_adds / 1e6:,.0f} M"
         rows.append([*cells, work, f"{row.milliseconds:.1f}"])
-    return _markdown([*head, "multiply-adds", "ms"], rows)
+    return table_of([*head, "multiply-adds", "ms"], rows) + "\n"
 
 
 def published_table(made: Tables) -> str:
@@ -56,9 +55,4 @@ def published_table(made: Tables) -> str:
         known = row.labeled if row.every else f"*{row.labeled}*"
         cells = [f"`{row.profile}` {row.model}", known, row.told, f"{row.seeds:.0f}"]
         rows.append([*cells, *(f"{score:.3f}" for score in scores)])
-    return _markdown(head, rows)
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]]) + "\n"
+    return table_of(head, rows) + "\n"

@@ -11,6 +11,7 @@ import pandas as pd
 from hsutils.errors import InputError
 from hsutils.evidence import Evidence
 from hsutils.files import write_text
+from hsutils.markdown import table as table_of
 from hsutils.model_card_text import CARD
 from hsutils.networks import MODELS
 from hsutils.trust import Trust
@@ -82,9 +83,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _table(rows: list[dict[str, str]]) -> str:
-    titles = list(rows[0])
-    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-    return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])
+    return table_of([*rows[0]], [[*row.values()] for row in rows])
 
 
 def _value(value: float, low: float, high: float) -> str:

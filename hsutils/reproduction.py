@@ -10,6 +10,7 @@ from hsutils import ablations, evaluation, figures_ablations, figures_seeds
 from hsutils.evaluation import PAPER
 from hsutils.evidence import KEY, Evidence
 from hsutils.files import write_csv
+from hsutils.markdown import table as table_of
 from hsutils.metrics import class_report, confusion_report, threshold_at
 from hsutils.networks import MODELS
 from hsutils.stations import EVALUATED
@@ -166,17 +167,18 @@ def markdown(evidence: Evidence) -> str:
         seeds["paper"] = np.nan
     asked = [("dev", "auroc"), ("test", "auroc"), ("test", "accuracy")]
     asked += [("test", "sensitivity"), ("test", "specificity")]
-    titles = [f"{split} {metric.replace('auroc', 'AUROC')}" for split, metric in asked]
-    lines = ["| | " + " | ".join(f"{title} | paper" for title in titles) + " |"]
-    lines.append("|" + "---|" * (2 * len(titles) + 1))
+    head = [""]
+    for split, metric in asked:
+        head += [f"{split} {metric.replace('auroc', 'AUROC')}", "paper"]
     cell = seeds.set_index(["model", "split", "metric"])
-    for model in MODELS:
-        values = [cell.loc[(model, *what)] for what in asked]
-        lines.append(f"| {model} | " + " | ".join(_cells(v) for v in values) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        [model, *(text for what in asked for text in _cells(cell.loc[(model, *what)]))]
+        for model in MODELS
+    ]
+    return f"{table_of(head, rows)}\n"
 
 
-def _cells(value: pd.Series) -> str:
+def _cells(value: pd.Series) -> tuple[str, str]:
     ends = f" ({value['min']:.3f}–{value['max']:.3f})" if value.seeds > 1 else ""
     paper = f"{value.paper:.3f}" if pd.notna(value.paper) else ""
-    return f"**{value['mean']:.3f}**{ends} | {paper}"
+    return f"**{value['mean']:.3f}**{ends}", paper
