@@ -14,6 +14,7 @@ from hsutils.calibration import choose_threshold
 from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
 from hsutils.metrics import confusion
 from hsutils.variants import BEYOND, TAUGHT
+from hsutils.within import classes_in_groups
 
 N_RESAMPLES = 1000
 NARROW = f"{RECIPE[0]}-narrow"
@@ -43,20 +44,26 @@ def draw(left_out: pd.DataFrame) -> Draws:
     """AUROC of every model in resamples of groups, inside every database that it was asked about.
 
     Resamples of few groups vary too little; those of each database are drawn apart by its own
-    factor, as `intervals.expanded_level` does for a single interval.
+    factor, as `intervals.expanded_level` does for a single interval. All are NaN where all
+    recordings of a class are one group.
 
     Args:
         left_out: see `beyond.Beyond`.
     """
     draws: dict[str, dict[str, np.ndarray]] = {column: {} for column in logit_columns(left_out)}
     for number, (database, part) in enumerate(left_out.groupby("database")):
+        asked = [column for column in draws if part[column].notna().all()]
+        if not classes_in_groups(part.label, part.group, 2):
+            for column in asked:
+                draws[column][database] = np.full(N_RESAMPLES, np.nan)
+            continue
         level = expanded_level(part.label, part.group, 0.95)
         factor = normal_quantile(level) / normal_quantile(0.95)
-        for column, areas in draws.items():
-            if part[column].notna().all():
-                how = {"n_resamples": N_RESAMPLES, "seed": number}
-                drawn = resamples(part.label, part[column], part.group, **how)["auroc"]
-                areas[database] = np.nanmean(drawn) + factor * (drawn - np.nanmean(drawn))
+        for column in asked:
+            how = {"n_resamples": N_RESAMPLES, "seed": number}
+            drawn = resamples(part.label, part[column], part.group, **how)["auroc"]
+            middle = np.nanmean(drawn)
+            draws[column][database] = middle + factor * (drawn - middle)
     return draws
 
 
@@ -145,8 +152,8 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
         left_out: see `beyond.Beyond`.
 
     Returns:
-        Columns `OPERATING`, a row a profile, model and database, and "mean" where all six are
-        known; means over seeds. Sensitivity and specificity are at logit 0, where training put the
+        Columns `OPERATING`, a row a profile, model and database of both classes, and "mean" where
+        all six are known; means over seeds. Sensitivity and specificity are at logit 0, where training put the
         threshold; balanced is their mean, and balanced_own what it would be at the best threshold
         for this database, chosen with its own labels and therefore kind.
     """
@@ -154,7 +161,7 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
     for column in logit_columns(left_out):
         profile, model, _ = column.split("/")
         for database, part in left_out.groupby("database"):
-            if part[column].notna().all():
+            if part[column].notna().all() and part.label.nunique() == 2:
                 about = {"profile": profile, "model": model, "database": database}
                 rows.append(about | _answers(part.label, part[column]))
     columns = [c for c in OPERATING if c != "seeds"]

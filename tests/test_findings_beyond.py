@@ -5,10 +5,10 @@ import pytest
 from test_beyond import planted_future_work
 
 from hsutils import findings_beyond
-from hsutils.beyond_markdown import published_table, recipe_table
+from hsutils.beyond_markdown import page, published_table, recipe_table
 from hsutils.ensemble import ENSEMBLE
 from hsutils.experiment import load_experiment
-from hsutils.findings_beyond import FINDINGS, finding, summary
+from hsutils.findings_beyond import FINDINGS, SHORT, TITLES, finding, summary
 from hsutils.new_databases import CHANGES, CHOSEN, OPERATING
 from hsutils.variants import BEYOND
 
@@ -290,8 +290,9 @@ def test_of_one_recipe_alone_nothing_else_is_told(made, question, profile):
 
 
 def test_the_table_lists_recipes_that_met_a_new_database_best_first(made):
-    lines = recipe_table(made).splitlines()[2:]
-    assert [line.split("|")[1].strip() for line in lines] == [
+    lines = recipe_table(made, every=True).splitlines()[2:]
+    names = [line.split("|")[1].strip() for line in lines]
+    assert names == [
         f"`native-all` {COMPACT}",
         "`mean-cycle` linear model",
         f"`native-all-artificial-only` {COMPACT}",
@@ -301,6 +302,18 @@ def test_the_table_lists_recipes_that_met_a_new_database_best_first(made):
     ]
     assert "12,000,000 | 4,000 M | 50.0" in lines[-1]
     assert "| 61 |  | 3.0 |" in lines[1]
+    # A change that is only held against the recipe has no place beside it.
+    few = recipe_table(made).splitlines()[2:]
+    assert few == [line for line in lines if "min-max" not in line]
+
+
+def test_the_page_holds_both_tables_and_every_finding(made):
+    made["summary"] = made["summary"].query("model == 'teacher' or profile == 'native-all'")
+    made["summary"] = made["summary"].dropna(subset="test").assign(labeled="finetune", told="x")
+    text = page(made)
+    assert recipe_table(made, every=True) in text and published_table(made) in text
+    assert [text.count(f"- **{title}**: ") for title in TITLES.values()] == [1] * len(TITLES)
+    assert set(SHORT) <= set(TITLES) <= set(FINDINGS)
 
 
 def test_the_published_table_lists_all_labels_last_and_else_the_best_on_dev_first():

@@ -120,6 +120,17 @@ def test_answers_are_those_at_logit_0_and_at_the_kindest_threshold(kept):
     assert set(table.loc[tuple(RECIPE.split("/"))].seeds) == {2}
 
 
+def test_a_database_of_one_group_or_one_class_leaves_no_interval_and_stops_nothing(kept):
+    rows = kept.left_out[[*kept.left_out.columns[:3], f"{PAPER}/0"]].copy()
+    rows.loc[rows.database == "d", "group"] = 10_000
+    draws = draw(rows)[f"{PAPER}/0"]
+    assert np.isnan(draws["d"]).all() and np.isfinite(draws["e"]).all()
+    ends = new_databases.interval_of_mean({"x": draws}, dict.fromkeys(DATABASES, ["x"]))
+    assert np.isnan(ends).all()
+    rows.loc[rows.database == "d", "label"] = 0
+    assert [*operating(rows).database] == [*"abcef"]
+
+
 def test_a_model_that_was_not_asked_everywhere_has_no_mean(kept):
     rows = kept.left_out[[*kept.left_out.columns[:3], f"{PAPER}/0"]].copy()
     rows.loc[rows.database == "c", f"{PAPER}/0"] = np.nan
