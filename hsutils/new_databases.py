@@ -153,9 +153,9 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `OPERATING`, a row a profile, model and database of both classes, and "mean" where
-        all six are known; means over seeds. Sensitivity and specificity are at logit 0, where training put the
-        threshold; balanced is their mean, and balanced_own what it would be at the best threshold
-        for this database, chosen with its own labels and therefore kind.
+        all six are known; means over seeds. Sensitivity and specificity are at logit 0, where
+        training put the threshold; balanced is their mean, and balanced_own what it would be at
+        the best threshold for this database, chosen with its own labels and therefore kind.
     """
     rows = []
     for column in logit_columns(left_out):

@@ -125,7 +125,7 @@ def test_a_database_of_one_group_or_one_class_leaves_no_interval_and_stops_nothi
     rows.loc[rows.database == "d", "group"] = 10_000
     draws = draw(rows)[f"{PAPER}/0"]
     assert np.isnan(draws["d"]).all() and np.isfinite(draws["e"]).all()
-    ends = new_databases.interval_of_mean({"x": draws}, dict.fromkeys(DATABASES, ["x"]))
+    ends = new_databases.interval_of_mean({"x": draws}, {d: ["x"] for d in DATABASES})
     assert np.isnan(ends).all()
     rows.loc[rows.database == "d", "label"] = 0
     assert [*operating(rows).database] == [*"abcef"]
