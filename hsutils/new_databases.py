@@ -29,7 +29,7 @@ PHASES = {
 CHANGES = ("profile", "model", "against", "seeds", "difference", "low", "high")
 CHOSEN = ("recipes", "auroc", "low", "high", "worst", "worst_database")
 OPERATING = ("profile", "model", "database", "seeds", "sensitivity", "specificity")
-OPERATING += ("balanced", "balanced_own")
+OPERATING += ("balanced", "balanced_median", "balanced_own")
 
 Draws = Mapping[str, Mapping[str, np.ndarray]]
 """Column of logits -> database -> its AUROC in every resample of that database's groups."""
@@ -154,8 +154,9 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `OPERATING`, a row a profile, model and database of both classes, and "mean" where
         all six are known; means over seeds. Sensitivity and specificity are at logit 0, where
-        training put the threshold; balanced is their mean, and balanced_own what it would be at
-        the best threshold for this database, chosen with its own labels and therefore kind.
+        training put the threshold; balanced is their mean, balanced_median the same at the median
+        of this database's own logits, which needs no label, and balanced_own at its best
+        threshold, chosen with its own labels and therefore kind.
     """
     rows = []
     for column in logit_columns(left_out):
@@ -175,9 +176,13 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
 
 def _answers(labels: pd.Series, logits: pd.Series) -> dict[str, float]:
     sensitivity, specificity = _rates(labels, logits, 0.0)
-    own = _rates(labels, logits, choose_threshold(labels, logits, "Youden"))
-    balanced = {"balanced": (sensitivity + specificity) / 2, "balanced_own": np.mean(own)}
-    return {"sensitivity": sensitivity, "specificity": specificity} | balanced
+    elsewhere = {"median": logits.median(), "own": choose_threshold(labels, logits, "Youden")}
+    return {
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "balanced": (sensitivity + specificity) / 2,
+        **{f"balanced_{name}": np.mean(_rates(labels, logits, t)) for name, t in elsewhere.items()},
+    }
 
 
 def _rates(labels: pd.Series, logits: pd.Series, threshold: float) -> tuple[float, float]:

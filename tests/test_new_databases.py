@@ -112,10 +112,12 @@ def test_answers_are_those_at_logit_0_and_at_the_kindest_threshold(kept):
         assert row.sensitivity == pytest.approx(recall_score(part.label, called))
         assert row.specificity == pytest.approx(recall_score(1 - part.label, ~called))
         assert row.balanced == pytest.approx(balanced_accuracy_score(part.label, called))
+        middle = balanced_accuracy_score(part.label, logits > np.median(logits))
+        assert row.balanced_median == pytest.approx(middle)
         every = [balanced_accuracy_score(part.label, logits >= t) for t in logits]
         assert row.balanced_own == pytest.approx(max(every)) and row.seeds == 1
     letters = table.loc[PAPER.split("/")[0]].droplevel("model")
-    for name in ("sensitivity", "specificity", "balanced", "balanced_own"):
+    for name in ("sensitivity", "specificity", "balanced", "balanced_median", "balanced_own"):
         assert letters[name]["mean"] == pytest.approx(letters[name].drop("mean").mean())
     assert set(table.loc[tuple(RECIPE.split("/"))].seeds) == {2}
 
