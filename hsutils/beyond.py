@@ -53,11 +53,11 @@ class Beyond(Kept):
             database they are in the order of a hash of their samples, on any machine the same.
         inner: AUROC in each of two databases left out together, by which recipes are chosen:
             profile, model, seed, left_out, database, auroc.
-        recipes: profile, model, labeled ("finetune", "pretrain" or "both": whose true labels it or
-            its teachers knew), told ("true labels" or "soft labels", of two phases in the first),
-            parameters, multiply_adds and milliseconds a recording, and where these were measured;
-            train_seconds, of two phases the last, mean over seeds. Models that are no networks
-            have no multiply_adds and 0 train_seconds, and boosted trees no parameters either.
+        recipes: profile, model, labeled (`finished.Model.labeled`), told ("true labels" or "soft
+            labels", of two phases in the first), parameters, multiply_adds and milliseconds a
+            recording, and where these were measured; train_seconds, of two phases the last, mean
+            over seeds. Models that are no networks have no multiply_adds and 0 train_seconds, and
+            boosted trees no parameters either.
         frozen_features: AUROC of linear classifiers on frozen features by the share of labels:
             profile and the columns of `label_efficiency`.
         storage: what facts of storage tell of the class, in the files and after the control of the

@@ -16,7 +16,7 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {}
     if made["summary"].new_database.notna().any():
-        told = (made["summary"], made["results"], made["choices"])
+        told = (made["summary"], made["results"], made["chosen"])
         pages["new-databases"] = figures.new_databases(*told)
         pages["sizes"] = figures.sizes(made["summary"])
     if (made["changes"].against == RECIPE[0]).any():

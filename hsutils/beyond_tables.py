@@ -196,7 +196,7 @@ def _left_out(cases: pd.DataFrame) -> pd.DataFrame:
     made = made[made.database.isin(list(DATABASES))]
     pools = [made]
     for column, part in made.groupby("model", sort=False):
-        if len(part) == len(DATABASES):
+        if part.auroc.notna().sum() == len(DATABASES):
             ends = {"mean": part.auroc.mean(), "worst": part.auroc.min()}
             counts = part[["recordings", "abnormal"]].sum().to_dict()
             pool = [{"model": column, "database": k, "auroc": v} | counts for k, v in ends.items()]
@@ -206,9 +206,7 @@ def _left_out(cases: pd.DataFrame) -> pd.DataFrame:
 
 def _keyed(made: pd.DataFrame) -> pd.DataFrame:
     """The column `model`, holding names of columns of logits, taken apart."""
-    if made.empty:
-        return made.drop(columns="model").reindex(columns=[*made.columns.drop("model"), *KEY])
-    names = made["model"].str.split("/", expand=True).set_axis(KEY, axis=1)
+    names = pd.DataFrame([column.split("/") for column in made["model"]], made.index, KEY)
     return made.drop(columns="model").join(names.astype({"seed": int}))
 
 

@@ -10,7 +10,6 @@ from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import Tables, in_new_databases, row_of
 from hsutils.figures_common import signed
 from hsutils.findings_published import NOT_TRIED, count_of
-from hsutils.variants import BEYOND
 
 
 def finding(question: str, made: Tables) -> str:
@@ -69,22 +68,18 @@ def _new(made: Tables) -> str:
 
 def _choice(made: Tables) -> str:
     """Which recipe each database would be tested with, had the others chosen, and how it does."""
-    table = made.get("choices", pd.DataFrame())
-    if table.empty or table.groupby("test_database").size().min() < 2:
+    table, picked = made.get("choices", ()), made.get("chosen", ())
+    if not len(picked):
         return "no two recipes were trained without pairs of databases yet."
+    row = picked.iloc[0]
     best = table[table.chosen].drop_duplicates("test_database")
     each = ", ".join(f"{r.test_database} `{r.profile}` ({r.auroc:.2f})" for r in best.itertuples())
-    told = (
-        f"chosen for each database by the others alone ({len(set(table.profile))} recipes, two "
-        f"databases left out at a time, `choices.csv`): {each}"
-    )
-    if made["chosen"].empty:
-        return f"{told}."
-    row = made["chosen"].iloc[0]
     return (
-        f"{told}; mean AUROC of the chosen {row.auroc:.3f} ({row.low:.3f} to {row.high:.3f}), "
-        f"worst {row.worst:.3f}. Which recipes there were to choose from was decided by people "
-        "who had seen scores in all six, so that even this is somewhat kind."
+        f"chosen for each database by the others alone ({row.recipes:.0f} recipes, two databases "
+        f"left out at a time, `choices.csv`): {each}; mean AUROC of the chosen {row.auroc:.3f} "
+        f"({row.low:.3f} to {row.high:.3f}), worst {row.worst:.3f}. Which recipes there "
+        "were to choose from was decided by people who had seen scores in all six, so that even "
+        "this is somewhat kind."
     )
 
 
@@ -139,7 +134,7 @@ def _storage(made: Tables) -> str:
     )
     return (
         "extra trees that see facts of storage alone have this AUROC inside database e, in the "
-        f"files and after control ({BEYOND['controlled'].option}): {each}."
+        f"files and after control: {each}."
     )
 
 
@@ -205,6 +200,7 @@ TITLES = {
     "phases": "A student of several",
     "sixty": "Sixty numbers",
     "published": "The published test",
+    "size": "What it costs",
     "compact": "A compact student",
     "all-labels": "All labels",
     "future-work": "What the paper would try next",

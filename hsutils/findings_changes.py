@@ -6,34 +6,47 @@ from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import LEFT_OUT, Tables, row_of
 from hsutils.figures_common import signed
 from hsutils.findings_published import NOT_TRIED, count_of
-from hsutils.new_databases import NARROW, PHASES
+from hsutils.new_databases import CHANGES, NARROW, OPERATING, PHASES, STUDENT
 from hsutils.variants import BEYOND
 
-BESIDE = {"mean-cycle": "linear model", "paper": "teacher"}
-"""Profiles whose answers are told beside those of the CNN, and their models."""
+BESIDE = {
+    ("mean-cycle", "linear model"): "the linear model of `mean-cycle`",
+    ("paper", "teacher"): "the paper's teacher",
+}
+"""Models whose answers are told beside those of the CNN, and how they read."""
 
 
 def changes(made: Tables) -> str:
     """What each change brings, and of which that can be said from these recordings."""
-    rows = made.get("changes", pd.DataFrame({"against": []}))
-    rows = rows[rows.against == RECIPE[0]]
+    rows = _of_the_recipe(made)
     if rows.empty:
         return "no change of the native recipe was tried yet."
-    sorted_out = {
-        "up, with": rows[rows.low > 0],
-        "down, with": rows[rows.high < 0].iloc[::-1],
-        "by too little to be told from nothing, with": rows[(rows.low <= 0) & (rows.high >= 0)],
-    }
-    told = "; ".join(
-        f"{which} {', '.join(_moved(row) for row in part.itertuples())}"
-        for which, part in sorted_out.items()
+    up, down = _clear(rows)
+    rest = rows.drop([*up.index, *down.index])
+    kinds = {"clearly up, with": up, "clearly down, with": down.iloc[::-1]}
+    kinds["not clearly, with"] = rest
+    told = [
+        f"{which} {'; '.join(_moved(row) for row in part.itertuples())}"
+        for which, part in kinds.items()
         if len(part)
-    )
+    ]
     return (
         "against the native recipe with the same seeds, the mean over new databases moves (95% "
-        f"over the recordings, the same for both; `changes.csv`) {told}. Of {len(rows)} intervals "
-        f"one or another is off by chance, and none knows of other seeds{_spread(made)}."
+        "over the recordings, the same for both; clearly where p is below .05 after Holm's "
+        f"correction; `changes.csv`) {'. It moves '.join(told)}. None of this knows of "
+        f"other seeds{_spread(made)}."
     )
+
+
+def _of_the_recipe(made: Tables) -> pd.DataFrame:
+    rows = made.get("changes", pd.DataFrame(columns=CHANGES))
+    return rows[rows.against == RECIPE[0]]
+
+
+def _clear(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gains and losses that are no chance of these recordings: p below .05 after Holm."""
+    clear = rows[rows.p_holm < 0.05]
+    return clear[clear.difference > 0], clear[clear.difference < 0]
 
 
 def _moved(row: tuple) -> str:
@@ -53,44 +66,59 @@ def _spread(made: Tables) -> str:
     found = made["results"]
     own = found[(found.protocol == LEFT_OUT) & (found.database == "mean")]
     own = own[(own.profile == RECIPE[0]) & (own.model == RECIPE[1])].auroc
-    seeds = f": the recipe's own range over {own.max() - own.min():.3f}" if len(own) > 1 else ""
+    apart = own.max() - own.min()
+    seeds = f"; {count_of(len(own))} of the recipe itself differ by up to {apart:.3f}"
+    seeds = seeds if len(own) > 1 else ""
     rows = made["summary"]
     rows = rows[rows.model == RECIPE[1]].set_index("profile").dropna(subset="dev")
     asked = rows[rows.new_database.isna() & rows.index.str.startswith(f"{RECIPE[0]}-")]
     if asked.empty or RECIPE[0] not in rows.index:
         return seeds
-    each = ", ".join(f"{dev:.3f} with *{option_of(profile)}*" for profile, dev in asked.dev.items())
+    each = "; ".join(f"{dev:.3f} with *{option_of(profile)}*" for profile, dev in asked.dev.items())
     return f"{seeds}. Asked on dev alone: {each} (the recipe {rows.dev[RECIPE[0]]:.3f})"
+
+
+READ = {
+    "narrow-three-seeds": "one that learned their mean soft label",
+    "narrow-labels-after": "such a one, then told the true labels",
+    "narrow-own-opinions-after": "one trained anew on the opinions of such a one",
+}
+"""How the students of `PHASES` read."""
 
 
 def phases(made: Tables) -> str:
     """A student of several CNNs of the narrow recipe, and a second phase for it."""
     own = row_of(made, NARROW, RECIPE[1])
     known = {
-        words: row
-        for change, words in PHASES.items()
-        if (row := row_of(made, f"{RECIPE[0]}-{change}", "compact student")) is not None
+        change: row
+        for change in PHASES
+        if (row := row_of(made, f"{RECIPE[0]}-{change}", STUDENT)) is not None
     }
     if own is None or not known:
         return "no student of *narrow* CNNs was tried yet."
-    each = "; ".join(
-        f"{words} {row.new_database:.3f} ({row.low:.3f} to {row.high:.3f}; worst {row.worst:.3f} "
-        f"in {row.worst_database}; {count_of(row.new_seeds)})"
-        for words, row in known.items()
-    )
+    rows = made.get("changes", pd.DataFrame(columns=CHANGES)).set_index("profile")
+    each = []
+    for change, row in known.items():
+        told = f"{READ[change]} has {row.new_database:.3f} ({count_of(row.new_seeds)}"
+        if row.name[0] in rows.index:
+            moved, against = rows.loc[row.name[0]], PHASES[change][1]
+            told += (
+                f"; against the {against} of the same seed {signed(moved.difference)}, "
+                f"{signed(moved.low)} to {signed(moved.high)}"
+            )
+        each.append(f"{told}; worst {row.worst:.3f} in {row.worst_database})")
     return (
         f"CNNs of *narrow* have a mean AUROC of {own.new_database:.3f} in a database never heard "
-        f"({count_of(own.new_seeds)}). Of students of their size, "
-        f"taught by three of them, {each}."
+        f"({count_of(own.new_seeds)}). Of students of their size, taught by three of them, "
+        f"{'; '.join(each)}."
     )
 
 
 def operating(made: Tables) -> str:
     """What answers are given in a new database: AUROC asks the order alone."""
-    table = made.get("operating", pd.DataFrame(columns=["profile", "model", "database"]))
+    table = made.get("operating", pd.DataFrame(columns=OPERATING))
     whole = table[table.database == "mean"].set_index(["profile", "model"])
-    asked = [(NARROW, RECIPE[1]), RECIPE]
-    key = next((key for key in asked if key in whole.index), None)
+    key = next((key for key in ((NARROW, RECIPE[1]), RECIPE) if key in whole.index), None)
     if key is None:
         return NOT_TRIED
     rows = table[(table.profile == key[0]) & (table.model == key[1])].set_index("database")
@@ -98,29 +126,17 @@ def operating(made: Tables) -> str:
         f"{database} {row.sensitivity:.0%} and {row.specificity:.0%}"
         for database, row in rows.drop("mean").iterrows()
     )
-    told = (
-        "at logit 0, where training put the threshold, the CNN of "
-        f"`{key[0]}` calls this share of the abnormal and of the normal recordings of a database "
-        f"it never heard what they are ({count_of(rows.seeds['mean'])}): {each}. The mean of both "
-        f"is {_balanced(whole.loc[key])}"
-    )
-    others = [
-        f"{_balanced(whole.loc[pair], False)} for the {pair[1]} of `{pair[0]}`"
-        for pair in BESIDE.items()
+    balanced = [
+        f"{whole.balanced[pair]:.2f}, {whole.balanced_median[pair]:.2f} and "
+        f"{whole.balanced_own[pair]:.2f} for {name}"
+        for pair, name in [(key, "this CNN"), *BESIDE.items()]
         if pair in whole.index
     ]
-    return told + (f"; {', '.join(others)}." if others else ".")
-
-
-def _balanced(row: pd.Series, at_length: bool = True) -> str:
-    middle, best = "", ""
-    if at_length:
-        middle = (
-            " with the median of each database's own logits for a threshold, which needs no label"
-        )
-        best = " with the best for each, chosen by its labels"
     return (
-        f"{row.balanced:.2f}, {row.balanced_median:.2f}{middle}, and {row.balanced_own:.2f}{best}"
+        f"sensitivity and specificity of `{key[0]}` in a database it never heard, at logit 0, "
+        f"where training put the threshold ({count_of(rows.seeds['mean'])}): {each}. The mean of "
+        "both over the six, at logit 0, at the median of a database's own logits (which needs no "
+        f"label), and at its best threshold (chosen by its own labels): {'; '.join(balanced)}."
     )
 
 
@@ -135,7 +151,7 @@ def answer(made: Tables) -> str:
     }
     parts = [f"mean AUROC in databases never heard is {own.new_database:.2f} by the native recipe"]
     parts += [f"{row.new_database:.2f} {how}" for how, row in known.items() if row is not None]
-    parts += _clear(made)
+    parts += _moves(made)
     if len(picked := made.get("chosen", ())):
         row = picked.iloc[0]
         parts.append(
@@ -148,12 +164,10 @@ def answer(made: Tables) -> str:
     return "; ".join(parts) + "."
 
 
-def _clear(made: Tables) -> list[str]:
-    """The changes whose intervals leave out nothing, by their direction."""
-    rows = made.get("changes", pd.DataFrame(columns=["against", "low", "high"]))
-    rows = rows[rows.against == RECIPE[0]]
+def _moves(made: Tables) -> list[str]:
+    """The changes that move it clearly, by their direction."""
     told = []
-    for which, part in (("raises", rows[rows.low > 0]), ("lowers", rows[rows.high < 0])):
+    for which, part in zip(("raises", "lowers"), _clear(_of_the_recipe(made)), strict=True):
         each = [f"*{option_of(r.profile)}* ({signed(r.difference, 2)})" for r in part.itertuples()]
-        told += [f"what {which} it, clear of chance, is {', '.join(each)}"] if each else []
+        told += [f"what clearly {which} it is {'; '.join(each)}"] if each else []
     return told

@@ -48,9 +48,12 @@ class Model(ABC):
 
     @property
     def labeled(self) -> str:
-        """The split whose true labels it, or its teacher, was told; "both" for the two."""
+        """Whose true labels it, or its teacher, was told.
+
+        A split, "both" for *pretrain* and *finetune*, or "none" without any real recording.
+        """
         known = self.run.experiment.splits.labeled
-        return "both" if known == "all" else known
+        return ("both" if known == "all" else known) if self.real else "none"
 
     @property
     def column(self) -> str:
@@ -107,7 +110,7 @@ class Finished(Model):
     def labeled(self) -> str:
         """Of the baseline *pretrain*, which it learns from instead of any teacher."""
         known = super().labeled
-        return "pretrain" if self.model == "baseline" and known != "both" else known
+        return "pretrain" if self.model == "baseline" and known == "finetune" else known
 
     @property
     def told(self) -> str:

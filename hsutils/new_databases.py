@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
+from hsutils.ablations import holm
 from hsutils.beyond import DATABASES, RECIPE
 from hsutils.calibration import choose_threshold
 from hsutils.intervals import expanded_level, normal_quantile, percentiles, resamples
@@ -19,14 +21,15 @@ from hsutils.within import classes_in_groups
 N_RESAMPLES = 1000
 NARROW = f"{RECIPE[0]}-narrow"
 """The change whose CNNs teach the students of `PHASES`."""
+STUDENT = "compact student"
 PHASES = {
-    "narrow-three-seeds": "one that learned their mean soft label has",
-    "narrow-labels-after": "such a one, then told the true labels, has",
-    "narrow-own-opinions-after": "one trained anew on the opinions of such a one has",
+    "narrow-three-seeds": (NARROW, RECIPE[1]),
+    "narrow-labels-after": (f"{NARROW}-three-seeds", STUDENT),
+    "narrow-own-opinions-after": (f"{NARROW}-three-seeds", STUDENT),
 }
-"""Changes in `BEYOND` of students of CNNs of `NARROW`, and how they read."""
+"""Changes in `BEYOND` of students of CNNs of `NARROW`, and what each is held against."""
 
-CHANGES = ("profile", "model", "against", "seeds", "difference", "low", "high")
+CHANGES = ("profile", "model", "against", "seeds", "difference", "low", "high", "p_holm")
 CHOSEN = ("recipes", "auroc", "low", "high", "worst", "worst_database")
 OPERATING = ("profile", "model", "database", "seeds", "sensitivity", "specificity")
 OPERATING += ("balanced", "balanced_median", "balanced_own")
@@ -74,11 +77,12 @@ def interval_of_mean(draws: Draws, columns: Mapping[str, Sequence[str]]) -> tupl
         draws: as `draw` gives them.
         columns: database -> columns of logits, one a seed.
     """
-    return _ends([np.mean([draws[c][d] for c in asked], axis=0) for d, asked in columns.items()])
+    means = [np.mean([draws[c][d] for c in asked], axis=0) for d, asked in columns.items()]
+    return _ends(np.mean(means, axis=0))
 
 
-def _ends(by_database: Sequence[np.ndarray]) -> tuple[float, float]:
-    return percentiles(np.mean(by_database, axis=0), 0.95)[:2]
+def _ends(drawn: np.ndarray) -> tuple[float, float]:
+    return percentiles(drawn, 0.95)[:2]
 
 
 def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
@@ -89,10 +93,11 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         draws: as `draw` gives them.
 
     Returns:
-        Columns `CHANGES`, the largest gain first: against is the profile of the CNNs it is held
-        against, those of *narrow* for the students of `PHASES` and else the recipe's; seeds, how
-        many both were trained with (none: left out); difference, with the 95% interval over the
-        recordings, the same for both. The interval knows nothing of other seeds or databases.
+        Columns `CHANGES`, the largest gain first: against is the profile that it is held against,
+        the recipe's or what `PHASES` names; seeds, how many both were trained with (none: left
+        out); difference, with the 95% interval over the recordings, the same for both; p_holm, of
+        no difference at all, by the normal distribution from the spread of the resamples, corrected
+        for all rows (Holm 1979). None of it knows of other seeds or databases.
     """
     means = found[found.database == "mean"].set_index(["profile", "model", "seed"]).auroc
     means, rows = means.sort_index(), []
@@ -101,23 +106,25 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         taught = change in BEYOND and BEYOND[change].question == TAUGHT
         if change == profile or not (taught or model == RECIPE[1]):
             continue
-        against = (NARROW if change in PHASES else RECIPE[0], RECIPE[1])
+        against = PHASES.get(change, RECIPE)
         if against not in means.index:
             continue
         gains = (means.loc[profile, model] - means.loc[against]).dropna()
         if len(gains):
-            ends = _paired(draws, (profile, model), against, gains.index)
-            row = (profile, model, against[0], len(gains), gains.mean(), *ends)
+            drawn = _paired(draws, (profile, model), against, gains.index)
+            p = 2 * ndtr(-abs(gains.mean()) / np.std(drawn, ddof=1))
+            row = (profile, model, against[0], len(gains), gains.mean(), *_ends(drawn), p)
             rows.append(dict(zip(CHANGES, row, strict=True)))
     table = pd.DataFrame(rows, columns=CHANGES)
+    table = table.assign(p_holm=holm(table.p_holm.astype(float)))
     return table.sort_values("difference", ascending=False, ignore_index=True)
 
 
 def _paired(
     draws: Draws, one: tuple[str, str], other: tuple[str, str], seeds: Iterable[int]
-) -> tuple[float, float]:
+) -> np.ndarray:
     pairs = [[draws["/".join(map(str, (*key, s)))] for key in (one, other)] for s in seeds]
-    return _ends([np.mean([a[d] - b[d] for a, b in pairs], axis=0) for d in DATABASES])
+    return np.mean([a[d] - b[d] for a, b in pairs for d in DATABASES], axis=0)
 
 
 def chosen(choices: pd.DataFrame, draws: Draws) -> pd.DataFrame:
@@ -130,7 +137,7 @@ def chosen(choices: pd.DataFrame, draws: Draws) -> pd.DataFrame:
     Returns:
         One row, columns `CHOSEN`: how many recipes there were to choose from, mean AUROC over the
         six databases and its 95% interval over their recordings, and the worst database. No row
-        unless two recipes or more were asked for each of the six.
+        unless two recipes or more were asked for each of the six, and every one chosen was tested.
     """
     counts = choices.groupby("test_database").size()
     if counts.reindex([*DATABASES], fill_value=0).min() < 2:
@@ -140,6 +147,8 @@ def chosen(choices: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         d: [c for c in draws if c.startswith(f"{row.profile}/{row.model}/") and d in draws[c]]
         for d, row in best.iterrows()
     }
+    if not all(columns.values()):
+        return pd.DataFrame(columns=CHOSEN)
     ends, worst = interval_of_mean(draws, columns), best.auroc.idxmin()
     row = (choices.profile.nunique(), best.auroc.mean(), *ends, best.auroc[worst], worst)
     return pd.DataFrame([row], columns=CHOSEN)

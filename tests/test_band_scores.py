@@ -126,7 +126,7 @@ def known():
         {"milliseconds": 3.5, "train_seconds": 0},
     ]
     profiles, models = zip(*(column.split("/")[:2] for column in (NETWORK, TREES)), strict=True)
-    members = pd.DataFrame(rows).assign(profile=profiles, model=models, labeled="all")
+    members = pd.DataFrame(rows).assign(profile=profiles, model=models, labeled="both")
     recipes = pd.concat([planted.recipes, members.assign(told="true labels")], ignore_index=True)
     return dataclasses.replace(planted, published=table.assign(**columns), recipes=recipes)
 
@@ -142,7 +142,7 @@ def test_an_ensemble_is_the_mean_logit_of_its_members(known):
     row = beyond_tables.tables(known)["summary"].set_index(["profile", "model"]).loc[ENSEMBLE]
     assert row.test == pytest.approx((areas[f"{BOTH}/0"] + areas[f"{BOTH}/1"]) / 2, abs=1e-5)
     assert areas[f"{BOTH}/0"] > max(areas[f"{NETWORK}/0"], areas[TREES])
-    assert row.milliseconds == 6 and row.train_seconds == 400 and row.labeled == "all"
+    assert row.milliseconds == 6 and row.train_seconds == 400 and row.labeled == "both"
     assert pd.isna(row.parameters) and pd.isna(row.multiply_adds)
 
 

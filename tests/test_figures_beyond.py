@@ -7,7 +7,7 @@ import test_figures_cycles
 from test_figures_shortcuts import assert_drawn, assert_readable, svg
 
 from hsutils import figures_beyond
-from hsutils.new_databases import CHANGES
+from hsutils.new_databases import CHANGES, CHOSEN
 from hsutils.style import finding_of
 from hsutils.variants import BEYOND
 
@@ -56,10 +56,10 @@ def efficiency() -> pd.DataFrame:
 def gains() -> pd.DataFrame:
     """Two changes that are clear, one that is not, and one that is held against another."""
     rows = [
-        ("native-all-narrow", "compact baseline", "native-all", 3, 0.05, 0.02, 0.08),
-        ("native-all-three-seeds", "compact student", "native-all", 1, 0.01, -0.02, 0.04),
-        ("native-all-narrow-labels-after", "student", "native-all-narrow", 1, 0.2, 0.1, 0.3),
-        ("native-all-no-masks", "compact baseline", "native-all", 2, -0.03, -0.06, -0.01),
+        ("native-all-narrow", "compact baseline", "native-all", 3, 0.05, 0.02, 0.08, 0.01),
+        ("native-all-three-seeds", "compact student", "native-all", 1, 0.01, 0.001, 0.04, 0.3),
+        ("native-all-narrow-labels-after", "student", "native-all-narrow", 1, 0.2, 0.1, 0.3, 0.0),
+        ("native-all-no-masks", "compact baseline", "native-all", 2, -0.03, -0.06, -0.01, 0.04),
     ]
     return pd.DataFrame(rows, columns=CHANGES)
 
@@ -104,8 +104,8 @@ def test_changes_have_a_figure_of_their_own():
     names = [text.get_text() for text in page.axes[0].get_yticklabels()]
     options = [BEYOND[name].option for name in ("narrow", "three-seeds", "no-masks")]
     assert names == [f"{o} ({n})" for o, n in zip(options, (3, 1, 2), strict=True)]
-    assert "Of 3 changes" in finding_of(page) and "1 raise" in finding_of(page)
-    assert "1 lower it" in finding_of(page)
+    assert "Of 3 changes" in finding_of(page) and "1 clearly raise" in finding_of(page)
+    assert "1 clearly lower it" in finding_of(page)
 
 
 def test_who_knew_all_labels_is_hollow_on_dev():
@@ -144,12 +144,10 @@ def test_a_compact_student_is_put_beside_the_papers_teacher():
 
 
 def test_the_headline_tells_of_the_recipes_that_the_others_chose():
-    rows = [(d, c, 0.8 - 0.1 * (not c)) for d in "abcdef" for c in (True, False)]
-    choices = pd.DataFrame(rows, columns=["test_database", "chosen", "auroc"])
-    choices.loc[(choices.test_database == "f") & choices.chosen, "auroc"] = 0.62
-    words = finding_of(figures_beyond.new_databases(*tables(), choices))
-    assert "Chosen by the other databases" in words and "is 0.77, its worst 0.62" in words
-    alone = finding_of(figures_beyond.new_databases(*tables(), choices[choices.chosen]))
+    chosen = pd.DataFrame([(2, 0.77, 0.73, 0.81, 0.62, "f")], columns=CHOSEN)
+    words = finding_of(figures_beyond.new_databases(*tables(), chosen))
+    assert "Chosen by the other databases" in words and "is 0.77 (0.73 to 0.81)" in words
+    alone = finding_of(figures_beyond.new_databases(*tables(), chosen.head(0)))
     assert "the native recipe's mean AUROC is 0.74" in alone
 
 

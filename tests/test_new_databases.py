@@ -5,16 +5,18 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtr, ndtri
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 from test_beyond import planted_beyond
 
 from hsutils import beyond_tables, new_databases
 from hsutils.beyond import DATABASES, Beyond
-from hsutils.new_databases import CHOSEN, changes, chosen, draw, operating
+from hsutils.new_databases import CHOSEN, chosen, draw, operating
 
 RECIPE, PAPER = "native-all/compact baseline", "paper/teacher"
 WORSE, TAUGHT = "native-all-min-max/compact baseline", "native-all-three-seeds/compact student"
 NARROW = "native-all-narrow/compact baseline"
+FIRST = "native-all-narrow-three-seeds/compact student"
 PHASE = "native-all-narrow-labels-after/compact student"
 
 
@@ -28,6 +30,7 @@ def kept() -> Beyond:
     rows[f"{WORSE}/1"] = rows[f"{RECIPE}/1"] - 0.6 * rows.label
     rows[f"{TAUGHT}/0"] = own + 0.01 * rng.standard_normal(len(rows))
     rows[f"{NARROW}/2"] = own + 0.5 * rows.label
+    rows[f"{FIRST}/2"] = own + 0.4 * rows.label + 0.2 * rng.standard_normal(len(rows))
     rows[f"{PHASE}/2"] = own + 0.2 * rng.standard_normal(len(rows))
     return dataclasses.replace(kept, left_out=rows)
 
@@ -52,10 +55,11 @@ def test_a_change_is_held_against_the_seeds_that_both_have(kept, made):
         assert (row.seeds, row.against) == (1, "native-all")
     # No seed of the recipe's: the change is left out, not told as nothing.
     assert "native-all-narrow" not in table.index
-    phase = table.loc["native-all-narrow-labels-after"]
-    assert phase.against == "native-all-narrow"
-    expected = mean_area(rows, f"{PHASE}/2") - mean_area(rows, f"{NARROW}/2")
-    assert phase.difference == pytest.approx(expected, abs=1e-5)
+    for column, against in ((FIRST, NARROW), (PHASE, FIRST)):
+        row = table.loc[column.split("/")[0]]
+        expected = mean_area(rows, f"{column}/2") - mean_area(rows, f"{against}/2")
+        assert row.difference == pytest.approx(expected, abs=1e-5)
+        assert row.against == against.split("/")[0]
     assert made["changes"].difference.is_monotonic_decreasing
     assert not table.index.str.startswith("paper").any()
 
@@ -78,6 +82,11 @@ def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(k
     alone = made["summary"].set_index("profile").loc["native-all-min-max"]
     assert row.high - row.low < 0.7 * (alone.high - alone.low)
     assert row.high < 0, "a planted loss is clear"
+    # The interval is two normal quantiles wide on either side, and there are four changes.
+    z = row.difference / ((row.high - row.low) / 2 / ndtri(0.975))
+    assert row.p_holm == pytest.approx(min(4 * 2 * ndtr(-abs(z)), 1), rel=0.7) and row.p_holm < 0.01
+    nothing = made["changes"].set_index("profile").loc["native-all-three-seeds"]
+    assert nothing.p_holm > 0.2 and nothing.low < 0 < nothing.high
 
 
 def test_what_the_others_chose_has_the_interval_of_its_mean(kept):
@@ -100,6 +109,8 @@ def test_what_the_others_chose_has_the_interval_of_its_mean(kept):
         for d, part in kept.left_out.groupby("database")
     ]
     assert row.low < np.mean(areas) < row.high and row.high - row.low < 0.15
+    hidden = {d: v for d, v in draws[f"{WORSE}/1"].items() if d != "f"}
+    assert chosen(table, draws | {f"{WORSE}/1": hidden}).empty, "the one chosen for f was not asked"
     for few in (table[table.chosen], table[table.test_database != "c"], table.head(0)):
         assert chosen(few, draws).empty and tuple(chosen(few, draws)) == CHOSEN
 
@@ -138,4 +149,34 @@ def test_a_model_that_was_not_asked_everywhere_has_no_mean(kept):
     rows.loc[rows.database == "c", f"{PAPER}/0"] = np.nan
     assert [*operating(rows).database] == [*"abdef"]
     assert operating(rows.head(0)).empty
-    assert changes(beyond_tables.results(kept).head(0), draw(rows)).empty
+
+
+EMPTY = ["published", "left_out", "inner", "frozen_features"]
+
+
+@pytest.mark.parametrize(
+    "columns", [[f"{PAPER}/0"], [f"{NARROW}/2"], [f"{NARROW}/2", f"{PHASE}/2"]]
+)
+@pytest.mark.parametrize("empty", [[], ["published"], ["left_out"], ["inner"], EMPTY])
+@pytest.mark.parametrize("databases", ["abcdef", "ab"])
+def test_tables_are_made_of_whatever_there_is(kept, columns, empty, databases):
+    rows = kept.left_out[kept.left_out.database.isin([*databases])]
+    about = [c for c in rows if "/" not in c]
+    published = kept.published
+    # The test of a change is not read.
+    tested = [c for c in columns if c in published]
+    parts = {"left_out": rows[[*about, *columns]]}
+    parts["published"] = published[[c for c in published if "/" not in c or c in tested]].assign(
+        **{c: np.nan for c in columns if c not in tested}
+    )
+    dev = parts["published"].split == "dev"
+    for column in set(columns) - set(tested):
+        parts["published"].loc[dev, column] = np.arange(dev.sum()) % 7.0
+    some = dataclasses.replace(kept, **parts)
+    some = dataclasses.replace(some, **{name: getattr(some, name).head(0) for name in empty})
+    made = beyond_tables.tables(some)
+    asked = made["summary"].dropna(subset="new_database")
+    whole = databases == "abcdef" and "left_out" not in empty
+    assert len(asked) == (len(columns) if whole else 0)
+    assert len(made["changes"]) == 0 and made["chosen"].empty
+    assert (len(made["operating"]) > 0) == ("left_out" not in empty)
