@@ -37,7 +37,8 @@ def new_databases(
     figure, (ordinary, new) = new_page(10, 1.9 + 0.55 * len(shown), ncols=2, sharey=True)
     single = results["protocol"].str.startswith("leave") & (results["database"].str.len() == 1)
     letters = results[single].groupby(["profile", "model", "database"])["auroc"].mean()
-    new.set_xlim(min(0.5, letters.min() - 0.03), 1.02)
+    lowest = min(letters[row["profile"], row["model"]].min() for _, row in shown.iterrows())
+    new.set_xlim(min(0.5, lowest - 0.03), 1.02)
     for y, row in shown.iterrows():
         color = color_of(kind(row["model"]))
         ordinary.plot(row["test"], y, color=color, **MEAN)

@@ -140,7 +140,9 @@ _NARROW = (*_CONTROLLED, *_BELOW)
 BEYOND = {
     "no-artificial": _shown("no artificial hearts", *_REAL),
     "no-artificial-each-once": _shown(
-        "neither, and every recording once an epoch", *_REAL, "baseline.sampling=each once"
+        "no artificial hearts, and every recording once an epoch",
+        *_REAL,
+        "baseline.sampling=each once",
     ),
     "artificial-only": _shown(
         "artificial hearts alone", "baseline.real=false", "baseline.epochs=8"
