@@ -5,7 +5,7 @@ from pathlib import Path
 from hsutils import figures
 from hsutils.beyond import RECIPE, Beyond
 from hsutils.beyond_markdown import page
-from hsutils.beyond_tables import tables
+from hsutils.beyond_tables import but_changes, tables
 from hsutils.files import write_csv, write_text
 from hsutils.style import save_figure
 
@@ -15,7 +15,7 @@ def draw(beyond: Beyond, folder: Path) -> list[Path]:
     made = tables(beyond)
     written = [write_csv(folder / f"{name}.csv", table) for name, table in made.items()]
     pages = {}
-    if made["summary"].new_database.notna().any():
+    if len(but_changes(made["summary"].dropna(subset="new_database"))):
         told = (made["summary"], made["results"], made["chosen"])
         pages["new-databases"] = figures.new_databases(*told)
         pages["sizes"] = figures.sizes(made["summary"])

@@ -15,6 +15,10 @@ from hsutils.variants import BEYOND
 MEAN = {"marker": "D", "ls": "none", "ms": 8, "mew": 0}
 SMALL_DOT = DOT | {"ms": 7, "mew": 1.4}
 PAPERS, SMALL = "paper", "compact"
+MARKS = {"mean over databases, or all recordings": MEAN | {"color": INK}}
+MARKS |= {"pairs of one database": MEAN | {"color": INK, "mfc": "white", "mew": 1.8}}
+MARKS |= {"95% interval": BAR | {"color": INK}}
+MARKS |= {"one database": {"marker": "$a$", "ls": "none", "ms": 7, "mew": 0.4, "color": INK}}
 
 
 @styled
@@ -55,11 +59,7 @@ def new_databases(
     for axes, title in ((ordinary, "Published test"), (new, "New database")):
         axes.set_xlabel("AUROC (0.5: guessing)")
         axes.set_title(title, weight="bold")
-    marks = {"mean over databases, or all recordings": MEAN | {"color": INK}}
-    marks |= {"pairs of one database": MEAN | {"color": INK, "mfc": "white", "mew": 1.8}}
-    marks |= {"95% interval": BAR | {"color": INK}}
-    marks |= {"one database": {"marker": "$a$", "ls": "none", "ms": 7, "mew": 0.4, "color": INK}}
-    figure.legend(handles=legend_handles(marks), **BELOW)
+    figure.legend(handles=legend_handles(MARKS), **BELOW)
     return headline(figure, _gain(shown, chosen))
 
 

@@ -6,7 +6,7 @@ from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import LEFT_OUT, Tables, row_of
 from hsutils.figures_common import signed
 from hsutils.findings_published import NOT_TRIED, count_of
-from hsutils.new_databases import CHANGES, NARROW, OPERATING, PHASES, STUDENT
+from hsutils.new_databases import CHANGES, COMPACT_STUDENT, NARROW, OPERATING, PHASES
 from hsutils.variants import BEYOND
 
 BESIDE = {
@@ -34,13 +34,14 @@ def changes(made: Tables) -> str:
         "against the native recipe with the same seeds, the mean over new databases moves (95% "
         "over the recordings, the same for both; clearly where p is below .05 after Holm's "
         f"correction; `changes.csv`) {'. It moves '.join(told)}. None of this knows of "
-        f"other seeds{_spread(made)}."
+        f"other seeds or databases{_spread(made)}."
     )
 
 
 def _of_the_recipe(made: Tables) -> pd.DataFrame:
+    """All but the students of *narrow* CNNs, of which `phases` tells."""
     rows = made.get("changes", pd.DataFrame(columns=CHANGES))
-    return rows[rows.against == RECIPE[0]]
+    return rows[~rows.profile.isin([f"{RECIPE[0]}-{change}" for change in PHASES])]
 
 
 def _clear(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -51,9 +52,15 @@ def _clear(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _moved(row: tuple) -> str:
     return (
-        f"*{option_of(row.profile)}* {signed(row.difference)} "
+        f"{_named(row)} {signed(row.difference)} "
         f"({signed(row.low)} to {signed(row.high)}; {count_of(row.seeds)})"
     )
+
+
+def _named(row: tuple) -> str:
+    """What changes, and against what, if not against the recipe."""
+    other = f" (against *{option_of(row.against)}*)" if row.against != RECIPE[0] else ""
+    return f"*{option_of(row.profile)}*{other}"
 
 
 def option_of(profile: str) -> str:
@@ -62,13 +69,13 @@ def option_of(profile: str) -> str:
 
 
 def _spread(made: Tables) -> str:
-    """How far the recipe itself moves with its seed, and what was asked on dev alone."""
+    """How far a recipe moves with its seed, and what was asked on dev alone."""
     found = made["results"]
-    own = found[(found.protocol == LEFT_OUT) & (found.database == "mean")]
-    own = own[(own.profile == RECIPE[0]) & (own.model == RECIPE[1])].auroc
-    apart = own.max() - own.min()
-    seeds = f"; {count_of(len(own))} of the recipe itself differ by up to {apart:.3f}"
-    seeds = seeds if len(own) > 1 else ""
+    means = found[(found.protocol == LEFT_OUT) & (found.database == "mean")]
+    means = means[means.profile.str.startswith(RECIPE[0])].groupby(["profile", "model"]).auroc
+    apart = (means.max() - means.min()).max()
+    several = (means.size() > 1).any()
+    seeds = f"; seeds of one recipe differ by up to {apart:.3f}" if several else ""
     rows = made["summary"]
     rows = rows[rows.model == RECIPE[1]].set_index("profile").dropna(subset="dev")
     asked = rows[rows.new_database.isna() & rows.index.str.startswith(f"{RECIPE[0]}-")]
@@ -80,7 +87,7 @@ def _spread(made: Tables) -> str:
 
 READ = {
     "narrow-three-seeds": "one that learned their mean soft label",
-    "narrow-labels-after": "such a one, then told the true labels",
+    "narrow-labels-after": "such a one, then told the true labels,",
     "narrow-own-opinions-after": "one trained anew on the opinions of such a one",
 }
 """How the students of `PHASES` read."""
@@ -92,7 +99,7 @@ def phases(made: Tables) -> str:
     known = {
         change: row
         for change in PHASES
-        if (row := row_of(made, f"{RECIPE[0]}-{change}", STUDENT)) is not None
+        if (row := row_of(made, f"{RECIPE[0]}-{change}", COMPACT_STUDENT)) is not None
     }
     if own is None or not known:
         return "no student of *narrow* CNNs was tried yet."
@@ -101,9 +108,9 @@ def phases(made: Tables) -> str:
     for change, row in known.items():
         told = f"{READ[change]} has {row.new_database:.3f} ({count_of(row.new_seeds)}"
         if row.name[0] in rows.index:
-            moved, against = rows.loc[row.name[0]], PHASES[change][1]
+            moved = rows.loc[row.name[0]]
             told += (
-                f"; against the {against} of the same seed {signed(moved.difference)}, "
+                f"; against `{moved.against}` of the same seed {signed(moved.difference)}, "
                 f"{signed(moved.low)} to {signed(moved.high)}"
             )
         each.append(f"{told}; worst {row.worst:.3f} in {row.worst_database})")
@@ -168,6 +175,6 @@ def _moves(made: Tables) -> list[str]:
     """The changes that move it clearly, by their direction."""
     told = []
     for which, part in zip(("raises", "lowers"), _clear(_of_the_recipe(made)), strict=True):
-        each = [f"*{option_of(r.profile)}* ({signed(r.difference, 2)})" for r in part.itertuples()]
+        each = [f"{_named(row)} {signed(row.difference, 2)}" for row in part.itertuples()]
         told += [f"what clearly {which} it is {'; '.join(each)}"] if each else []
     return told

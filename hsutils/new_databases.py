@@ -21,13 +21,15 @@ from hsutils.within import classes_in_groups
 N_RESAMPLES = 1000
 NARROW = f"{RECIPE[0]}-narrow"
 """The change whose CNNs teach the students of `PHASES`."""
-STUDENT = "compact student"
+COMPACT_STUDENT = "compact student"
 PHASES = {
     "narrow-three-seeds": (NARROW, RECIPE[1]),
-    "narrow-labels-after": (f"{NARROW}-three-seeds", STUDENT),
-    "narrow-own-opinions-after": (f"{NARROW}-three-seeds", STUDENT),
+    "narrow-labels-after": (f"{NARROW}-three-seeds", COMPACT_STUDENT),
+    "narrow-own-opinions-after": (f"{NARROW}-three-seeds", COMPACT_STUDENT),
 }
 """Changes in `BEYOND` of students of CNNs of `NARROW`, and what each is held against."""
+AGAINST = PHASES | {"no-artificial-each-once": (f"{RECIPE[0]}-no-artificial", RECIPE[1])}
+"""Changes that are held against another than the recipe, from which they differ in one thing."""
 
 CHANGES = ("profile", "model", "against", "seeds", "difference", "low", "high", "p_holm")
 CHOSEN = ("recipes", "auroc", "low", "high", "worst", "worst_database")
@@ -94,7 +96,7 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
 
     Returns:
         Columns `CHANGES`, the largest gain first: against is the profile that it is held against,
-        the recipe's or what `PHASES` names; seeds, how many both were trained with (none: left
+        the recipe's or what `AGAINST` names; seeds, how many both were trained with (none: left
         out); difference, with the 95% interval over the recordings, the same for both; p_holm, of
         no difference at all, by the normal distribution from the spread of the resamples, corrected
         for all rows (Holm 1979). None of it knows of other seeds or databases.
@@ -106,7 +108,7 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         taught = change in BEYOND and BEYOND[change].question == TAUGHT
         if change == profile or not (taught or model == RECIPE[1]):
             continue
-        against = PHASES.get(change, RECIPE)
+        against = AGAINST.get(change, RECIPE)
         if against not in means.index:
             continue
         gains = (means.loc[profile, model] - means.loc[against]).dropna()
@@ -116,7 +118,7 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
             row = (profile, model, against[0], len(gains), gains.mean(), *_ends(drawn), p)
             rows.append(dict(zip(CHANGES, row, strict=True)))
     table = pd.DataFrame(rows, columns=CHANGES)
-    table = table.assign(p_holm=holm(table.p_holm.astype(float)))
+    table = table.assign(p_holm=holm(table.p_holm.astype(float)).map("{:.3g}".format).astype(float))
     return table.sort_values("difference", ascending=False, ignore_index=True)
 
 

@@ -309,6 +309,20 @@ def test_a_student_was_told_soft_labels_unless_it_needed_no_teacher(study, model
     assert Finished("demo", model, run).told == told
 
 
+@pytest.mark.parametrize(
+    ("model", "labeled", "known"),
+    [
+        *(("baseline", "finetune", "pretrain"), ("student", "finetune", "finetune")),
+        *(("teacher", "finetune", "finetune"), ("baseline", "all", "both")),
+    ],
+)
+def test_the_paper_s_baseline_knows_other_labels_than_its_teacher(study, model, labeled, known):
+    run = study.look(0)
+    splits = dataclasses.replace(run.experiment.splits, labeled=labeled)
+    run = dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, splits=splits))
+    assert Finished("demo", model, run).labeled == known
+
+
 def test_recordings_of_a_database_are_in_the_order_of_their_samples(study):
     kept, run = collect([study]).left_out, study.look(0, "without-b")
     recordings = pd.read_csv(run.path("recordings.csv"), dtype={"digest": str})
@@ -414,6 +428,7 @@ def test_who_hears_no_real_recording_needs_no_pair_to_be_asked(study, tmp_path):
     assert set(inner.profile) == {"demo-artificial-only"} and set(inner.database) == {"a"}
     assert inner.left_out.tolist() == ["ab", "ac", "ad", "ae", "af"]
     run = unreal.look(0, "artificial-only-without-a")
+    assert Finished("demo", "baseline", run).labeled == "none"
     table = stations.saved_predictions(run, "baseline", "test")
     (score,) = inner.auroc.unique()
     assert score == pytest.approx(auroc(table.label, table.logit), abs=1e-5)
