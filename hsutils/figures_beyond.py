@@ -86,11 +86,16 @@ def changes(table: pd.DataFrame) -> Figure:
     marks |= {"95% interval over recordings": BAR | {"color": INK}, "the native recipe": DASHED}
     figure.legend(handles=legend_handles(marks), **BELOW)
     gains = shown["difference"][shown["p_holm"] < 0.05]
+    raised, lowered = (gains > 0).sum(), (gains < 0).sum()
     return headline(
         figure,
-        f"Of {len(shown)} changes of the native recipe, {(gains > 0).sum()} clearly raise its "
-        f"AUROC in new databases, and {(gains < 0).sum()} clearly lower it (p < .05 after Holm)",
+        f"{len(shown)} changes of the native recipe: {raised} clear gain{_s(raised)} of AUROC in "
+        f"new databases, {lowered} clear drop{_s(lowered)} (p < .05 after Holm's correction)",
     )
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 @styled

@@ -118,7 +118,7 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
             row = (profile, model, against[0], len(gains), gains.mean(), *_ends(drawn), p)
             rows.append(dict(zip(CHANGES, row, strict=True)))
     table = pd.DataFrame(rows, columns=CHANGES)
-    table = table.assign(p_holm=holm(table.p_holm.astype(float)).map("{:.3g}".format).astype(float))
+    table = table.assign(p_holm=holm(table.p_holm.astype(float)))
     return table.sort_values("difference", ascending=False, ignore_index=True)
 
 

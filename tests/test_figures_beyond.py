@@ -104,8 +104,8 @@ def test_changes_have_a_figure_of_their_own():
     names = [text.get_text() for text in page.axes[0].get_yticklabels()]
     options = [BEYOND[name].option for name in ("narrow", "three-seeds", "no-masks")]
     assert names == [f"{o} ({n})" for o, n in zip(options, (3, 1, 2), strict=True)]
-    assert "Of 3 changes" in finding_of(page) and "1 clearly raise" in finding_of(page)
-    assert "1 clearly lower it" in finding_of(page)
+    assert "3 changes" in finding_of(page) and "1 clear gain of AUROC" in finding_of(page)
+    assert "1 clear drop (p" in finding_of(page)
 
 
 def test_who_knew_all_labels_is_hollow_on_dev():
