@@ -64,8 +64,9 @@ def _named(row: tuple) -> str:
 
 
 def option_of(profile: str) -> str:
-    """What a changed profile does, in words."""
-    return BEYOND[profile.removeprefix(f"{RECIPE[0]}-")].option
+    """What a changed profile does, in words; the change's name, if it is none of today's."""
+    change = profile.removeprefix(f"{RECIPE[0]}-")
+    return BEYOND[change].option if change in BEYOND else change
 
 
 def _spread(made: Tables) -> str:

@@ -238,6 +238,11 @@ def test_numbers_are_those_of_the_tables(made, question, parts):
     assert [part for part in parts if part not in text] == []
 
 
+def test_a_change_that_is_no_longer_known_keeps_its_name(made):
+    made["changes"] = made["changes"].replace({"profile": {"native-all-focal": "native-all-old"}})
+    assert "not clearly, with *old* +0.030" in finding("changes", made)
+
+
 def test_a_student_of_several_is_told_beside_them(made):
     assert "no student of *narrow*" in finding("phases", made)
     rows = [recipe("native-all-narrow", COMPACT, 0.78)]
