@@ -11,6 +11,7 @@ from hsutils.evidence import KEY
 from hsutils.finished import counts_whole
 from hsutils.metrics import accuracy
 from hsutils.new_databases import (
+    N_RESAMPLES,
     Draws,
     changes,
     chosen,
@@ -19,7 +20,7 @@ from hsutils.new_databases import (
     logit_columns,
     operating,
 )
-from hsutils.within import within_database
+from hsutils.within import counts_and_auroc, within_database
 
 PUBLISHED, LEFT_OUT = "published", "leave-one-database-out"
 LARGE = "abef"
@@ -32,7 +33,6 @@ RESULT = [*KEY[:2], "protocol", "database", "seed", "split", "recordings", "abno
 RESULT += ["auroc", "low", "high", "accuracy", "accuracy_by_dev"]
 NEW = ["new_database", "low", "high", "worst", "worst_database", "new_seeds"]
 TESTED = ["test", "within", "dev", "accuracy", "accuracy_by_dev", "seeds"]
-N_RESAMPLES = 1000
 
 Tables = Mapping[str, pd.DataFrame]
 """Table by name, as `tables` makes them or `findings.read_tables` reads them."""
@@ -191,9 +191,14 @@ def _published(cases: pd.DataFrame, thresholds: dict[str, float]) -> pd.DataFram
 
 
 def _left_out(cases: pd.DataFrame) -> pd.DataFrame:
-    columns = logit_columns(cases) if len(cases) else []
-    made = within_database(cases, {c: [c] for c in columns}, N_RESAMPLES)
-    made = made[made.database.isin(list(DATABASES))]
+    rows = [
+        {"model": column, "database": database} | counts_and_auroc(part, part[column], N_RESAMPLES)
+        for column in logit_columns(cases)
+        for database, part in cases.groupby("database")
+        if database in DATABASES and part[column].notna().all()
+    ]
+    columns = ["model", "database", "recordings", "abnormal", "auroc", "low", "high"]
+    made = pd.DataFrame(rows, columns=columns)
     pools = [made]
     for column, part in made.groupby("model", sort=False):
         if part.auroc.notna().sum() == len(DATABASES):

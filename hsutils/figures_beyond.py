@@ -9,6 +9,7 @@ from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import but_changes
 from hsutils.figures_common import BAR, interval, letters_below
 from hsutils.figures_seeds import BELOW, DASHED, DOT, legend_handles
+from hsutils.new_databases import COMPACT_STUDENT
 from hsutils.style import INK, color_of, headline, new_page, styled
 from hsutils.variants import BEYOND
 
@@ -238,7 +239,7 @@ def _gain(shown: pd.DataFrame, chosen: pd.DataFrame | None) -> str:
 def _smallest(shown: pd.DataFrame) -> str:
     """Of the compact student beside the paper's teacher, or of the declared recipe's size."""
     dev = shown.dropna(subset="dev").set_index(["profile", "model"])
-    student, teacher = (SMALL, "compact student"), (PAPERS, "teacher")
+    student, teacher = (SMALL, COMPACT_STUDENT), (PAPERS, "teacher")
     if student not in dev.index or teacher not in dev.index:
         own, largest = _of_recipe(shown), shown.loc[shown["parameters"].idxmax()]
         factor = largest["parameters"] / own["parameters"]

@@ -9,12 +9,13 @@ from hsutils.beyond import RECIPE
 from hsutils.beyond_tables import PUBLISHED, Tables
 from hsutils.ensemble import ENSEMBLE, TREES
 from hsutils.figures_common import signed
+from hsutils.new_databases import COMPACT_STUDENT
 from hsutils.variants import BEYOND
 
 NOT_TRIED = "the native recipe was not tried yet."
 """What is told of `RECIPE` where its score is missing."""
 
-STUDENT, TEACHER = ("compact", "compact student"), ("paper", "teacher")
+STUDENT, TEACHER = ("compact", COMPACT_STUDENT), ("paper", "teacher")
 ALONE = {"few": "through the paper's front end", "few-2khz": "through one of 2 kHz"}
 """Profiles of the same CNN without a teacher."""
 

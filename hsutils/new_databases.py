@@ -115,8 +115,7 @@ def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         if len(gains):
             drawn = _paired(draws, (profile, model), against, gains.index)
             p = 2 * ndtr(-abs(gains.mean()) / np.std(drawn, ddof=1))
-            row = (profile, model, against[0], len(gains), gains.mean(), *_ends(drawn), p)
-            rows.append(dict(zip(CHANGES, row, strict=True)))
+            rows.append((profile, model, against[0], len(gains), gains.mean(), *_ends(drawn), p))
     table = pd.DataFrame(rows, columns=CHANGES)
     table = table.assign(p_holm=holm(table.p_holm.astype(float)))
     return table.sort_values("difference", ascending=False, ignore_index=True)
