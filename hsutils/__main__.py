@@ -65,7 +65,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from hsutils.study import STATION
+    from hsutils.studies.study import STATION
 
     overrides = overrides_of(options)
     if not options.trainings_only and set(models_of(options)) != set(STATION):
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.seeds is None:
         _run_one(options, options.run_dir, overrides)
         return
-    from hsutils.stations import is_first_process
+    from hsutils.pipeline import is_first_process
 
     study = study_of(options)
     for seed in study.seeds:
@@ -85,9 +85,9 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _run_one(options: argparse.Namespace, run_dir: str | Path | None, overrides: list[str]) -> None:
-    from hsutils import runner, stations
+    from hsutils import runner, pipeline as stations
     from hsutils.experiment import open_run
-    from hsutils.study import STATION
+    from hsutils.studies.study import STATION
 
     run = open_run(options.profile, run_dir, overrides)
     compute = run.experiment.compute
@@ -126,8 +126,8 @@ def _add_variants(parser: argparse.ArgumentParser) -> None:
 
 
 def _variants(options: argparse.Namespace) -> None:
-    from hsutils.study import train_variants
-    from hsutils.variants import VARIANTS
+    from hsutils.studies.study import train_variants
+    from hsutils.studies.variants import VARIANTS
 
     asked = [name.strip() for name in options.only.split(",")] if options.only else VARIANTS
     train_variants(study_of(options), asked, models=models_of(options))
@@ -153,7 +153,7 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from hsutils.fetch import fetch
+    from hsutils.data.download import fetch
 
     fetch(options.to, options.mirror)
 
@@ -169,7 +169,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from hsutils.prediction import classify
+    from hsutils.predict import classify
 
     run_dir = None if options.pretrained else Path(options.run_dir)
     table = classify(options.wav, run_dir, options.model)

@@ -46,8 +46,23 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def describe_environment(seed: int) -> dict[str, object]:
-    """Versions, machine, devices, seed, commit and time, as JSON values."""
+def usable_cores() -> int:
+    """Cores this process may use: OMP_NUM_THREADS if set, else those it is allotted."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_environment(seed: int, threads: int = 0) -> dict[str, object]:
+    """Versions, machine, devices, seed, commit and time, as JSON values.
+
+    Args:
+        seed: of the run.
+        threads: that trainings use; 0 means `usable_cores`.
+    """
     import torch
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -57,8 +72,8 @@ def describe_environment(seed: int) -> dict[str, object]:
         # The kernel's own name may tell whose machine it is.
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "cores": usable_cores(),
+        "threads": threads or usable_cores(),
         "gpus": gpus,
         "seed": seed,
         "git_commit": commit_at_start(),

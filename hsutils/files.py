@@ -1,6 +1,7 @@
-"""Files that are either whole or absent: write to a temporary name, then rename."""
+"""Files that are either whole or absent: write to a temporary name, sync, then rename."""
 
 import gzip
+import hashlib
 import json
 import os
 import tempfile
@@ -29,6 +30,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as written:
+            # Renamed unsynced, a file may be found empty after a power cut.
+            os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,3 +66,17 @@ def write_csv(path: Path | str, table: pd.DataFrame, index: bool = False) -> Pat
         whole = gzip.compress(text, mtime=0) if temporary.suffix == ".gz" else text
         temporary.write_bytes(whole)
     return Path(path)
+
+
+def digest_of(path: Path | str) -> str:
+    """SHA-256 of a file's content, as hexadecimal text."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Files in a folder that match a pattern, sorted, without hidden ones.
+
+    A process that is killed while it writes leaves a hidden temporary file.
+    """
+    return sorted(p for p in folder.glob(pattern) if not p.name.startswith(".") and p.is_file())

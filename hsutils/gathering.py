@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hsutils.options import add_experiment, overrides_of, seed_list, study_of
 
 if TYPE_CHECKING:
-    from hsutils.study import Study
+    from hsutils.studies.study import Study
 
 GATHERED = ("paper", "native", "native-all", "few", "few-2khz", "many", "many-2khz", "compact")
 GATHERED += ("compact-many",)
@@ -16,8 +16,8 @@ GATHERED += ("compact-many",)
 
 def write_study(study: "Study", folder: Path) -> None:
     """Gathered tables and figures of a study, and the README's table."""
-    from hsutils import reproduction
-    from hsutils.evidence import Evidence, gather
+    from hsutils.studies import reproduction
+    from hsutils.studies.evidence import Evidence, gather
 
     gathered = Evidence.read(gather(study).save(folder))
     reproduction.draw(gathered, folder)
@@ -49,8 +49,8 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 
 def _trust(options: argparse.Namespace) -> None:
-    from hsutils import trust_figures
-    from hsutils.trust import Trust, collect_study
+    from hsutils.studies import trust_figures
+    from hsutils.studies.trust import Trust, collect_study
 
     study = study_of(options)
     folder = Path(options.to) if options.to else study.folder("trust")
@@ -70,9 +70,9 @@ def add_beyond(parser: argparse.ArgumentParser) -> None:
 
 
 def _beyond(options: argparse.Namespace) -> None:
-    from hsutils.beyond import Beyond, collect
-    from hsutils.beyond_added import added
-    from hsutils.study import Study
+    from hsutils.studies.beyond import Beyond, collect
+    from hsutils.studies.beyond_added import added
+    from hsutils.studies.study import Study
 
     names = [name.strip() for name in options.profile.split(",")]
     overrides, base = tuple(overrides_of(options)), options.run_dir
@@ -85,9 +85,9 @@ def _beyond(options: argparse.Namespace) -> None:
 
 
 def _draw_beyond(folder: Path) -> None:
-    from hsutils import beyond_figures, beyond_markdown, findings_beyond
-    from hsutils.beyond import Beyond
-    from hsutils.findings import read_tables
+    from hsutils.studies import beyond_figures, beyond_markdown, findings_beyond
+    from hsutils.studies.beyond import Beyond
+    from hsutils.studies.findings import read_tables
 
     print(*beyond_figures.draw(Beyond.read(folder), folder), "", sep="\n")
     made = read_tables(folder)
@@ -105,10 +105,10 @@ def add_card(parser: argparse.ArgumentParser) -> None:
 
 
 def _card(options: argparse.Namespace) -> None:
-    from hsutils import findings
-    from hsutils.evidence import Evidence
-    from hsutils.model_card import write_model_card
-    from hsutils.trust import Trust
+    from hsutils.studies import findings
+    from hsutils.studies.evidence import Evidence
+    from hsutils.studies.model_card import write_model_card
+    from hsutils.studies.trust import Trust
 
     kept = Evidence.read(options.evidence), Trust.read(options.trust)
     print(write_model_card(*kept, Path(options.to)))
@@ -124,9 +124,9 @@ def add_redraw(parser: argparse.ArgumentParser) -> None:
 
 
 def _redraw(options: argparse.Namespace) -> None:
-    from hsutils import ablations, reproduction, trust_figures
-    from hsutils.evidence import Evidence
-    from hsutils.trust import Trust
+    from hsutils.studies import ablations, reproduction, trust_figures
+    from hsutils.studies.evidence import Evidence
+    from hsutils.studies.trust import Trust
 
     folder = Path(options.folder)
     if (folder / "inner.csv").is_file():

@@ -13,16 +13,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
-from hsutils import figures, findings, findings_beyond
-from hsutils.corpus import data_folder
+from hsutils import plots as figures
+from hsutils.studies import findings, findings_beyond
+from hsutils.data.corpus import data_folder
 from hsutils.environment import versions
 from hsutils.experiment import PROJECT, Run
-from hsutils.findings import read_tables
-from hsutils.mean_cycle import mean_cycle
-from hsutils.metrics import CLASSES
+from hsutils.studies.findings import read_tables
+from hsutils.audio.heart_cycles import mean_cycle
+from hsutils.evaluation.metrics import CLASSES
 from hsutils.settings import FrontEnd
-from hsutils.spectrograms import log_mel, mel_edges, resample_waveform, standardize
-from hsutils.wav import SAMPLE_RATE, read_waveform
+from hsutils.audio.spectrograms import log_mel, mel_edges, resample_waveform, standardize
+from hsutils.audio.wav import SAMPLE_RATE, read_waveform
 
 PLAYED_RATE = 8_000
 """Hz; browsers refuse to play the 2,000 Hz of the recordings."""

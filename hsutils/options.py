@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hsutils.errors import InputError
 
 if TYPE_CHECKING:
-    from hsutils.study import Study
+    from hsutils.studies.study import Study
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def models_of(options: argparse.Namespace) -> list[str]:
     Raises:
         InputError: if there is no such model.
     """
-    from hsutils.study import STATION
+    from hsutils.studies.study import STATION
 
     models = [name.strip() for name in options.models.split(",")]
     if unknown := sorted(set(models) - set(STATION)):
@@ -69,7 +69,7 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
 
 def study_of(options: argparse.Namespace) -> "Study":
     """The study of the profile and seeds that were asked for."""
-    from hsutils.study import Study
+    from hsutils.studies.study import Study
 
     overrides = tuple(overrides_of(options))
     return Study(options.profile, options.seeds, overrides, options.run_dir or "")

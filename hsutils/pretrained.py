@@ -19,7 +19,7 @@ from torch import nn
 from hsutils.errors import InputError
 from hsutils.experiment import PROJECT, Experiment, load_experiment
 from hsutils.files import atomic_path, read_json
-from hsutils.networks import new_network
+from hsutils.models.build import new_network
 from hsutils.settings import Artificial, Data, Splits
 
 COMPACT = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from hsutils import evaluation
-from hsutils.checkpoints import history_table
-from hsutils.compute import start_fabric
-from hsutils.corpus import Corpus, load_recordings
+from hsutils.evaluation import tables as evaluation
+from hsutils.training.checkpoints import history_table
+from hsutils.training.devices import start_fabric
+from hsutils.data.corpus import Corpus, load_recordings
 from hsutils.experiment import Run
 from hsutils.files import read_json, write_csv
-from hsutils.models import Teacher
-from hsutils.networks import MODELS
-from hsutils.stations import EVALUATED, load_histories, run_all, saved_predictions
-from hsutils.training import predict
+from hsutils.models.teacher_student import Teacher
+from hsutils.models.build import MODELS
+from hsutils.pipeline import EVALUATED, load_histories, run_all, saved_predictions
+from hsutils.training.loop import predict
 
 
 def write_results(run: Run) -> dict[str, pd.DataFrame]:

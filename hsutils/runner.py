@@ -108,7 +108,7 @@ def _files(run: Run) -> list[str]:
 
 def _source_fingerprint(run: Run) -> str:
     """The experiment, its data's listing, the package's own source and the evidence shown."""
-    from hsutils.corpus import data_fingerprint, prepare_data
+    from hsutils.data.corpus import data_fingerprint, prepare_data
 
     # An artificial corpus that the first notebook wrote would look like changed data ever after.
     prepare_data(run)

@@ -35,7 +35,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def real_recordings(real_data: Path) -> pd.DataFrame:
     """The table of the real recordings."""
-    from hsutils.recordings import read_recordings
+    from hsutils.data.challenge import read_recordings
 
     return read_recordings(real_data)
 
@@ -81,7 +81,7 @@ def noise_recordings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
     """Their spectrograms, 1 x 24 x 73."""
-    from hsutils.cache import build_cache
+    from hsutils.data.cache import build_cache
     from hsutils.settings import FrontEnd
 
     return build_cache(noise_recordings, FrontEnd(clip_seconds=1.5, mels=24))
@@ -90,9 +90,9 @@ def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """36 artificial recordings of 2 s (in `recordings`), and the lists that split them."""
-    from hsutils.recordings import read_recordings
-    from hsutils.splits import generated_splits
-    from hsutils.synthetic import write_corpus
+    from hsutils.data.challenge import read_recordings
+    from hsutils.data.splits import generated_splits
+    from hsutils.data.synthetic import write_corpus
 
     root = tmp_path_factory.mktemp("data")
     write_corpus(root / "recordings", 36, seconds_scale=0.01)

@@ -10,7 +10,7 @@ import soundfile
 
 from hsutils import notebook
 from hsutils.experiment import PROJECT, Run, load_experiment
-from hsutils.style import new_page
+from hsutils.plots.style import new_page
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 NAMES = [

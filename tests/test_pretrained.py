@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from hsutils import pretrained
-from hsutils.checkpoints import save_weights
+from hsutils.training.checkpoints import save_weights
 from hsutils.errors import InputError
 from hsutils.experiment import Run, load_experiment, open_run
 from hsutils.files import write_json
-from hsutils.networks import new_network
-from hsutils.prediction import classify
+from hsutils.models.build import new_network
+from hsutils.predict import classify
 from hsutils.pretrained import COMPACT, command_of, export, load_pretrained
-from hsutils.variants import BEYOND
+from hsutils.studies.variants import BEYOND
 
 
 @pytest.fixture

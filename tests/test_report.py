@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from hsutils import figures
+from hsutils import plots as figures
 from hsutils.errors import InputError
 from hsutils.files import write_csv, write_json, write_text
 from hsutils.report import MOST_ROWS, is_synthetic, write_report

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from hsutils import evaluation, results
-from hsutils.corpus import Corpus
+from hsutils.evaluation import tables as evaluation
+from hsutils import results
+from hsutils.data.corpus import Corpus
 from hsutils.experiment import Experiment, Run, load_experiment
 from hsutils.files import write_csv, write_json
-from hsutils.metrics import auroc
-from hsutils.models import Teacher
-from hsutils.splits import generated_splits
+from hsutils.evaluation.metrics import auroc
+from hsutils.models.teacher_student import Teacher
+from hsutils.data.splits import generated_splits
 
 MODELS = ("teacher", "student", "baseline")
 

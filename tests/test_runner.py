@@ -31,7 +31,7 @@ def test_writing_the_artificial_corpus_does_not_make_the_run_look_changed(run):
 
 
 def test_a_touched_recording_makes_the_run_look_changed(run):
-    from hsutils.corpus import data_folder
+    from hsutils.data.corpus import data_folder
 
     first = runner._source_fingerprint(run)
     wav = next(data_folder(run).rglob("*.wav"))

@@ -1,0 +1,1 @@
+"""Sound: reading it, spectrograms, devices, hearts simulated and found."""

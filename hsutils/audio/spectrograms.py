@@ -1,0 +1,154 @@
+"""The front end: a waveform becomes the 50 x 2805 log-mel spectrogram of paper section 3.
+
+The paper gives only the size; the rest follows the lab's public code, which calls
+`scipy.signal.spectrogram` with its defaults. Only frames that touch the recording are
+computed: a frame of pure padding has zero power and so the floor's value, exactly.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.signal.windows import tukey
+from torch import Tensor
+from torchaudio.functional import resample
+
+from hsutils.audio.preprocessing import control
+from hsutils.settings import FrontEnd
+
+# librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
+# the spectrogram's floor, which torchaudio's default filter does not achieve.
+KAISER_BEST = {
+    "lowpass_filter_width": 64,
+    "rolloff": 0.9475937167399596,
+    "resampling_method": "sinc_interp_kaiser",
+    "beta": 14.769656459379492,
+}
+
+
+@dataclass(frozen=True)
+class Occupied:
+    """The part of a spectrogram that a recording fills; the rest is padding.
+
+    `rows` and `frames` are (first, one past last) mel bands and frames.
+    """
+
+    rows: tuple[int, int]
+    frames: tuple[int, int]
+
+
+@lru_cache
+def mel_filters(front_end: FrontEnd) -> Tensor:
+    """Triangular HTK mel filters of peak 1, shape (bins, mels).
+
+    Band edges are equally spaced in mel from `low_hz` (the paper: 0) to the highest bin kept.
+    """
+    hz = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft
+    edges = mel_edges(front_end)
+    lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
+    rising = (hz[:, None] - lower) / (center - lower)
+    falling = (upper - hz[:, None]) / (upper - center)
+    return torch.from_numpy(np.clip(np.minimum(rising, falling), 0, None))
+
+
+def mel_edges(front_end: FrontEnd) -> np.ndarray:
+    """Edges of the mel bands in Hz, shape (mels + 2,): band k runs from k to k + 2."""
+    top_hz = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
+    ends = 2595 * np.log10(1 + np.array([front_end.low_hz, top_hz]) / 700)
+    mels = np.linspace(*ends, front_end.mels + 2)
+    return 700 * (10 ** (mels / 2595) - 1)
+
+
+def resample_waveform(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> Tensor:
+    """The first `clip_seconds` of a waveform (samples,) at the front end's sample rate."""
+    clip = waveform[: round(front_end.clip_seconds * rate)]
+    return resample(
+        torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float64)),
+        rate,
+        front_end.sample_rate,
+        **KAISER_BEST,
+    )
+
+
+def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
+    """The scaled log-mel spectrogram of one recording, before standardization.
+
+    Scaled either by the recording's minimum and maximum (the paper), or by taking each band's mean
+    over the recording away: what a device does to a band at all times goes with it.
+
+    Args:
+        waveform: samples in [-1, 1], shape (samples,).
+        rate: its sample rate in Hz.
+        front_end: the settings.
+
+    Returns:
+        Spectrogram (mels, frames) and the region the recording occupies. Min-max: in [0, 1], where
+        padding holds the minimum. Band mean: in factors of ten of power, where padding holds 0.
+        A silent recording gives all zeros.
+    """
+    clip = resample_waveform(control(waveform, rate, front_end), rate, front_end)
+    first, last, chunk = _occupied_chunk(clip, front_end)
+    power = _power_density(chunk, front_end) @ mel_filters(front_end)
+    occupied = torch.log10(power + front_end.floor).T
+    scaled = _SCALED[front_end.scaling](occupied, front_end)
+    spectrogram = torch.zeros(front_end.mels, front_end.frames)
+    spectrogram[:, first:last] = scaled
+    return spectrogram, Occupied(_occupied_rows(scaled), (first, last))
+
+
+def standardize(spectrograms: Tensor, front_end: FrontEnd) -> Tensor:
+    """Shift and scale [0, 1] spectrograms as the lab's code does before the networks."""
+    return (spectrograms + front_end.offset) / front_end.scale
+
+
+def padding_value(front_end: FrontEnd) -> float:
+    """The value of padding in a standardized spectrogram."""
+    return front_end.offset / front_end.scale
+
+
+def _occupied_chunk(clip: Tensor, front_end: FrontEnd) -> tuple[int, int, Tensor]:
+    total = round(front_end.clip_seconds * front_end.sample_rate)
+    clip = clip[:total]
+    left = (total - len(clip)) // 2
+    first = max(0, (left - front_end.n_fft) // front_end.hop + 1)
+    last = min(front_end.frames, (left + len(clip) - 1) // front_end.hop + 1)
+    start, stop = first * front_end.hop, (last - 1) * front_end.hop + front_end.n_fft
+    before, after = left - start, stop - (left + len(clip))
+    return first, last, torch.nn.functional.pad(clip, (before, after))
+
+
+def _min_max(occupied: Tensor, front_end: FrontEnd) -> Tensor:
+    padded = occupied.shape[1] < front_end.frames
+    lowest = np.log10(front_end.floor) if padded else occupied.min().item()
+    span = occupied.max().item() - lowest
+    # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
+    return (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
+
+
+def _without_band_means(occupied: Tensor, front_end: FrontEnd) -> Tensor:
+    return occupied - occupied.mean(dim=1, keepdim=True)
+
+
+_SCALED = {"min-max": _min_max, "band mean": _without_band_means}
+
+
+def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
+    window = _window(front_end.n_fft)
+    frames = samples.unfold(0, front_end.n_fft, front_end.hop)
+    frames = (frames - frames.mean(dim=1, keepdim=True)) * window
+    spectrum = torch.fft.rfft(frames)[:, : front_end.bins]
+    density = (spectrum.real**2 + spectrum.imag**2) / (front_end.sample_rate * (window**2).sum())
+    # One-sided: every bin but 0 Hz and the Nyquist frequency counts twice.
+    density[:, 1 : (front_end.n_fft + 1) // 2] *= 2
+    return density
+
+
+@lru_cache
+def _window(n_fft: int) -> Tensor:
+    return torch.from_numpy(tukey(n_fft, 0.25, sym=False))
+
+
+def _occupied_rows(scaled: Tensor, tolerance: float = 1e-3) -> tuple[int, int]:
+    rows = torch.nonzero(scaled.amax(dim=1) > tolerance).flatten()
+    return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, len(scaled))

@@ -1,0 +1,1 @@
+"""Recordings, splits and caches: where everything is trained on comes from."""

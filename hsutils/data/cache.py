@@ -1,0 +1,158 @@
+"""The spectrogram cache: one memory-mapped float16 file for all recordings of a corpus.
+
+The key is a hash of the front end and of every recording's samples, so a cache is never stale
+and is shared by all runs on the same data. Memory stays flat: recordings are computed a few at
+a time and batches are read from the map.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from hsutils.errors import InputError
+from hsutils.experiment import PROJECT, fingerprint
+from hsutils.files import atomic_path, write_csv
+from hsutils.progress import progress
+from hsutils.settings import FrontEnd
+from hsutils.audio.spectrograms import Occupied, log_mel, standardize
+from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+
+
+class SpectrogramCache:
+    """Spectrograms of a corpus on disk, by record.
+
+    Args:
+        folder: holds `spectrograms.npy` (recordings, mels, frames), float16 in [0, 1], and
+            `index.csv` (record and the region it occupies).
+        front_end: the settings they were made with.
+    """
+
+    def __init__(self, folder: Path, front_end: FrontEnd):
+        self.folder = folder
+        self.front_end = front_end
+        self.index = pd.read_csv(folder / "index.csv", dtype={"record": str}).set_index("record")
+        self.array = np.load(folder / "spectrograms.npy", mmap_mode="r")
+        self._row = {record: row for row, record in enumerate(self.index.index)}
+
+    def __reduce__(self) -> tuple:
+        """Another process opens the map anew: pickled as it is, it would travel as a whole copy."""
+        return SpectrogramCache, (self.folder, self.front_end)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one spectrogram: (1, mels, frames)."""
+        return self.front_end.shape
+
+    def rows(self, records: Iterable[str]) -> np.ndarray:
+        """Row numbers in the map of these records, shape (N,).
+
+        Raises:
+            InputError: if a record is not in the cache.
+        """
+        records = list(records)
+        missing = [record for record in records if record not in self._row]
+        if missing:
+            raise InputError(
+                f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])}): "
+                "run notebook 02 on the same data"
+            )
+        return np.array([self._row[record] for record in records], dtype=int)
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> Tensor:
+        """Standardized float32 spectrograms of some rows, shape (N, 1, mels, frames)."""
+        values = torch.from_numpy(self.array[np.asarray(rows)]).float()
+        return standardize(values, self.front_end).unsqueeze(1)
+
+    def spectrogram(self, record: str) -> Tensor:
+        """One standardized spectrogram, shape (1, mels, frames)."""
+        return self.batch(self.rows([record]))[0]
+
+    def occupied(self, row: int) -> Occupied:
+        """The region of a spectrogram that its recording fills."""
+        first_row, last_row, first_frame, last_frame = self.index.iloc[row]
+        return Occupied((first_row, last_row), (first_frame, last_frame))
+
+
+def cache_root() -> Path:
+    """The folder of all caches: `$HSUTILS_CACHE`, or `cache` beside the package."""
+    return Path(os.environ.get("HSUTILS_CACHE", PROJECT / "cache"))
+
+
+def cache_key(recordings: pd.DataFrame, front_end: FrontEnd) -> str:
+    """A hash of the front end and of every recording's name and samples."""
+    return fingerprint(front_end, identity(recordings))
+
+
+def identity(recordings: pd.DataFrame) -> list[list]:
+    """What makes a recording the one it is: its name, samples and sample rate."""
+    return recordings[["record", "digest", "sample_rate"]].to_numpy().tolist()
+
+
+def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCache:
+    """The cache of these recordings, computed unless it is already there.
+
+    Args:
+        recordings: the table of `read_recordings`.
+        front_end: the settings.
+    """
+    folder = cache_root() / cache_key(recordings, front_end)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "index.csv").exists():
+            for left_behind in folder.glob(".spectrograms-*"):
+                left_behind.unlink()
+            _compute(recordings, front_end, folder)
+    return SpectrogramCache(folder, front_end)
+
+
+def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:
+    def one(path: str) -> tuple[np.ndarray, Occupied]:
+        spectrogram, occupied = log_mel(read_waveform(path), SAMPLE_RATE, front_end)
+        return spectrogram.half().numpy(), occupied
+
+    shape = (len(recordings), *front_end.shape[1:])
+    index = []
+    with atomic_path(folder / "spectrograms.npy") as temporary, one_torch_thread():
+        array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            spectrograms = _map_ahead(pool, one, recordings.path)
+            for row, (spectrogram, occupied) in enumerate(
+                progress(spectrograms, len(recordings), "spectrograms")
+            ):
+                array[row] = spectrogram
+                index.append((*occupied.rows, *occupied.frames))
+        array.flush()
+    columns = ["first_mel", "last_mel", "first_frame", "last_frame"]
+    table = pd.DataFrame(index, columns=columns)
+    table.insert(0, "record", recordings.record.to_numpy())
+    write_csv(folder / "index.csv", table)
+
+
+def _map_ahead(pool: Executor, function: Callable, items: Iterable, ahead: int = 16) -> Iterator:
+    """`pool.map` at most a few items ahead of its reader: a slow disk must not fill memory."""
+    waiting: deque[Future] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class one_torch_thread:
+    """Recordings run in parallel, so that each needs no threads of its own."""
+
+    def __enter__(self) -> None:
+        self.threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.threads)

@@ -1,0 +1,1 @@
+"""The training loop, what it is shown, and where it runs."""

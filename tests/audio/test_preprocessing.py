@@ -1,0 +1,144 @@
+"""Steps that take the device out of a waveform: each does what it says, and no more."""
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from hsutils.audio.preprocessing import LEVEL, clipped, control, dither, pass_band, repair_clips
+from hsutils.evaluation.metrics import auroc
+from hsutils.settings import FrontEnd
+from hsutils.audio.wav import SAMPLE_RATE
+
+SECONDS = 4
+
+
+def tone(hz: float, amplitude: float = 0.5) -> np.ndarray:
+    return amplitude * np.sin(2 * np.pi * hz * np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE)
+
+
+def noise(seed: int, seconds: float = SECONDS) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE))
+
+
+def stored_in(waveform: np.ndarray, bits: int) -> np.ndarray:
+    """As a device of so many bits keeps it, without dither."""
+    step = 2.0 ** (1 - bits)
+    return step * np.round(waveform / step)
+
+
+def test_the_papers_front_end_leaves_the_waveform_alone():
+    waveform = noise(0)
+    assert control(waveform, SAMPLE_RATE, FrontEnd()) is waveform
+
+
+# Clipping
+
+
+def test_flat_tops_are_found_at_any_height_and_single_peaks_are_not():
+    samples = np.array([0, 3, 3, 1, 3, 0, -2, -2, -2, 0, 2, 2])
+    assert clipped(samples).nonzero()[0].tolist() == [1, 2, 6, 7, 8]
+    assert clipped(samples[:, None])[:, 0].tolist() == clipped(samples).tolist()
+
+
+def test_a_parabola_that_was_cut_comes_back():
+    time = np.linspace(-1, 1, 201)
+    whole = 0.6 - 0.3 * time**2
+    top = whole[80]
+    repaired = repair_clips(np.minimum(whole, top))
+    assert np.abs(repaired - whole).max() < 0.1 * (whole.max() - top)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7])
+def test_a_clipped_tone_comes_nearer_to_the_whole_one(share):
+    whole = tone(40)
+    cut = np.clip(whole, -share * 0.5, share * 0.5)
+    before, after = (np.abs(w - whole).mean() for w in (cut, repair_clips(cut)))
+    assert after < 0.5 * before
+    assert np.array_equal(repair_clips(cut)[~clipped(cut)], cut[~clipped(cut)])
+
+
+def test_no_peak_rises_beyond_bounds_and_ends_are_no_trouble():
+    square = 0.4 * np.sign(tone(5) + 1e-9)
+    assert np.abs(repair_clips(square)).max() <= 0.6 + 1e-12
+    assert np.isfinite(repair_clips(np.array([1.0, 1.0, 0.5, 0.2, -0.3, -0.3]))).all()
+
+
+def test_a_recording_of_one_value_stays_as_it_is():
+    assert np.array_equal(repair_clips(np.full(50, 0.25)), np.full(50, 0.25))
+
+
+# Band
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kept", "lost"), [(25, 400, 100, 8), (25, 400, 100, 900), (0, 400, 5, 900),
+                                      (25, 0, 900, 5)]
+)  # fmt: skip
+def test_only_the_band_passes(low, high, kept, lost):
+    middle = slice(SAMPLE_RATE, -SAMPLE_RATE)
+    inside = pass_band(tone(kept), SAMPLE_RATE, low, high)[middle]
+    outside = pass_band(tone(lost), SAMPLE_RATE, low, high)[middle]
+    assert inside.std() == pytest.approx(tone(kept)[middle].std(), rel=0.02)
+    assert outside.std() < 0.01 * tone(lost).std()
+
+
+def test_the_edges_of_the_band_halve_the_amplitude():
+    passed = pass_band(tone(400), SAMPLE_RATE, 0, 400)
+    assert passed[2000:-2000].std() == pytest.approx(tone(400).std() / 2, rel=0.01)
+
+
+def test_the_shortest_recording_passes():
+    assert pass_band(noise(0, 0.03), SAMPLE_RATE, 25, 400).shape == (60,)
+
+
+# Level and bit depth
+
+
+@pytest.mark.parametrize("gain", [0.01, 1.0, 3.0])
+def test_every_recording_comes_to_one_level(gain):
+    assert dither(gain * noise(1), 12).std() == pytest.approx(LEVEL, rel=0.01)
+
+
+def test_samples_lie_on_common_steps_and_a_recording_always_gets_the_same():
+    found = dither(noise(1), 9)
+    assert np.array_equal(found, dither(noise(1), 9))
+    assert not np.array_equal(found, dither(noise(2), 9))
+    assert np.array_equal(found * 2**8, np.round(found * 2**8))
+
+
+def test_the_error_is_white_and_independent_of_the_recording():
+    waveform = noise(3, 60)
+    step = 2.0**-8
+    error = dither(waveform, 9) - waveform * LEVEL / waveform.std()
+    # Triangular dither and rounding: the variances of three uniform steps add up.
+    assert error.var() == pytest.approx(3 * step**2 / 12, rel=0.03)
+    assert abs(np.corrcoef(error, waveform)[0, 1]) < 0.01
+    _, density = scipy.signal.welch(error, nperseg=256)
+    assert density[2:-2].std() < 0.1 * density.mean()
+
+
+def test_silence_is_given_dither_alone():
+    found = dither(np.zeros(5000), 8)
+    assert set(np.unique(found * 2**7)) <= {-1, 0, 1}
+
+
+def test_steps_of_storage_no_longer_tell_the_classes_apart():
+    """What gives training-e away: normal recordings stored in far fewer levels."""
+    waveforms = [(noise(n, 4 + n % 3), n % 2) for n in range(60)]
+    stored = [stored_in(w, 12 if label else 7) for w, label in waveforms]
+    labels = np.array([label for _, label in waveforms])
+
+    def levels_per_second(waveform: np.ndarray) -> float:
+        return len(np.unique(waveform)) / len(waveform)
+
+    before = auroc(labels, np.array([levels_per_second(w) for w in stored]))
+    after = auroc(labels, np.array([levels_per_second(dither(w, 9)) for w in stored]))
+    assert before == 1
+    assert 0.35 < after < 0.65
+
+
+def test_all_steps_together_keep_the_waveform():
+    front_end = FrontEnd(repair_clips=True, pass_low_hz=25, pass_high_hz=400, bits=10)
+    waveform = tone(100) + tone(60, 0.2)
+    found = control(waveform, SAMPLE_RATE, front_end)
+    assert np.corrcoef(found[2000:-2000], waveform[2000:-2000])[0, 1] > 0.99

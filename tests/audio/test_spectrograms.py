@@ -1,0 +1,292 @@
+"""The front end against an independent one in float64, and what it does to padding."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+import torch
+import torchaudio
+
+from hsutils.audio.preprocessing import control
+from hsutils.settings import FrontEnd
+from hsutils.audio.spectrograms import (
+    Occupied,
+    log_mel,
+    mel_edges,
+    mel_filters,
+    padding_value,
+    resample_waveform,
+    standardize,
+)
+from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PAPER = FrontEnd()
+SHORT = FrontEnd(clip_seconds=3.0)
+
+
+def beating(seconds: float, seed: int = 0, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Noise whose loudness beats like a heart, in 16-bit steps."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate)) / rate
+    loudness = 0.01 + 0.2 * np.exp(-10 * (1 - np.cos(2 * np.pi * 1.2 * time)))
+    return (np.round(32_768 * loudness * generator.normal(size=time.size)) / 32_768).astype("f4")
+
+
+def reference_resampled(clip: np.ndarray, up: int, down: int) -> np.ndarray:
+    """Windowed-sinc interpolation with librosa's kaiser_best filter."""
+    zeros, rolloff, beta = 64, 0.9475937167399596, 14.769656459379492
+    half = math.ceil(zeros * up / rolloff / down) * down
+    t = np.arange(-half, half + 1) / up * rolloff
+    window = np.i0(beta * np.sqrt(np.maximum(0, 1 - (t / zeros) ** 2))) / np.i0(beta)
+    taps = rolloff * np.sinc(t) * window * (np.abs(t) <= zeros)
+    length = math.ceil(len(clip) * up / down)
+    return scipy.signal.upfirdn(taps, clip.astype(float), up, down)[half // down :][:length]
+
+
+def reference_filters(front_end: FrontEnd) -> np.ndarray:
+    """Triangles one bin and one band at a time, (mels, bins)."""
+
+    def mel(hz):
+        return 2595 * math.log10(1 + hz / 700)
+
+    bin_hz = front_end.sample_rate / front_end.n_fft
+    steps = front_end.mels + 1
+    top = mel((front_end.bins - 1) * bin_hz)
+    edges = [700 * (10 ** (top * k / steps / 2595) - 1) for k in range(steps + 1)]
+    filters = np.zeros((front_end.mels, front_end.bins))
+    for band, (low, center, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        for b in range(front_end.bins):
+            slopes = (b * bin_hz - low) / (center - low), (high - b * bin_hz) / (high - center)
+            filters[band, b] = max(0, min(slopes))
+    return filters
+
+
+def reference_log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """The front end of the lab, literally: the whole padded clip through scipy, in float64."""
+    clip = waveform[: round(front_end.clip_seconds * SAMPLE_RATE)]
+    samples = reference_resampled(clip, 441, 40)
+    total = round(front_end.clip_seconds * front_end.sample_rate)
+    samples = samples[:total]
+    left = (total - len(samples)) // 2
+    samples = np.pad(samples, (left, total - len(samples) - left))
+    overlap = front_end.n_fft - front_end.hop
+    options = {"nperseg": front_end.n_fft, "noverlap": overlap, "window": ("tukey", 0.25)}
+    _, _, power = scipy.signal.spectrogram(samples, front_end.sample_rate, **options)
+    log = np.log10(reference_filters(front_end) @ power[: front_end.bins] + front_end.floor)
+    return (log - log.min()) / (log.max() - log.min())
+
+
+def outside(spectrogram: torch.Tensor, occupied: Occupied) -> torch.Tensor:
+    first, last = occupied.frames
+    return torch.cat([spectrogram[..., :first], spectrogram[..., last:]], dim=-1)
+
+
+# Agreement with independent implementations
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.5, 1.2345, 2.9, 2.9995, 3.0, 3.0005, 4.2])
+def test_the_front_end_agrees_with_scipy_in_double_precision(seconds):
+    waveform = beating(seconds)
+    ours, _ = log_mel(waveform, SAMPLE_RATE, SHORT)
+    assert np.abs(ours.numpy() - reference_log_mel(waveform, SHORT)).max() < 1e-5
+
+
+@pytest.mark.parametrize("seconds", [8.0, 60.0])
+def test_the_papers_front_end_agrees_with_scipy_in_double_precision(seconds):
+    waveform = beating(seconds)
+    ours, _ = log_mel(waveform, SAMPLE_RATE, PAPER)
+    assert ours.shape == (50, 2805)
+    assert np.abs(ours.numpy() - reference_log_mel(waveform, PAPER)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "front_end",
+    [
+        FrontEnd(clip_seconds=1.0, n_fft=512, bins=257, hop=512),
+        FrontEnd(clip_seconds=1.0, n_fft=511, bins=256, hop=100, mels=30),
+        FrontEnd(clip_seconds=1.0, n_fft=256, bins=100, hop=256, floor=1e-8),
+    ],
+)
+def test_other_settings_agree_with_scipy_too(front_end):
+    waveform = beating(0.8)
+    ours, _ = log_mel(waveform, SAMPLE_RATE, front_end)
+    assert ours.shape == front_end.shape[1:]
+    assert np.abs(ours.numpy() - reference_log_mel(waveform, front_end)).max() < 1e-5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("record", ["a/a0001", "b/b0003", "c/c0018", "e/e00624", "f/f0067"])
+def test_real_recordings_agree_with_scipy_in_double_precision(real_data, record):
+    (path,) = Path(real_data).rglob(f"training-{record}.wav")
+    waveform = read_waveform(path)
+    ours, _ = log_mel(waveform, SAMPLE_RATE, PAPER)
+    assert np.abs(ours.numpy() - reference_log_mel(waveform, PAPER)).max() < 1e-5
+
+
+def test_16_bit_samples_arrive_unchanged(tmp_path):
+    waveform = beating(0.5)
+    soundfile.write(tmp_path / "a0001.wav", waveform, SAMPLE_RATE, subtype="PCM_16")
+    np.testing.assert_array_equal(read_waveform(tmp_path / "a0001.wav"), waveform)
+
+
+# The mel filters
+
+
+def test_mel_filters_agree_with_triangles_drawn_by_hand():
+    assert np.abs(mel_filters(PAPER).numpy().T - reference_filters(PAPER)).max() < 1e-12
+
+
+def test_mel_filters_are_torchaudios_but_for_its_whole_numbered_sample_rate():
+    theirs = torchaudio.functional.melscale_fbanks(
+        175, 0.0, 174 * 22_050 / 512, 50, 2 * 7493, norm=None, mel_scale="htk"
+    )
+    assert (mel_filters(PAPER) - theirs).abs().max() < 0.01
+
+
+def test_neighboring_filters_add_up_to_one_between_their_centers():
+    hz = np.arange(PAPER.bins) * PAPER.sample_rate / PAPER.n_fft
+    centers = mel_edges(PAPER)[1:-1]
+    between = (hz >= centers[0]) & (hz <= centers[-1])
+    np.testing.assert_allclose(mel_filters(PAPER).sum(1).numpy()[between], 1, rtol=1e-12)
+
+
+def test_most_of_the_papers_image_lies_above_what_2000_hz_recordings_hold():
+    nyquist, edges = SAMPLE_RATE / 2, mel_edges(PAPER)
+    assert (edges[:-2] >= nyquist).sum() == 31
+    assert (edges[1:-1] < nyquist).sum() == 18
+
+
+@pytest.mark.parametrize("hz", [100, 400, 900])
+def test_resampling_leaves_no_image_above_the_recordings_nyquist_frequency(hz):
+    tone = np.sin(2 * np.pi * hz * np.arange(6_000) / SAMPLE_RATE) * np.hanning(6_000)
+    resampled = resample_waveform(tone, SAMPLE_RATE, SHORT).numpy()
+    power = np.abs(np.fft.rfft(resampled)) ** 2
+    frequency = np.fft.rfftfreq(len(resampled), 1 / SHORT.sample_rate)
+    assert frequency[power.argmax()] == pytest.approx(hz, abs=1)
+    assert power[frequency > 1_000].sum() < 1e-10 * power.sum()
+
+
+# Clip and padding
+
+
+def test_a_long_recording_is_its_first_seconds():
+    waveform = beating(5.0)
+    whole, first = (log_mel(w, SAMPLE_RATE, SHORT)[0] for w in (waveform, waveform[:6_000]))
+    assert torch.equal(whole, first)
+    assert len(resample_waveform(waveform, SAMPLE_RATE, SHORT)) == 3 * 22_050
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.9, 1.7, 2.5])
+def test_padding_is_the_same_on_both_sides(seconds):
+    _, occupied = log_mel(beating(seconds), SAMPLE_RATE, SHORT)
+    before, after = occupied.frames[0], SHORT.frames - occupied.frames[1]
+    assert abs(before - after) <= 1
+    assert occupied.frames[1] - occupied.frames[0] == pytest.approx(seconds * 22_050 / 448, abs=2)
+
+
+def test_a_sound_in_the_middle_of_a_short_recording_stands_in_the_middle_frame():
+    waveform = np.zeros(2_001, np.float32)
+    waveform[1_000] = 1
+    spectrogram, _ = log_mel(waveform, SAMPLE_RATE, SHORT)
+    loudest = spectrogram.sum(0).argmax().item()
+    assert abs(loudest - SHORT.frames // 2) <= 1
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 2.9])
+def test_frames_of_pure_padding_hold_the_minimum_exactly(seconds):
+    spectrogram, occupied = log_mel(beating(seconds), SAMPLE_RATE, SHORT)
+    padding = outside(spectrogram, occupied)
+    assert padding.numel() > 0
+    assert (padding == 0).all()
+    assert spectrogram.min() == 0
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 2.9, 4.0])
+def test_occupied_frames_are_exactly_those_that_hear_the_recording(seconds):
+    loud = np.random.default_rng(0).choice([-1.0, 1.0], round(seconds * SAMPLE_RATE)).astype("f4")
+    spectrogram, occupied = log_mel(loud, SAMPLE_RATE, SHORT)
+    heard = torch.nonzero(spectrogram.amax(0) > 0).flatten()
+    assert occupied.frames == (int(heard[0]), int(heard[-1]) + 1)
+
+
+def test_occupied_rows_are_the_bands_that_rise_from_the_floor():
+    soft = beating(2.0) * np.hanning(4_000).astype("f4") / 100
+    spectrogram, occupied = log_mel(soft, SAMPLE_RATE, SHORT)
+    first, last = occupied.rows
+    peaks = spectrogram.amax(1)
+    assert peaks[first] > 1e-3 and peaks[last - 1] > 1e-3
+    assert (peaks[last:] <= 1e-3).all() and (peaks[:first] <= 1e-3).all()
+    assert 10 < last < 50
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.5, 3.0, 3.5])
+@pytest.mark.parametrize("floor", [1e-11, 3e-9, 7.7e-5])
+def test_a_silent_recording_is_all_zeros(seconds, floor):
+    front_end = FrontEnd(clip_seconds=3.0, floor=floor)
+    silence = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+    spectrogram, occupied = log_mel(silence, SAMPLE_RATE, front_end)
+    assert (spectrogram == 0).all()
+    assert occupied.rows == (0, 50)
+
+
+def test_values_fill_the_unit_interval_and_are_float32():
+    for seconds in (1.0, 4.0):
+        spectrogram, _ = log_mel(beating(seconds), SAMPLE_RATE, SHORT)
+        assert spectrogram.dtype == torch.float32
+        assert (spectrogram.min().item(), spectrogram.max().item()) == (0, 1)
+
+
+def test_standardizing_maps_padding_to_the_padding_value():
+    assert padding_value(PAPER) == pytest.approx(0.0035824 / 0.0735521)
+    ends = standardize(torch.tensor([0.0, 1.0]), PAPER)
+    assert ends[0].item() == pytest.approx(padding_value(PAPER))
+    assert (ends[1] - ends[0]).item() == pytest.approx(1 / 0.0735521)
+
+
+# Beyond the paper
+
+NATIVE = FrontEnd(
+    **{"clip_seconds": 6.0, "sample_rate": 2000, "n_fft": 256, "hop": 40, "bins": 129},
+    **{"low_hz": 20.0, "scaling": "band mean", "offset": 0.0, "scale": 1.0},
+)
+
+
+def test_bands_may_begin_above_zero():
+    edges = mel_edges(NATIVE)
+    assert edges[0] == pytest.approx(20) and edges[-1] == pytest.approx(1000)
+    assert np.diff(2595 * np.log10(1 + edges / 700)).std() < 1e-9
+    assert (mel_filters(NATIVE).sum(dim=0) > 0).all(), "no band falls between two bins"
+    assert mel_filters(NATIVE)[:3].sum() < 0.5, "nothing below 20 Hz"
+
+
+def test_without_band_means_every_band_averages_zero_and_padding_holds_zero():
+    found, occupied = log_mel(beating(4.0), SAMPLE_RATE, NATIVE)
+    inside = found[:, slice(*occupied.frames)]
+    assert inside.mean(dim=1).abs().max() < 1e-5
+    assert not outside(found, occupied).any()
+    assert padding_value(NATIVE) == 0
+
+
+def test_without_band_means_a_device_that_filters_leaves_no_trace():
+    waveform = beating(5.9)
+    filtered = scipy.signal.sosfilt(scipy.signal.butter(1, 300, fs=SAMPLE_RATE, output="sos"),
+                                    7 * waveform)  # fmt: skip
+    plain, occupied = log_mel(waveform, SAMPLE_RATE, NATIVE)
+    other, _ = log_mel(filtered, SAMPLE_RATE, NATIVE)
+    # The first and last frames reach over the edges of the recording.
+    inside = slice(occupied.frames[0] + 7, occupied.frames[1] - 7)
+    apart = (plain - other)[:, inside]
+    assert apart.std() < 0.1 * plain[:, inside].std()
+
+
+def test_the_waveform_is_controlled_before_it_is_transformed():
+    front_end = dataclasses.replace(NATIVE, bits=9, pass_high_hz=300.0, repair_clips=True)
+    controlled = control(beating(4.0), SAMPLE_RATE, front_end)
+    expected, _ = log_mel(controlled, SAMPLE_RATE, NATIVE)
+    assert torch.equal(log_mel(beating(4.0), SAMPLE_RATE, front_end)[0], expected)

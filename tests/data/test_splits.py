@@ -1,0 +1,347 @@
+"""Published lists are taken as they are or refused; generated splits do not leak."""
+
+import contextlib
+import functools
+import http.server
+import os
+import threading
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hsutils.data import splits
+from hsutils.errors import InputError
+from hsutils.data.splits import (
+    PUBLISHED,
+    SPLITS,
+    audit,
+    generated_splits,
+    leave_out,
+    published_splits,
+    stratified_subset,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
+
+LISTS = {
+    "pretrain": ["a0001", "a0002", "a0003"],
+    "finetune": ["b0002", "b0001"],
+    "dev": ["c0001"],
+    "test": ["d0001"],
+}
+LISTED = sorted(record for records in LISTS.values() for record in records)
+
+
+def table(n: int, abnormal: int, largest_group: int = 1, seed: int = 0) -> pd.DataFrame:
+    """Recordings with labels and groups drawn at random, independently."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(n) < abnormal).astype(int)
+    sizes = generator.integers(1, largest_group, size=n, endpoint=True)
+    groups = generator.permutation(np.repeat(np.arange(n), sizes)[:n])
+    columns = {"record": [f"e{i:05d}" for i in range(n)], "label": labels}
+    columns |= {"group": [f"g{group}" for group in groups], "database": list("abcdef" * n)[:n]}
+    return pd.DataFrame(columns)
+
+
+def listed_recordings() -> pd.DataFrame:
+    return pd.DataFrame({"record": [*LISTED, "e00001"]})
+
+
+@pytest.fixture
+def lists(tmp_path):
+    for split, records in LISTS.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(records) + "\n")
+    return tmp_path
+
+
+def counts(recordings: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
+    merged = recordings.merge(made, on="record", validate="one_to_one")
+    return pd.crosstab(merged.split, merged.label).reindex(index=SPLITS, columns=[0, 1])
+
+
+def complaints(recordings: pd.DataFrame, folder) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        published_splits(recordings, folder)
+    return caught.value.problems
+
+
+# The published lists
+
+
+def test_published_lists_become_one_row_a_recording(lists):
+    made = published_splits(listed_recordings(), lists)
+    assert list(made) == ["record", "split"]
+    assert made.record.tolist() == LISTED
+    assert made.set_index("record").split["b0001"] == "finetune"
+
+
+def test_the_labs_file_names_serve_as_well(lists):
+    expected = published_splits(listed_recordings(), lists)
+    for split, (name, _) in PUBLISHED.items():
+        (lists / f"{split}.txt").rename(lists / f"{name}.moved")
+    for name, _ in PUBLISHED.values():
+        (lists / f"{name}.moved").rename(lists / name)
+    assert {path.name for path in lists.iterdir()} == {name for name, _ in PUBLISHED.values()}
+    pd.testing.assert_frame_equal(published_splits(listed_recordings(), lists), expected)
+
+
+def test_every_missing_list_is_named_at_once(lists):
+    (lists / "dev.txt").unlink()
+    (lists / "pretrain.txt").unlink()
+    found = complaints(listed_recordings(), lists)
+    assert len(found) == 2
+    assert "pretrain.txt" in found[0] and "dev.txt" in found[1]
+
+
+def test_records_listed_twice_and_unknown_ones_are_named_together(lists):
+    (lists / "dev.txt").write_text("c0001 a0001 f9999\n")
+    found = complaints(listed_recordings(), lists)
+    assert len(found) == 2
+    assert "twice" in found[0] and "a0001" in found[0]
+    assert "not in the data" in found[1] and "f9999" in found[1]
+
+
+def test_lists_that_are_not_the_published_ones_are_noticed_by_name(lists, monkeypatch):
+    published = {
+        split: (name, splits.digest_lists(lists)[number])
+        for number, (split, (name, _)) in enumerate(PUBLISHED.items())
+    }
+    monkeypatch.setattr(splits, "PUBLISHED", published)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        published_splits(listed_recordings(), lists)
+    (lists / "dev.txt").write_text("c0001")
+    with pytest.warns(UserWarning, match=r"split lists dev\.txt are not the published ones"):
+        published_splits(listed_recordings(), lists)
+
+
+def test_the_digest_of_lists_changes_with_the_one_that_is_edited(lists):
+    before = splits.digest_lists(lists)
+    (lists / "dev.txt").write_text("c0001")
+    after = splits.digest_lists(lists)
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True]
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The folder as a web site on this machine; its address."""
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    handler = functools.partial(quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def site(lists, tmp_path_factory, monkeypatch):
+    """The lists under the lab's names, fetched from this machine into an empty download cache."""
+    pooch = pytest.importorskip("pooch")
+    downloads = tmp_path_factory.mktemp("downloads")
+    retrieve = functools.partial(pooch.retrieve, path=downloads)
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    published = {}
+    for split, (name, _) in PUBLISHED.items():
+        (lists / f"{split}.txt").rename(lists / f"new-{name}")
+        published[split] = (name, pooch.file_hash(str(lists / f"new-{name}")))
+    for name, _ in published.values():
+        (lists / f"new-{name}").rename(lists / name)
+    monkeypatch.setattr(splits, "PUBLISHED", published)
+    with served(lists) as address:
+        monkeypatch.setattr(splits, "LISTS_URL", address)
+        yield lists
+
+
+def test_lists_are_fetched_when_no_folder_is_named(site):
+    made = published_splits(listed_recordings(), "")
+    assert made.split.value_counts().to_dict() == {s: len(r) for s, r in LISTS.items()}
+
+
+def test_a_fetched_list_with_other_bytes_is_refused(site):
+    name = PUBLISHED["dev"][0]
+    (site / name).write_text("c0001\n\n")
+    (found,) = complaints(listed_recordings(), "")
+    assert name in found and "splits.lists" in found
+
+
+def test_a_list_that_cannot_be_fetched_is_answered_with_what_to_do(site):
+    (site / PUBLISHED["test"][0]).unlink()
+    (found,) = complaints(listed_recordings(), None)
+    assert "splits.lists" in found and "generated" in found
+
+
+# Generated splits
+
+
+def test_at_the_challenges_counts_evaluated_splits_are_the_papers_size_within_one_percent():
+    made = counts(table(3240, 665), generated_splits(table(3240, 665)))
+    evaluated = made.loc[["finetune", "dev", "test"]]
+    assert ((evaluated >= 198) & (evaluated <= 200)).all(axis=None)
+    assert (evaluated[0] == evaluated[1]).all()
+    assert made.loc["pretrain", 1] >= 65
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_group_straddles_and_every_recording_is_used_once(seed):
+    recordings = table(300, 80, largest_group=6, seed=seed)
+    made = generated_splits(recordings, seed)
+    assert made.record.tolist() == recordings.record.tolist()
+    assert recordings.merge(made).groupby("group").split.nunique().max() == 1
+    assert audit(recordings, made).empty
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_patients_with_several_recordings_do_not_unbalance_the_splits(seed):
+    recordings = table(400, 110, seed=seed)
+    patient = recordings.groupby("label").cumcount() // 2
+    several = patient < 20
+    recordings.loc[several, "group"] = recordings.label.astype(str) + "-" + patient.astype(str)
+    evaluated = counts(recordings, generated_splits(recordings, seed)).iloc[1:]
+    assert (evaluated == round(400 * 200 / 3240)).all(axis=None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_split_outgrows_its_share_whatever_the_groups(seed):
+    recordings = table(400, 100, largest_group=5, seed=seed)
+    evaluated = counts(recordings, generated_splits(recordings, seed)).iloc[1:]
+    assert evaluated.max(axis=None) <= round(400 * 200 / 3240)
+
+
+def test_a_group_larger_than_a_split_stays_in_pretrain():
+    recordings = table(400, 100)
+    large = recordings.index[recordings.label == 0][:60]
+    recordings.loc[large, "group"] = "large"
+    made = generated_splits(recordings).set_index("record").split
+    assert set(made[recordings.record[large]]) == {"pretrain"}
+
+
+def test_splits_repeat_by_seed_and_differ_between_seeds():
+    recordings = table(200, 60, largest_group=2)
+    pd.testing.assert_frame_equal(generated_splits(recordings, 1), generated_splits(recordings, 1))
+    assert not generated_splits(recordings, 1).equals(generated_splits(recordings, 2))
+
+
+def test_splits_do_not_depend_on_the_order_of_the_table():
+    recordings = table(200, 60, largest_group=2)
+    shuffled = recordings.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(generated_splits(shuffled), generated_splits(recordings))
+
+
+@pytest.mark.parametrize(("n", "abnormal"), [(3240, 300), (800, 700), (25, 7), (60, 12)])
+def test_some_of_each_class_stays_for_pretrain(n, abnormal):
+    made = counts(table(n, abnormal), generated_splits(table(n, abnormal)))
+    assert made.to_numpy().min() > 0
+    assert made.iloc[1:].nunique(axis=1).eq(1).all()
+
+
+@pytest.mark.parametrize(("n", "abnormal"), [(24, 7), (100, 6), (100, 93), (100, 0), (100, 100)])
+def test_too_few_recordings_are_refused_with_their_counts(n, abnormal):
+    with pytest.raises(InputError, match=f"{n - abnormal} normal and {abnormal} abnormal"):
+        generated_splits(table(n, abnormal))
+
+
+# Subsets and audit
+
+
+@pytest.mark.parametrize("n", [12, 30, 99, 250])
+def test_a_subset_keeps_every_database_and_label_and_their_shares(n):
+    recordings = table(500, 150)
+    subset = stratified_subset(recordings, n)
+    keys = ["database", "label"]
+    sizes, whole = subset.groupby(keys).size(), recordings.groupby(keys).size()
+    assert sizes.index.equals(whole.index)
+    assert (sizes - np.maximum(whole * n / 500, 1)).abs().max() <= 0.5
+    assert subset.record.is_monotonic_increasing and subset.record.isin(recordings.record).all()
+
+
+def test_a_subset_keeps_even_the_rarest():
+    recordings = table(500, 0)
+    recordings.loc[7, "label"] = 1
+    assert recordings.record[7] in set(stratified_subset(recordings, 12).record)
+
+
+@pytest.mark.parametrize("n", [0, 50, 60])
+def test_no_number_or_too_large_a_number_keeps_all(n):
+    pd.testing.assert_frame_equal(stratified_subset(table(50, 20), n), table(50, 20))
+
+
+def test_subsets_repeat_by_seed():
+    recordings = table(500, 150)
+    first, again, other = (stratified_subset(recordings, 60, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, again)
+    assert not first.record.equals(other.record)
+
+
+@pytest.mark.parametrize("letter", list("abcdef"))
+def test_a_database_left_out_is_heard_in_no_training(letter):
+    recordings = table(400, 150, largest_group=4)
+    before = generated_splits(recordings)
+    made = leave_out(before, recordings, letter).merge(recordings, on="record")
+    trained, tested = made[made.split != "test"], made[made.split == "test"]
+    assert set(tested.record) == set(recordings.record[recordings.database == letter])
+    assert letter not in set(trained.database)
+    assert not set(trained.group) & set(tested.group)
+
+
+def test_the_other_databases_keep_their_place():
+    recordings = table(200, 80)
+    before = generated_splits(recordings)
+    kept = leave_out(before, recordings, "c").query("split != 'test'")
+    assert kept.merge(before, on=["record", "split"]).shape == kept.shape
+    others = before.merge(recordings, on="record").query("database != 'c' and split != 'test'")
+    assert set(kept.record) == set(others.record)
+
+
+def test_two_databases_left_out_are_tested_on_together():
+    recordings = table(400, 150, largest_group=4)
+    made = leave_out(generated_splits(recordings), recordings, "be").merge(recordings, on="record")
+    tested, heard = made[made.split == "test"], made[made.split != "test"]
+    assert set(tested.record) == set(recordings.record[recordings.database.isin(["b", "e"])])
+    assert not set(heard.database) & {"b", "e"} and not set(heard.group) & set(tested.group)
+
+
+def test_the_others_test_recordings_may_be_learned_from_and_dev_stays():
+    recordings = table(400, 150, largest_group=4)
+    before = generated_splits(recordings)
+    plain, made = (leave_out(before, recordings, "c", with_test) for with_test in (False, True))
+    gained = set(made.record[made.split == "finetune"]) - set(plain.record)
+    others = before.merge(recordings, on="record").query("database != 'c' and split == 'test'")
+    kin = set(recordings.group[recordings.database == "c"])
+    assert gained == set(others.record[~others.group.isin(kin)]) != set()
+    dev = [set(made.record[made.split == "dev"]) for made in (plain, made)]
+    assert dev[0] == dev[1]
+
+
+def test_leaving_out_nothing_or_everything_is_refused():
+    recordings = table(100, 40).assign(database="a")
+    with pytest.raises(InputError, match=r"no such database here \(b\); use one of a"):
+        leave_out(generated_splits(recordings), recordings, "b")
+    with pytest.raises(InputError, match="too little is left for pretrain, finetune, dev"):
+        leave_out(generated_splits(recordings), recordings, "a")
+
+
+def test_the_audit_finds_exactly_the_planted_leaks():
+    recordings = table(400, 100, largest_group=3)
+    made = generated_splits(recordings).set_index("record").split
+    sizes = recordings.groupby("group").record.agg(list)
+    pair, triple = (next(r for r in sizes if len(r) == size) for size in (2, 3))
+    made[pair[0]], made[pair[1]] = "dev", "test"
+    made[triple[2]] = "dev" if made[triple[2]] != "dev" else "test"
+    found = audit(recordings, made.reset_index())
+    assert set(found.record) == {*pair, *triple}
+    assert list(found) == ["group", "record", "split"]
+
+
+@pytest.mark.real
+def test_the_published_lists_leak_where_recordings_share_audio(real_recordings):
+    try:
+        lists = published_splits(real_recordings, os.environ.get("HSUTILS_LISTS"))
+    except InputError as error:
+        pytest.skip(f"HSUTILS_LISTS names no folder with the four lists, and {error}")
+    sizes = counts(real_recordings, lists)
+    assert sizes.loc["pretrain"].tolist() == [1975, 65]
+    assert (sizes.iloc[1:] == 200).all(axis=None)
+    assert len(audit(real_recordings, lists)) > 0
+    assert audit(real_recordings, generated_splits(real_recordings)).empty

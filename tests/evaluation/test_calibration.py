@@ -1,0 +1,224 @@
+"""Calibration against scikit-learn, Bayes' rule and planted miscalibration."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn import metrics as oracle
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+
+from hsutils.evaluation.calibration import (
+    RULES,
+    brier,
+    choose_threshold,
+    ece,
+    net_benefit,
+    platt,
+    ppv_npv,
+    prevalence_shift,
+    recalibrate,
+    reliability,
+    temperature,
+)
+from hsutils.errors import InputError
+from hsutils.evaluation.metrics import confusion
+
+
+def calibrated(seed: int = 0, n: int = 20_000, spread: float = 2.0):
+    """Labels drawn with exactly the probability that their logits state."""
+    rng = np.random.default_rng(seed)
+    logits = spread * rng.normal(size=n)
+    return (rng.random(n) < expit(logits)).astype(int), logits
+
+
+def rates(labels, logits, threshold):
+    (tn, fp), (fn, tp) = confusion(labels, logits, threshold)
+    return tp / (tp + fn), tn / (tn + fp)
+
+
+@pytest.mark.parametrize("bins", [1, 5, 10])
+def test_reliability_agrees_with_scikit_learn(bins):
+    labels, logits = calibrated(n=503)
+    table = reliability(labels, logits, bins)
+    observed, mean = calibration_curve(labels, expit(logits), n_bins=bins, strategy="quantile")
+    np.testing.assert_allclose(table["observed"], observed)
+    np.testing.assert_allclose(table["mean_probability"], mean)
+    assert table["count"].sum() == 503
+    assert table["count"].max() - table["count"].min() <= 1
+    assert (table["low"] <= table["observed"]).all() and (table["observed"] <= table["high"]).all()
+
+
+def test_equal_probabilities_share_a_bin():
+    table = reliability([0, 1, 1, 0], [0.0, 0, 0, 5], bins=4)
+    assert table["count"].tolist() == [3, 1]
+    assert table["mean_probability"][0] == 0.5
+
+
+def test_intervals_of_a_calibrated_model_hold_its_probabilities():
+    tables = [reliability(*calibrated(seed, n=1000)) for seed in range(100)]
+    held = [
+        (t["low"] <= t["mean_probability"]) & (t["mean_probability"] <= t["high"]) for t in tables
+    ]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_ece_is_the_bins_mean_distance_and_small_only_when_calibrated():
+    assert ece([0, 1, 1, 1], [0.0] * 4) == 0.25
+    labels, logits = calibrated()
+    assert ece(labels, logits) < 0.02
+    assert ece(labels, 3 * logits) > 0.1
+
+
+def test_chance_alone_gives_a_calibrated_model_the_ece_its_docstring_states():
+    values = [ece(*calibrated(seed, n=400)) for seed in range(50)]
+    assert np.mean(values) == pytest.approx(0.05, abs=0.01)
+
+
+def test_brier_agrees_with_scikit_learn_and_prices_indifference_at_a_quarter():
+    labels, logits = calibrated(n=300)
+    assert brier(labels, logits) == pytest.approx(oracle.brier_score_loss(labels, expit(logits)))
+    assert brier([0, 1, 1], [0.0] * 3) == 0.25
+
+
+def test_temperature_of_calibrated_logits_is_one_and_of_tripled_ones_three():
+    labels, logits = calibrated()
+    assert temperature(labels, logits) == pytest.approx(1, abs=0.05)
+    assert temperature(labels, 3 * logits) == pytest.approx(3, abs=0.15)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.2, 1, 1e6])
+def test_temperature_scales_with_the_logits_and_has_the_least_log_loss(scale):
+    labels, logits = calibrated(n=300)
+    best = temperature(labels, scale * logits)
+    assert best == pytest.approx(scale * temperature(labels, logits))
+    loss = {
+        factor: oracle.log_loss(labels, expit(recalibrate(scale * logits, factor * best)))
+        for factor in (0.98, 1, 1.02)
+    }
+    assert loss[1] < min(loss[0.98], loss[1.02])
+
+
+def test_platt_finds_planted_temperature_and_shift():
+    labels, logits = calibrated()
+    fit = platt(labels, 3 * (logits - 1))
+    assert fit == pytest.approx((3, 1), abs=0.15)
+    np.testing.assert_allclose(recalibrate(3 * (logits - 1), *fit), logits, atol=0.3)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
+def test_platt_is_unpenalized_logistic_regression(scale):
+    labels, logits = calibrated(n=400)
+    x = logits * 2 - 0.5
+    theirs = LogisticRegression(C=np.inf, tol=1e-12).fit(x[:, None], labels)
+    expected = scale / theirs.coef_[0, 0], theirs.intercept_[0]
+    assert platt(labels, scale * x) == pytest.approx(expected, rel=1e-4)
+
+
+def test_fits_that_do_not_exist_are_refused():
+    right, wrong = [-2.0, -1, 1, 2], [2.0, 1, -1, -2]
+    for fit in (temperature, platt):
+        with pytest.raises(InputError, match="more recordings"):
+            fit([0, 0, 1, 1], right)
+        with pytest.raises(InputError, match="trained"):
+            fit([0, 0, 1, 1], wrong)
+        with pytest.raises(InputError, match="trained"):
+            fit([0, 1], [0.0, 0.0]) if fit is platt else fit([0, 1, 1, 0], [1.0, 1, 1, 1])
+
+
+def test_prevalence_shift_is_bayes_rule_and_undoes_itself():
+    logits = np.linspace(-3, 3, 7)
+    odds = np.exp(logits) * (0.02 / 0.98) / (0.3 / 0.7)
+    shifted = prevalence_shift(logits, 0.3, 0.02)
+    np.testing.assert_allclose(expit(shifted), odds / (1 + odds))
+    np.testing.assert_allclose(prevalence_shift(shifted, 0.02, 0.3), logits, atol=1e-12)
+
+
+def test_prevalence_shift_calibrates_a_balanced_model_where_disease_is_rare():
+    rng = np.random.default_rng(1)
+    labels = (rng.random(100_000) < 0.05).astype(int)
+    # Two normal laws at -1 and 1: the log odds of a balanced population are exactly 2 x.
+    logits = 2 * (2 * labels - 1 + rng.normal(size=len(labels)))
+    assert ece(labels, logits) > 0.1
+    assert ece(labels, prevalence_shift(logits, 0.5, 0.05)) < 0.005
+
+
+def test_predictive_values_are_those_counted_at_the_prevalence_of_the_set():
+    labels, logits = calibrated(n=500)
+    (tn, fp), (fn, tp) = confusion(labels, logits)
+    ppv, npv = ppv_npv(*rates(labels, logits, 0), labels.mean())
+    assert (ppv, npv) == pytest.approx((tp / (tp + fp), tn / (tn + fn)))
+
+
+def test_predictive_values_fall_and_rise_with_prevalence_to_their_ends():
+    ppv, npv = ppv_npv(0.96, 0.75, [0, 0.02, 0.5, 1])
+    assert (np.diff(ppv) > 0).all() and (np.diff(npv) < 0).all()
+    assert (ppv[0], ppv[-1], npv[0], npv[-1]) == (0, 1, 1, 0)
+    assert np.isnan(ppv_npv(0, 1, 0.5)[0])
+
+
+def test_net_benefit_is_true_positives_less_weighted_false_ones():
+    labels, logits = calibrated(n=500)
+    table = net_benefit(labels, logits, [0.1, 0.5])
+    for row in table.itertuples():
+        (_, fp), (_, tp) = confusion(labels, logits, logit(row.threshold))
+        odds = row.threshold / (1 - row.threshold)
+        assert row.model == pytest.approx(tp / 500 - fp / 500 * odds)
+        assert row.all == pytest.approx(labels.mean() - (1 - labels.mean()) * odds)
+        assert row.none == 0
+
+
+def test_calling_all_abnormal_gains_nothing_at_the_prevalence():
+    labels, logits = calibrated(n=500)
+    table = net_benefit(labels, logits, [0.03, 0.2], prevalence=0.03)
+    assert table["all"][0] == pytest.approx(0)
+    everything = net_benefit(labels, np.abs(logits) + 9, [0.03, 0.2], prevalence=0.03)
+    np.testing.assert_allclose(everything["model"], everything["all"])
+
+
+def test_net_benefit_at_another_prevalence_is_that_of_a_set_resampled_to_it():
+    labels, logits = calibrated(n=2000)
+    repeated = np.repeat(np.arange(2000), np.where(labels == 1, 1, 7))
+    rare = labels[repeated].mean()
+    expected = net_benefit(labels[repeated], logits[repeated], [0.1, 0.3])
+    np.testing.assert_allclose(net_benefit(labels, logits, [0.1, 0.3], prevalence=rare), expected)
+
+
+def test_no_strategy_beats_a_calibrated_model():
+    table = net_benefit(*calibrated(), np.linspace(0.05, 0.95, 19))
+    assert (table["model"] >= table[["all", "none"]].max(axis=1) - 0.005).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_youden_and_sensitivity_rules_beat_every_other_threshold(seed):
+    labels, logits = calibrated(seed, n=120)
+    every = np.array([rates(labels, logits, t) for t in np.r_[logits.min() - 1, logits]])
+    youden = rates(labels, logits, choose_threshold(labels, logits, "Youden"))
+    assert sum(youden) == pytest.approx(every.sum(axis=1).max())
+    sensitive = rates(labels, logits, choose_threshold(labels, logits, "sensitivity 0.95"))
+    assert sensitive[0] >= 0.95
+    assert sensitive[1] == every[every[:, 0] >= 0.95, 1].max()
+
+
+def test_thresholds_lie_halfway_and_prefer_sensitivity_among_equals():
+    assert choose_threshold([0, 0, 1, 1], [0.0, 1, 2, 3], "Youden") == 1.5
+    assert choose_threshold([0, 1, 0, 1], [0.0, 1, 2, 3], "Youden") == 0.5
+    assert choose_threshold([1, 0, 1, 1], [0.0, 1, 2, 3], "sensitivity 0.95") == -0.5
+    assert choose_threshold([0, 1], [5.0, 6.0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: reliability([0, 1], [0, 1], bins=0), "bins: 0"),
+        (lambda: brier([0, 1], [0, np.inf]), "infinite"),
+        (lambda: recalibrate([1.0], 0), "temperature: 0"),
+        (lambda: prevalence_shift([1.0], 0.5, 1), "prevalence: 1"),
+        (lambda: ppv_npv(0.9, 90, 0.1), "specificity"),
+        (lambda: net_benefit([0, 1], [0, 1], [0.5, 1]), "thresholds: 1"),
+        (lambda: net_benefit([1, 1], [0, 1], [0.5]), "abnormal"),
+        (lambda: choose_threshold([0, 1], [0, 1], "best"), f"give one of {', '.join(RULES)}"),
+    ],
+)
+def test_unusable_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

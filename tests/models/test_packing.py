@@ -1,0 +1,310 @@
+"""Packed batches: the dense networks' outputs, gradients and statistics, with fewer columns."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hsutils.models.teacher_student import StudentCNN, Teacher
+from hsutils.models.packing import (
+    RESNET_STAGES,
+    STUDENT_STAGES,
+    Level,
+    _Normalization,
+    _normalize,
+    _statistics,
+    encode,
+    pack,
+    student_features,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PADDING, MELS, WIDTH = 0.0487, 24, 1173
+STAGES = (*RESNET_STAGES, *STUDENT_STAGES)
+
+# Columns (first, one past last) that the recordings of a batch occupy, of WIDTH columns.
+BATCHES = {
+    "short": [(560, 640), (586, 587), (455, 700)],
+    "touching either border": [(0, 90), (1100, WIDTH), (500, 700)],
+    "near either border": [(250, 330), (900, 936), (300, 303)],
+    "whole width": [(500, 700), (0, WIDTH), (3, 1170)],
+    "nothing but whole": [(0, WIDTH), (1, WIDTH - 1)],
+    "all padding": [(0, 0), (600, 640)],
+    "nothing but padding": [(0, 0), (0, 0)],
+    "first and last column": [(0, 1), (WIDTH - 1, WIDTH), (580, 581)],
+    "identical": [(500, 700)] * 3,
+}
+# How many frames the Challenge's recordings fill: the middles of sixteen equal shares of them.
+FRAMES = (395, 395, 403, 570, 709, 821, 919, 995, 1059, 1147, 1260, 1407, 1521, 1753, 1774, 2291)
+
+
+def noise(spans: list[tuple[int, int]], width: int = WIDTH, mels: int = MELS) -> Tensor:
+    """Noise where recordings are, padding elsewhere; equal spans hold equal noise."""
+    images = torch.full((len(spans), 1, mels, width), PADDING, dtype=torch.float64)
+    for image, (first, last) in zip(images, spans, strict=True):
+        generator = torch.Generator().manual_seed(first)
+        image[..., first:last] = 5 * torch.rand(mels, last - first, generator=generator).double()
+    return images
+
+
+@pytest.fixture(scope="module")
+def trained_encoder() -> nn.Module:
+    """An encoder whose normalizations have learned something, in double precision."""
+    torch.manual_seed(0)
+    encoder = Teacher().encoder.double()
+    for norm in encoder.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+                values.add_(torch.rand_like(values))
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def student() -> StudentCNN:
+    torch.manual_seed(0)
+    return StudentCNN((1, MELS, WIDTH)).double()
+
+
+def assert_close(actual: Tensor, expected: Tensor, what: str = "", tolerance: float = 1e-9):
+    error, size = (actual - expected).abs().max(), expected.abs().max()
+    assert error <= tolerance * size, f"{what}: off by {error:.1e} where values reach {size:.1e}"
+
+
+def assert_same(run, dense_run, model: nn.Module) -> None:
+    """Outputs, gradients of all parameters that have one, and buffers agree."""
+    packed, dense = copy.deepcopy(model), copy.deepcopy(model)
+    actual, expected = run(packed), dense_run(dense)
+    assert actual.shape == expected.shape
+    assert_close(actual, expected, "output")
+    direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    for output in (expected, actual):
+        (output * direction.to(output.dtype)).sum().backward()
+    for (name, ours), theirs in zip(packed.named_parameters(), dense.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None)
+        if theirs.grad is not None:
+            assert_close(ours.grad, theirs.grad, name)
+    for (name, ours), theirs in zip(packed.named_buffers(), dense.buffers(), strict=True):
+        assert_close(ours.double(), theirs.double(), name)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_training_the_encoder_is_the_same_packed(batch, trained_encoder):
+    images = noise(BATCHES[batch], mels=12)
+    packed = pack(images, PADDING, RESNET_STAGES)
+    assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.train())
+
+
+@pytest.mark.parametrize("width", [1152, 1175, 1176, 1178])
+def test_evaluating_the_encoder_is_the_same_packed(width, trained_encoder):
+    images = noise([(0, 90), (1100, width), (500, 700)], width, mels=12)
+    packed = pack(images, PADDING, RESNET_STAGES)
+    before = {name: values.clone() for name, values in trained_encoder.named_buffers()}
+    assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.eval())
+    encode(trained_encoder, packed)
+    assert all(torch.equal(values, before[n]) for n, values in trained_encoder.named_buffers())
+
+
+def test_training_is_the_same_at_the_papers_size(trained_encoder):
+    images = noise([(952, 1853), (0, 2805)], 2805, 50)
+    packed = pack(images, PADDING, RESNET_STAGES)
+    assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.train())
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_single_precision_stays_near_double(memory, trained_encoder):
+    images = noise([(500, 700), (300, 880), (0, WIDTH)])
+    double = copy.deepcopy(trained_encoder).train()
+    single = copy.deepcopy(double).float().to(memory_format=memory)
+    expected = double(images)
+    packed = pack(images.float().contiguous(memory_format=memory), PADDING, RESNET_STAGES)
+    actual = encode(single, packed)
+    assert actual.dtype == torch.float32
+    assert_close(actual, expected, tolerance=1e-5)
+    for (name, ours), theirs in zip(single.named_buffers(), double.buffers(), strict=True):
+        assert_close(ours, theirs, name, tolerance=1e-5)
+    actual.sum().backward()
+    assert all(p.grad.isfinite().all() for p in single.parameters())
+
+
+def gradients(model: nn.Module, run, autocast: bool) -> list[Tensor]:
+    """Gradients of a loss that weighs outputs unevenly."""
+    model = copy.deepcopy(model)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        output = run(model)
+    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
+    (output * direction.to(output.dtype)).sum().backward()
+    return [p.grad.double() for p in model.parameters() if p.grad is not None]
+
+
+def relative_error(actual: list[Tensor], expected: list[Tensor]) -> float:
+    off = torch.cat([(a - b).flatten() for a, b in zip(actual, expected, strict=True)])
+    return float(off.norm() / torch.cat([b.flatten() for b in expected]).norm())
+
+
+@pytest.mark.parametrize("network", ["encoder", "student"])
+def test_bfloat16_is_no_farther_from_double_packed_than_dense(network, trained_encoder, student):
+    images = noise([(500, 700), (300, 880), (540, 620), (0, WIDTH)], mels=24)
+    if network == "encoder":
+        double, stages = copy.deepcopy(trained_encoder).train(), RESNET_STAGES
+    else:
+        double, stages = copy.deepcopy(student.features), STUDENT_STAGES
+    packed, single = pack(images.float(), PADDING, stages), copy.deepcopy(double).float()
+    forward = encode if network == "encoder" else student_features
+    exact = gradients(double, lambda m: m(images), False)
+    dense = relative_error(gradients(single, lambda m: m(images.float()), True), exact)
+    ours = relative_error(gradients(single, lambda m: forward(m, packed), True), exact)
+    assert dense > 1e-3, "autocast did round"
+    assert ours < 1.1 * dense
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_training_the_student_is_the_same_packed(batch, student):
+    images = noise(BATCHES[batch])
+    packed = pack(images, PADDING, STUDENT_STAGES)
+
+    def run(model: StudentCNN) -> Tensor:
+        return student_features(model.features, packed)
+
+    assert_same(run, lambda m: m.features(images), student)
+
+
+@torch.no_grad()
+def test_a_recording_may_start_and_stop_anywhere(trained_encoder, student):
+    spans = [(500 + n, 560 + 2 * n) for n in range(33)]
+    images, encoder = noise(spans, mels=4), trained_encoder.eval()
+    packed = pack(images, PADDING, RESNET_STAGES)
+    assert_close(encode(encoder, packed), encoder(images))
+    images = noise(spans)
+    packed = pack(images, PADDING, STUDENT_STAGES)
+    assert_close(student_features(student.features, packed), student.features(images))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_every_image_column_is_where_its_source_says(batch, stage):
+    images = noise(BATCHES[batch])
+    images[0, :, :, 510:530] = PADDING  # a mask may hold the padding's own value
+    packed = pack(images, PADDING, (stage,))
+    (layout,) = packed.layouts
+    assert packed.canvas.shape == (1, 1, MELS, layout.length)
+    assert torch.equal(packed.canvas[0, 0][:, layout.source].transpose(0, 1), images[:, 0])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_every_level_holds_all_images_between_walls(batch, stage):
+    packed = pack(noise(BATCHES[batch]), PADDING, (stage,))
+    (layout,) = packed.layouts
+    stride = 1
+    while stride <= stage[0]:
+        level, width = layout.level(stride), -(-WIDTH // stride)
+        assert level.source.shape == (len(BATCHES[batch]), width)
+        assert level.weights.sum() == level.source.numel()
+        assert not level.weights[level.walls].any()
+        starts = level.source[:, 0].sort().values[: layout.whole]
+        behind = torch.arange(width, width + (3 if stride == 1 else 1))
+        assert torch.isin(starts[:, None] + behind, level.walls).all()
+        stride *= 2
+    assert not packed.canvas[..., layout.level(1).walls].any()
+
+
+def test_columns_within_a_recording_are_its_own():
+    layout = pack(noise([(500, 700)] * 2), PADDING, ((32, 217),)).layouts[0]
+    assert not torch.isin(layout.source[0, 500:700], layout.source[1]).any()
+
+
+def test_the_papers_recordings_need_less_than_half_of_the_columns():
+    spans = [((2805 - frames) // 2, (2805 + frames) // 2) for frames in FRAMES]
+    images = noise(spans, 2805, 1)
+    assert 0.4 < pack(images, PADDING, RESNET_STAGES).share < 0.5
+    assert 0.35 < pack(images, PADDING, STUDENT_STAGES).share < 0.45
+
+
+def test_the_share_is_that_of_the_canvas():
+    packed = pack(noise([(500, 700)] * 4), PADDING, STUDENT_STAGES)
+    assert packed.share == packed.canvas.shape[3] / (4 * WIDTH)
+
+
+def test_padding_may_be_off_in_its_last_bit_but_no_recording_is_that_quiet():
+    images = noise([(0, 0)] * 2).float()
+    images[0] = torch.nextafter(images[0], torch.tensor(1.0))
+    packed = pack(images, PADDING, RESNET_STAGES)
+    assert packed.layouts[-1].whole == 0
+    images[0, 0, 0, 0] += 2**-24 / 0.0735521  # the cache's smallest step, standardized
+    assert pack(images, PADDING, RESNET_STAGES).layouts[-1].whole == 1
+
+
+def reach_after(modules: list[nn.Module]) -> tuple[int, int]:
+    """Stride and farther reach, to either side, of these layers one after the other."""
+    stride, left, right = 1, 0, 0
+    for module in modules:
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+            kernel, step, pad = (
+                size if isinstance(size, int) else size[1]
+                for size in (module.kernel_size, module.stride, module.padding)
+            )
+            left, right = left + pad * stride, right + (kernel - 1 - pad) * stride
+            stride *= step
+    return stride, max(left, right)
+
+
+def test_stages_are_those_of_the_networks(trained_encoder, student):
+    stem = [trained_encoder.conv1, trained_encoder.maxpool]
+    layers = [getattr(trained_encoder, f"layer{n}") for n in (1, 2, 3, 4)]
+    reached = []
+    for layer in layers:
+        stem += [convolution for block in layer for convolution in (block.conv1, block.conv2)]
+        reached.append(reach_after(stem))
+    assert tuple(reached) == RESNET_STAGES
+    assert (reach_after(list(student.features)),) == STUDENT_STAGES
+
+
+@pytest.fixture
+def level() -> Level:
+    """Two images of five columns on a canvas of nine, one of which is a wall."""
+    source = torch.tensor([[0, 1, 2, 2, 8], [0, 4, 5, 6, 8]])
+    weights = torch.bincount(source.flatten(), minlength=9)
+    return Level(source, weights, torch.tensor([3]))
+
+
+def test_normalization_is_that_of_the_images(level):
+    canvas = torch.randn(1, 3, 2, 9, dtype=torch.float64) + 2
+    norm = nn.BatchNorm2d(3).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+
+    def images(x: Tensor) -> Tensor:
+        return x[0][:, :, level.source].permute(2, 0, 1, 3)
+
+    model = nn.Sequential(norm, nn.ParameterDict({"canvas": canvas}))
+    assert_same(
+        lambda m: images(_normalize(m[0], m[1]["canvas"], level)),
+        lambda m: m[0](images(m[1]["canvas"])),
+        model,
+    )
+
+
+def test_gradients_of_normalization_are_those_of_finite_differences(level):
+    def normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        count = level.source.numel() * x.shape[2]
+        mean, variance = _statistics(x.detach(), level, count)
+        return _Normalization.apply(x, gamma, beta, mean, variance, level, count, 1e-5)
+
+    inputs = [torch.randn(1, 3, 2, 9), torch.randn(3), torch.randn(3)]
+    inputs = [values.double().requires_grad_() for values in inputs]
+    assert torch.autograd.gradcheck(normalized, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_statistics_of_a_large_canvas_keep_their_digits(dtype):
+    source = torch.arange(10_000)[None]
+    level = Level(source, torch.ones(10_000, dtype=torch.long), source[:, :0].flatten())
+    canvas = (
+        torch.randn(1, 16, 25, 10_000, generator=torch.Generator().manual_seed(0)) + 1.5
+    ).relu()
+    canvas = canvas.contiguous(memory_format=torch.channels_last).to(dtype)
+    mean, variance = _statistics(canvas, level, 250_000)
+    assert_close(mean, canvas.double().mean(dim=(0, 2, 3)), "mean", 5e-6)
+    assert_close(variance, canvas.double().var(dim=(0, 2, 3), correction=0), "variance", 1e-5)
