@@ -1,4 +1,4 @@
-"""Progress bars: in a terminal, in JupyterLab, and silent when nobody watches."""
+"""Progress bars: in a terminal, in JupyterLab, and nowhere else."""
 
 import os
 import sys
@@ -7,52 +7,38 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
-import psutil
 from tqdm.auto import tqdm as notebook_or_text
 from tqdm.std import tqdm as text
 
 TERMINAL = "HSUTILS_TERMINAL"
-"""Names the terminal of the runner, whose notebooks run in another process."""
+"""Names the terminal of the command that executes notebooks in other processes."""
+
+FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID")
+"""Variables in the environment of a kernel that somebody opened in JupyterLab or VS Code."""
 
 
 def progress(
     items: Iterable | None, total: int, description: str, done: int = 0, quiet: bool = False
 ) -> text:
-    """A progress bar over `items` (or to be advanced by `update`), with seconds left.
+    """A progress bar over `items`, or one to be advanced by `update` where they are None.
 
-    Args:
-        items: what to iterate, or None.
-        total: number of items.
-        description: what is being done, a few words.
-        done: items finished in an earlier, interrupted run.
-        quiet: show nothing, as every process but the first does.
+    Of the `total`, `done` were finished before.
     """
     options = {"total": total, "desc": description, "initial": done, "leave": False}
     if quiet:
         return text(items, disable=True, **options)
     if terminal := _terminal(os.environ.get(TERMINAL)):
         return text(items, file=terminal, **options)
-    if sys.stderr.isatty():
-        return text(items, **options)
-    return notebook_or_text(items, disable=not in_live_notebook(), **options)
+    in_kernel = "ipykernel" in sys.modules
+    if in_kernel and any(name in os.environ for name in FRONT_ENDS):
+        return notebook_or_text(items, **options)
+    return text(items, disable=in_kernel or not sys.stderr.isatty(), **options)
 
 
 @cache
 def _terminal(name: str | None) -> TextIO | None:
-    """The runner's terminal, or None when there is none any more."""
+    """The terminal of that name, or None when there is none any more."""
     try:
         return Path(name).open("w") if name else None
     except OSError:
         return None
-
-
-def in_live_notebook() -> bool:
-    """Whether a person looks on in JupyterLab, and no papermill, nbconvert or test drives."""
-    if "ipykernel" not in sys.modules:
-        return False
-    try:
-        parent = psutil.Process().parent()
-        command = " ".join(parent.cmdline()) if parent else ""
-    except psutil.Error:  # macOS does not tell about another user's processes
-        command = ""
-    return not any(word in command for word in ("papermill", "nbconvert", "-m hsutils", "pytest"))

@@ -8,54 +8,76 @@ from importlib.metadata import version
 import pytest
 
 from hsutils import environment
-from hsutils.environment import describe_environment, git_commit, versions
+from hsutils.environment import describe_environment, git_commit, usable_cores, versions
 
 
-def test_versions_are_those_installed():
-    found = versions()
-    assert found["python"] == platform.python_version()
-    assert found["torch"] == version("torch")
+@pytest.fixture(autouse=True)
+def ask_git_anew():
+    git_commit.cache_clear()
+    yield
+    git_commit.cache_clear()
 
 
-def test_a_missing_package_is_named_as_missing(monkeypatch):
+def test_versions_are_those_installed(monkeypatch):
+    assert versions()["python"] == platform.python_version()
+    assert versions()["torch"] == version("torch")
     monkeypatch.setattr(environment, "PACKAGES", ("no-such-package",))
     assert versions()["no-such-package"] == "not installed"
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        FileNotFoundError("git"),
-        subprocess.CalledProcessError(128, "git"),
-        subprocess.TimeoutExpired("git", 20),
-    ],
+    "error", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 20)], ids=repr
 )
 def test_without_an_answer_from_git_the_commit_is_unknown(monkeypatch, error):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(environment, "_git", fail)
+    monkeypatch.setattr(environment.subprocess, "run", fail)
     assert git_commit() == "unknown"
 
 
-@pytest.mark.parametrize(("status", "commit"), [("", "abc"), (" M file.py", "abc+changes")])
-def test_uncommitted_changes_show_in_the_commit(monkeypatch, status, commit):
-    answers = {"rev-parse": "abc", "status": status}
-    monkeypatch.setattr(environment, "_git", lambda folder, command, *_: answers[command])
-    assert git_commit() == commit
+def test_the_commit_is_that_of_the_code_and_uncommitted_changes_show(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "code.py"))
+    assert git_commit() == "unknown"
+
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        command = ["git", *who, *words]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    (tmp_path / "code.py").write_text("1")
+    git("init")
+    git("add", "code.py")
+    git("commit", "-m", "first")
+    git("tag", "-m", "tag", "v1")
+    git_commit.cache_clear()
+    assert git_commit() == git("rev-parse", "HEAD")
+    (tmp_path / "code.py").write_text("2")
+    assert git_commit() == git("rev-parse", "HEAD"), "what this process runs was read before"
+    git_commit.cache_clear()
+    assert git_commit() == git("rev-parse", "HEAD") + "+changes"
 
 
-def test_the_description_is_json_and_names_the_seed():
-    description = json.loads(json.dumps(describe_environment(seed=7)))
-    assert description["seed"] == 7
-    assert {"versions", "cores", "gpus", "git_commit", "started"} <= description.keys()
-
-
-def test_of_the_system_its_kind_is_told_and_not_its_build(monkeypatch):
+def test_the_description_is_json_and_of_the_system_only_its_kind_is_told(monkeypatch):
+    build = "6.1.0-somebodys-build"
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(platform, "release", lambda: "6.1.0-somebodys-build")
-    monkeypatch.setattr(platform, "platform", lambda: "Linux-6.1.0-somebodys-build-x86_64")
-    description = describe_environment(seed=0)
+    monkeypatch.setattr(platform, "release", lambda: build)
+    monkeypatch.setattr(platform, "platform", lambda: f"Linux-{build}-x86_64")
+    description = json.loads(json.dumps(describe_environment(seed=7, threads=3)))
+    assert (description["seed"], description["threads"]) == (7, 3)
     assert description["platform"] == "Linux x86_64"
-    assert "somebodys-build" not in json.dumps(description)
+    assert {"versions", "cores", "gpus", "git_commit", "started"} <= description.keys()
+    assert build not in json.dumps(description)
+
+
+def test_the_cores_are_those_of_the_allotment(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 192)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert usable_cores() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,4")
+    assert usable_cores() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert usable_cores() == 3
