@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hsutils.errors import InputError
 
-PROJECT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[1]
+PROJECT = CHECKOUT if (CHECKOUT / "notebooks").is_dir() else Path.cwd()
+"""Where relative paths start; an installed package must not write beside itself."""
 PROFILES = Path(__file__).resolve().parent / "profiles"
 RECORDED_RATE = 2_000
 """Hz: the sample rate of the recordings; whatever is read is brought to it."""
@@ -231,6 +233,14 @@ class Profile(Section):
         published = self.splits.method == "published" and not self.splits.leave_out
         return self.data.source == "challenge" and published and not self.data.recordings
 
+    def portable(self) -> "Profile":
+        """The same profile without the folders of this machine."""
+        folder = "data/synthetic" if self.data.source == "synthetic" else Data().folder
+        data = self.data.model_copy(update={"folder": folder})
+        splits = self.splits.model_copy(update={"lists": ""})
+        synthetic = self.synthetic.model_copy(update={"folder": Synthetic().folder})
+        return self.model_copy(update={"data": data, "splits": splits, "synthetic": synthetic})
+
     def to_toml(self) -> str:
         """The profile as TOML, loadable again."""
         return tomli_w.dumps(self.model_dump())
@@ -240,9 +250,7 @@ FITS = ("finetune", "student", "baseline")
 """The sections of a profile that train a classifier."""
 
 
-def load_profile(
-    profile: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()
-) -> Profile:
+def load_profile(profile: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Profile:
     """The profile with overrides such as `pretrain.epochs=1` applied.
 
     Args:
@@ -270,9 +278,10 @@ def parse_profile(text: str, source: str) -> Profile:
         InputError: as `load_profile`.
     """
     try:
-        return _checked(tomllib.loads(text), source, [])
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source}: its profile is not valid TOML ({error})") from error
+    return _checked(values, source, [])
 
 
 def fingerprint(*parts: Any) -> str:
@@ -308,9 +317,7 @@ def _known() -> str:
     return ", ".join(sorted(path.stem for path in PROFILES.glob("*.toml")))
 
 
-def _parsed(
-    overrides: Iterable[str] | Mapping[str, Any], problems: list[str]
-) -> Mapping[str, Any]:
+def _parsed(overrides: Iterable[str] | Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
     if isinstance(overrides, Mapping):
         return overrides
     parsed = {}

@@ -9,7 +9,7 @@ from hsutils.evaluation import tables as evaluation
 from hsutils.training.checkpoints import history_table
 from hsutils.training.devices import start_fabric
 from hsutils.data.corpus import Corpus, load_recordings
-from hsutils.experiment import Run
+from hsutils.run import Run
 from hsutils.files import read_json, write_csv
 from hsutils.models.teacher_student import Teacher
 from hsutils.models.build import MODELS
@@ -50,7 +50,7 @@ def write_results(run: Run) -> dict[str, pd.DataFrame]:
 
 def has_paper_numbers(run: Run) -> bool:
     """Whether the paper's numbers may stand beside this run's."""
-    return run.experiment.is_the_papers
+    return run.profile.is_the_papers
 
 
 def read_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def embed(run: Run, corpus: Corpus, teacher: Teacher, split: str = "dev") -> np.
 
     These are what the evaluator classifies; the projection head only serves the NT-Xent loss.
     """
-    fabric = start_fabric(run.experiment.compute)
+    fabric = start_fabric(run.profile.compute)
     return predict(fabric.setup(teacher.encoder), corpus.cache, corpus.rows(split), fabric)
 
 

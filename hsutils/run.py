@@ -51,9 +51,10 @@ class Run:
             stamp: fingerprint of everything that the file is made from.
             make: called with a temporary path, which is renamed when it returns.
         """
-        with self.writing():
-            if not self.take_over(file, stamp):
-                self.store(file, stamp, make)
+        if not self.is_done(file, stamp):
+            with self.writing():
+                if not self.take_over(file, stamp):
+                    self.store(file, stamp, make)
         return self.path(file)
 
     def is_done(self, file: str, stamp: str) -> bool:
@@ -74,7 +75,7 @@ class Run:
         with atomic_path(self.path(file)) as temporary:
             shutil.copyfile(source.path(file), temporary)
         # Its digest is the parent's: were the file made anew while it was copied, it would differ.
-        write_json(self._note_path(file), note)
+        self._write_note(file, note)
         return self.is_done(file, stamp)
 
     def store(self, file: str, stamp: str, make: Make) -> None:
@@ -84,7 +85,7 @@ class Run:
         with atomic_path(self.path(file)) as temporary:
             facts = make(temporary) or {}
             digest = digest_of(temporary)
-        write_json(self._note_path(file), {"fingerprint": stamp, "digest": digest, **facts})
+        self._write_note(file, {"fingerprint": stamp, "digest": digest, **facts})
 
     def note(self, file: str) -> dict[str, Any]:
         """What is noted about the making of `file`; empty where nothing readable is."""
@@ -109,6 +110,9 @@ class Run:
             yield
         finally:
             lock.release()
+
+    def _write_note(self, file: str, note: Mapping[str, Any]) -> None:
+        write_json(self._note_path(file), note)
 
     def _note_path(self, file: str) -> Path:
         return self.path(file).with_suffix(".json")

@@ -1,4 +1,4 @@
-"""The seven stations, end to end: what they leave, what they skip, and what they must not know."""
+"""The stages, end to end: what they leave, what they skip, and what they must not know."""
 
 import hashlib
 import shutil
@@ -11,17 +11,21 @@ import pytest
 import soundfile
 import torch
 from conftest import TINY_SETTINGS
+from safetensors import safe_open
 
-from hsutils import pipeline as stations
-from hsutils.training import loop as training
-from hsutils.training.checkpoints import copy_state
-from hsutils.models.compact import CompactCNN
-from hsutils.training.examples import examples_of
-from hsutils.experiment import Run, open_run
-from hsutils.files import read_json
-from hsutils.predict import classify
+from hsutils import pipeline
+from hsutils.config import Profile, load_profile, parse_profile
+from hsutils.data.corpus import Corpus, load_corpus
 from hsutils.data.splits import SPLITS
-from hsutils.pipeline import MODELS
+from hsutils.errors import InputError
+from hsutils.evaluation import tables
+from hsutils.models.build import MODELS
+from hsutils.models.compact import CompactCNN
+from hsutils.models.teacher_student import Teacher
+from hsutils.run import Run, open_run
+from hsutils.training import loop, saved
+from hsutils.training.checkpoints import copy_state
+from hsutils.training.datasets import examples_of
 from hsutils.training.loop import Trained
 
 pytestmark = [
@@ -39,9 +43,8 @@ class Killed(Exception):
 
 
 def finish(run: Run) -> None:
-    """All stations, and so all that the run folder holds."""
-    for split in ("dev", "test"):
-        stations.load_predictions(run, split)
+    """All stages, and so all that the run folder holds."""
+    pipeline.train_all(run)
 
 
 def digests(run: Run, files: list[str]) -> dict[str, str]:
@@ -84,12 +87,12 @@ def untrained(monkeypatch, seen: dict | None = None) -> None:
             seen[name] = copy_state(model), getattr(examples, "targets", None)
         return Trained(history)
 
-    monkeypatch.setattr(stations, "pretrain", train)
-    monkeypatch.setattr(stations, "fit", train)
+    monkeypatch.setattr(pipeline, "pretrain", train)
+    monkeypatch.setattr(pipeline, "fit", train)
 
 
 def said(capsys, what: str) -> list[str]:
-    """The models of which the stations said so."""
+    """The models of which the pipeline said so."""
     return [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if what in line]
 
 
@@ -118,7 +121,7 @@ def test_nothing_but_the_cache_is_written_outside_the_run_folder(finished, data)
 
 
 def test_predictions_are_of_their_split_in_order_with_its_labels(finished):
-    corpus = stations.load_corpus(finished)
+    corpus = load_corpus(finished)
     for model in MODELS:
         for split in ("dev", "test"):
             table = pd.read_csv(finished.path(f"predictions/{model}-{split}.csv"))
@@ -129,20 +132,20 @@ def test_predictions_are_of_their_split_in_order_with_its_labels(finished):
 
 
 def test_soft_labels_are_the_sigmoid_of_the_teachers_logits_for_every_pretrain_recording(finished):
-    table = stations.label_softly(finished)
+    table = pipeline.label_softly(finished)
     assert list(table) == ["record", "logit", "soft_label"]
-    corpus = stations.load_corpus(finished)
+    corpus = load_corpus(finished)
     assert table.record.tolist() == corpus.of("pretrain").record.tolist()
     np.testing.assert_allclose(table.soft_label, torch.sigmoid(torch.tensor(table.logit)), 1e-6)
-    teacher, _ = stations.fine_tune_teacher(finished)
+    teacher, _ = pipeline.fine_tune_teacher(finished)
     with torch.no_grad():
         logits = teacher.eval()(corpus.cache.batch(corpus.rows("pretrain")))
     np.testing.assert_allclose(table.logit, logits, rtol=1e-3, atol=1e-5)
 
 
 def test_saved_predictions_are_those_of_the_saved_weights(finished):
-    corpus = stations.load_corpus(finished)
-    loaders = (stations.fine_tune_teacher, stations.distill_student, stations.train_baseline)
+    corpus = load_corpus(finished)
+    loaders = (pipeline.fine_tune_teacher, pipeline.distill_student, pipeline.train_baseline)
     for model, load in zip(MODELS, loaders, strict=True):
         network, _ = load(finished)
         with torch.no_grad():
@@ -152,18 +155,26 @@ def test_saved_predictions_are_those_of_the_saved_weights(finished):
 
 
 def test_histories_stand_beside_the_weights(finished):
-    for model, history in stations.load_histories(finished).items():
+    histories = pipeline.load_histories(finished)
+    assert list(histories) == ["encoder", *MODELS]
+    for model, history in histories.items():
         assert history.epoch.tolist() == [1, 2]
-        assert history[["loss", "dev_auroc", "seconds"]].notna().all(axis=None), model
-    assert len(read_json(finished.path("encoder.json"))["history"]) == 2
+        measured = ["loss", "seconds"] if model == "encoder" else ["loss", "dev_auroc", "seconds"]
+        assert history[measured].notna().all(axis=None), model
+
+
+def test_weights_carry_the_profile_they_were_trained_with(finished):
+    for name in ("encoder", *MODELS):
+        with safe_open(finished.path(f"{name}.safetensors"), framework="pt") as file:
+            about = file.metadata()
+        assert about["model"] == name
+        assert parse_profile(about["profile"], name) == finished.profile.portable()
 
 
 def test_splits_share_the_recordings_out(finished):
-    corpus = stations.load_corpus(finished)
+    corpus = load_corpus(finished)
     rows = np.concatenate([corpus.rows(split) for split in SPLITS])
     assert sorted(rows) == list(range(36))
-    examples = corpus.labeled("test")
-    assert examples.targets.tolist() == corpus.of("test").label.tolist()
 
 
 # What a rerun skips
@@ -173,7 +184,7 @@ def test_a_rerun_trains_nothing_predicts_nothing_and_says_so(copied, monkeypatch
     run = copied()
     before = digests(run, NUMBERS)
     for name in ("pretrain", "fit", "predict"):
-        monkeypatch.setattr(stations, name, None)
+        monkeypatch.setattr(pipeline, name, None)
     finish(run)
     assert digests(run, NUMBERS) == before
     assert set(said(capsys, ": loaded from ")) == {"encoder", *MODELS}
@@ -222,7 +233,7 @@ def test_an_edited_list_changes_the_splits_and_retrains_what_depends_on_them(
     lists.write_text("\n".join(lists.read_text().split()[1:]))
     untrained(monkeypatch)
     finish(run)
-    assert len(stations.load_corpus(run).of("pretrain")) == 23
+    assert len(load_corpus(run).of("pretrain")) == 23
     assert said(capsys, ": trained, ") == ["encoder", *MODELS]
 
 
@@ -239,10 +250,10 @@ def test_the_teacher_labels_the_pretrain_set_once(copied, monkeypatch):
     run = copied()
     for file in ("soft_labels.csv", "student.safetensors", "baseline.safetensors"):
         run.path(file).unlink()
-    asked, predict = [], stations.predict
-    monkeypatch.setattr(stations, "predict", lambda *a: asked.append(len(a[2])) or predict(*a))
+    asked, predict = [], pipeline.predict
+    monkeypatch.setattr(pipeline, "predict", lambda *a: asked.append(len(a[2])) or predict(*a))
     finish(run)
-    size = len(stations.load_corpus(run).rows("pretrain"))
+    size = len(load_corpus(run).rows("pretrain"))
     assert asked.count(size) == 1
 
 
@@ -256,13 +267,13 @@ def test_student_and_baseline_differ_in_their_targets_only(copied, monkeypatch):
     finish(run)
     (student, soft), (baseline, labels) = seen["student"], seen["baseline"]
     assert all(torch.equal(student[name], baseline[name]) for name in student)
-    pretrain = stations.load_corpus(run).of("pretrain")
+    pretrain = load_corpus(run).of("pretrain")
     assert labels.tolist() == pretrain.label.tolist()
-    expected = stations.label_softly(run).soft_label.to_numpy(np.float32)
+    expected = pipeline.label_softly(run).soft_label.to_numpy(np.float32)
     np.testing.assert_array_equal(soft, expected)
 
 
-def test_teacher_and_student_never_learn_a_pretrain_label(finished, data, tmp_path):
+def test_teacher_and_student_are_never_trained_with_a_pretrain_label(finished, data, tmp_path):
     poisoned = start(tmp_path / "run", relabeled(data, tmp_path / "data", "pretrain"))
     finish(poisoned)
     unchanged = ["encoder.safetensors", "teacher.safetensors", "student.safetensors"]
@@ -304,16 +315,16 @@ def killing(monkeypatch, owner: object, name: str, call: int) -> None:
 
 
 INTERRUPTIONS = (
-    ("in the middle of the second epoch of pre-training", training, "nt_xent", 4),
-    ("between the encoder's weights and their note", Run, "mark_done", 1),
-    ("in fine-tuning", training, "soft_label_bce", 2),
-    ("while the teacher predicts", stations, "_predict", 2),
-    ("while the teacher labels", stations, "_predict", 2),
-    ("in the student's second epoch", training, "soft_label_bce", 4),
-    ("before the student's weights are saved", stations, "save_weights", 1),
-    ("in the baseline's first epoch", training, "soft_label_bce", 2),
-    ("in the baseline's second epoch", training, "soft_label_bce", 4),
-    ("before the last prediction is noted", stations, "_predict", 2),
+    ("in the middle of the second epoch of pre-training", loop, "nt_xent", 4),
+    ("between the encoder's weights and their note", Run, "_write_note", 3),
+    ("in fine-tuning", loop, "soft_label_bce", 2),
+    ("while the teacher predicts", pipeline, "_predict", 2),
+    ("while the teacher labels", pipeline, "_predict", 2),
+    ("in the student's second epoch", loop, "soft_label_bce", 4),
+    ("before the student's weights are saved", saved, "save_weights", 1),
+    ("in the baseline's first epoch", loop, "soft_label_bce", 2),
+    ("in the baseline's second epoch", loop, "soft_label_bce", 4),
+    ("before the last prediction is noted", pipeline, "_predict", 2),
 )
 
 
@@ -336,10 +347,10 @@ def test_a_file_without_its_note_is_made_again(copied, monkeypatch):
     run = copied(**{"student.learning_rate": 1e-2})
     original = digests(run, ["student.safetensors"])
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        killing(patch, Run, "mark_done", 1)
-        stations.distill_student(run)
+        killing(patch, Run, "_write_note", 3)
+        pipeline.distill_student(run)
     assert digests(run, ["student.safetensors"]) != original
-    stations.distill_student(copied())
+    pipeline.distill_student(copied())
     assert digests(run, ["student.safetensors"]) == original
 
 
@@ -351,8 +362,7 @@ NATIVE = {
     **{f"{s}.sampling": "even" for s in ("finetune", "student", "baseline")},
     **{f"{s}.crop_seconds": 1.0 for s in ("finetune", "student", "baseline")},
     **{f"{s}.masks": True for s in ("student", "baseline")},
-    **{"augment.pair": "crops", "augment.crop_seconds": 1.0, "augment.sensor": True},
-    "baseline.sensor": True,
+    **{"augment.pair": "crops", "augment.crop_seconds": 1.0, "augment.simulate_devices": True},
 }
 
 
@@ -364,58 +374,45 @@ def native(data, tmp_path_factory) -> Run:
     return run
 
 
-def test_a_compact_student_goes_through_all_stations_and_repeats(native, data, tmp_path):
-    student, _ = stations.distill_student(native)
+def test_a_compact_student_goes_through_all_pipeline_and_repeats(native, data, tmp_path):
+    student, _ = pipeline.distill_student(native)
     assert isinstance(student, CompactCNN)
     again = start(tmp_path / "again", data, **NATIVE)
     finish(again)
     assert digests(again, NUMBERS) == digests(native, NUMBERS)
 
 
-def test_the_command_predicts_with_a_compact_student(native):
-    recordings = stations.load_recordings(native).set_index("record")
-    expected = pd.read_csv(native.path("predictions/student-test.csv"))
-    table = classify([recordings.path[expected.record[0]]], native.folder)
-    assert table.logit[0] == pytest.approx(expected.logit[0], abs=0.02)
-
-
 def test_another_network_is_trained_anew_and_the_teacher_is_not(copied, capsys):
     run = copied(**{"networks.cnn": "compact", "networks.width": 4})
     capsys.readouterr()
-    stations.distill_student(run)
+    pipeline.distill_student(run)
     shown = capsys.readouterr().out
     assert "student: trained" in shown and "teacher: trained" not in shown
 
 
-def test_even_sampling_of_a_student_does_not_betray_true_labels(native):
-    """Strata come from what it is told, whatever the truth may be."""
-    corpus = stations.load_corpus(native)
+def test_even_sampling_of_a_student_does_not_reveal_true_labels(native):
+    """Strata come from its targets, whatever the labels are."""
+    corpus = load_corpus(native)
     targets = np.linspace(0, 1, len(corpus.of("pretrain")))
     strata = examples_of(native, corpus, "student", "pretrain", targets).strata
     assert set(pd.Series(strata).str[1:]) == {"True", "False"}
     assert [s.endswith("True") for s in strata] == (targets > 0.5).tolist()
 
 
-def test_all_labels_may_be_learned_from_or_a_share_of_them(data, tmp_path):
-    few = stations.load_corpus(start(tmp_path / "few", data))
-    every = stations.load_corpus(start(tmp_path / "all", data, **{"splits.labeled": "all"}))
-    half = {"splits.labeled": "all", "splits.label_share": 0.5}
-    part = stations.load_corpus(start(tmp_path / "half", data, **half))
+def test_all_labels_are_those_of_pretrain_and_finetune(data, tmp_path):
+    few = load_corpus(start(tmp_path / "few", data))
+    every = load_corpus(start(tmp_path / "all", data, **{"splits.labeled": "all"}))
     assert few.of("labeled").equals(few.of("finetune"))
+    assert few.of("unlabeled").equals(few.of("pretrain"))
     both = {*few.of("pretrain").record, *few.of("finetune").record}
-    assert set(every.of("labeled").record) == both
-    assert set(part.of("labeled").record) < both
-    assert len(part.of("labeled")) == pytest.approx(len(both) / 2, abs=6)
-    strata = [set(map(tuple, c.of("labeled")[["database", "label"]].to_numpy()))
-              for c in (every, part)]  # fmt: skip
-    assert strata[0] == strata[1], "every database and class is kept"
+    assert set(every.of("labeled").record) == set(every.of("unlabeled").record) == both
 
 
-def test_with_all_labels_and_a_database_left_out_the_others_test_labels_are_learned(data, tmp_path):
+def test_with_all_labels_and_a_database_left_out_the_others_test_labels_are_used(data, tmp_path):
     of = {"splits.leave_out": "b"}
-    few = stations.load_corpus(start(tmp_path / "few", data, **of))
-    every = stations.load_corpus(start(tmp_path / "all", data, **of, **{"splits.labeled": "all"}))
-    whole = stations.load_corpus(start(tmp_path / "whole", data))
+    few = load_corpus(start(tmp_path / "few", data, **of))
+    every = load_corpus(start(tmp_path / "all", data, **of, **{"splits.labeled": "all"}))
+    whole = load_corpus(start(tmp_path / "whole", data))
     gained = set(every.of("labeled").record) - set(few.of("finetune").record)
     gained -= set(few.of("pretrain").record)
     assert gained and gained <= set(whole.of("test").record)
@@ -424,48 +421,119 @@ def test_with_all_labels_and_a_database_left_out_the_others_test_labels_are_lear
     assert not set(every.of("test").group) & set(every.of("labeled").group)
 
 
-def test_with_all_labels_teacher_and_baseline_learn_from_the_same(data, tmp_path, monkeypatch):
-    run, heard = start(tmp_path / "run", data, **{"splits.labeled": "all"}), []
-    original = stations.fit
+def test_with_all_labels_teacher_and_baseline_are_trained_with_the_same(
+    data, tmp_path, monkeypatch
+):
+    run, shown = start(tmp_path / "run", data, **{"splits.labeled": "all"}), []
+    original = pipeline.fit
 
     def noting(model, examples, *rest):
-        heard.append(set(examples.rows))
+        shown.append(set(examples.rows))
         return original(model, examples, *rest)
 
-    monkeypatch.setattr(stations, "fit", noting)
-    stations.fine_tune_teacher(run)
-    stations.train_baseline(run)
-    corpus = stations.load_corpus(run)
-    assert heard == [set(corpus.rows("labeled"))] * 2
-    assert not heard[0] & {*corpus.rows("dev"), *corpus.rows("test")}
+    monkeypatch.setattr(pipeline, "fit", noting)
+    pipeline.fine_tune_teacher(run)
+    pipeline.train_baseline(run)
+    corpus = load_corpus(run)
+    assert shown == [set(corpus.rows("labeled"))] * 2
+    assert not shown[0] & {*corpus.rows("dev"), *corpus.rows("test")}
 
 
-def test_artificial_recordings_are_heard_as_databases_of_their_own(data, tmp_path, monkeypatch):
-    heard = {}
+def test_synthetic_recordings_count_as_databases_of_their_own(data, tmp_path, monkeypatch):
+    shown = {}
     settings = {
-        **{"baseline.artificial": 2, "baseline.crop_seconds": 0.5, "baseline.sampling": "even"},
-        **{"artificial.recordings": 12, "artificial.seconds": 2.0},
-        **{"artificial.folder": str(tmp_path / "artificial"), "networks.cnn": "compact"},
+        **{"baseline.synthetic": 2, "baseline.crop_seconds": 0.5, "baseline.sampling": "even"},
+        **{"synthetic.recordings": 12, "synthetic.seconds": 2.0},
+        **{"synthetic.folder": str(tmp_path / "synthetic"), "networks.cnn": "compact"},
     }
     run = start(tmp_path / "run", data, **settings)
-    original = stations.fit
+    original = pipeline.fit
 
     def noting(model, examples, *rest):
-        heard["strata"] = set(examples.strata)
-        heard["targets"] = [examples[len(examples) - 1 - i][1].item() for i in range(12)]
+        shown["strata"] = set(examples.strata)
+        shown["targets"] = [examples[len(examples) - 1 - i][1].item() for i in range(12)]
         return original(model, examples, *rest)
 
-    monkeypatch.setattr(stations, "fit", noting)
-    stations.train_baseline(run)
-    artificial = {f"artificial {n}{told}" for n in (0, 1) for told in (True, False)}
-    assert artificial < heard["strata"]
-    assert heard["targets"] == [1, 0] * 6
-    monkeypatch.setattr(stations, "fit", lambda *_: pytest.fail("trained again"))
-    stations.train_baseline(run)
-    monkeypatch.setattr(stations, "fit", noting)
-    stations.train_baseline(start(tmp_path / "run", data, **settings | {"baseline.real": False}))
-    assert heard["strata"] == artificial
-    monkeypatch.setattr(stations, "fit", lambda *_: pytest.fail("trained again"))
-    more = start(tmp_path / "run", data, **settings | {"artificial.recordings": 14})
+    monkeypatch.setattr(pipeline, "fit", noting)
+    pipeline.train_baseline(run)
+    synthetic = {f"artificial {n}{positive}" for n in (0, 1) for positive in (True, False)}
+    assert synthetic < shown["strata"]
+    assert shown["targets"] == [1, 0] * 6
+    monkeypatch.setattr(pipeline, "fit", lambda *_: pytest.fail("trained again"))
+    pipeline.train_baseline(run)
+    more = start(tmp_path / "run", data, **settings | {"synthetic.recordings": 14})
     with pytest.raises(pytest.fail.Exception, match="trained again"):
-        stations.train_baseline(more)
+        pipeline.train_baseline(more)
+
+
+def test_a_diverging_training_stops_in_that_epoch_and_leaves_nothing_done(data, tmp_path):
+    run = start(tmp_path / "run", data, **{"pretrain.learning_rate": 1e37})
+    expected = r"pretrain: the loss became NaN or infinite in epoch [12]; lower pretrain"
+    with pytest.raises(InputError, match=expected):
+        pipeline.fine_tune_teacher(run)
+    assert not run.path("encoder.safetensors").exists() and not run.note("encoder.safetensors")
+    pipeline.fine_tune_teacher(start(tmp_path / "run", data))
+
+
+@pytest.mark.parametrize("file", ["splits.csv", "soft_labels.csv", "student.safetensors"])
+def test_damaged_results_are_made_again(copied, finished, file):
+    run = copied()
+    content = bytearray(run.path(file).read_bytes())
+    content[-20] ^= 1
+    run.path(file).write_bytes(content)
+    pipeline.train_all(run)
+    assert digests(run, [file, *NUMBERS]) == digests(finished, [file, *NUMBERS])
+
+
+# Results
+
+
+def test_tables_are_what_evaluation_gives_from_the_saved_predictions(copied):
+    run = copied()
+    made = pipeline.write_results(run)
+    dev, test = (
+        {m: pipeline.load_predictions(run, m, split) for m in MODELS} for split in ("dev", "test")
+    )
+    pd.testing.assert_frame_equal(made["table_1"], tables.table_1(dev).round(4), check_like=True)
+    pd.testing.assert_frame_equal(made["errors"], tables.errors(test))
+    assert len(made["summary"]) == 6
+    history = made["history"]
+    assert list(zip(history.model, history.epoch, strict=True)) == [
+        (name, epoch) for name in ("encoder", *MODELS) for epoch in (1, 2)
+    ]
+    for name, table in made.items():
+        saved_table = pd.read_csv(run.path(f"tables/{name}.csv"))
+        pd.testing.assert_frame_equal(saved_table, table, check_dtype=False)
+
+
+def test_the_papers_numbers_never_stand_beside_other_recordings(copied, monkeypatch):
+    assert any(c.startswith("paper") for c in pipeline.write_results(copied())["table_1"])
+    monkeypatch.setattr(Profile, "is_the_papers", False)
+    made = pipeline.write_results(copied())
+    assert not [c for table in made.values() for c in table if "paper" in c]
+
+
+@pytest.mark.parametrize(
+    "change", ["data.recordings=30", "splits.method=generated", "splits.leave_out=a"]
+)
+def test_only_all_recordings_and_the_published_lists_are_the_papers(change):
+    assert load_profile("paper").is_the_papers
+    assert not load_profile("paper", [change]).is_the_papers
+    assert not load_profile("demo").is_the_papers
+
+
+def test_features_of_a_recording_do_not_depend_on_the_others_in_its_split(
+    noise_recordings, noise_cache, tmp_path
+):
+    splits = noise_recordings[["record"]].assign(split="pretrain")
+    splits.loc[::4, "split"] = "dev"
+    corpus = Corpus(noise_recordings, splits, noise_cache)
+    run = Run(tmp_path, load_profile("demo", {"compute.precision": "32-true"}))
+    torch.manual_seed(0)
+    teacher = Teacher()
+    together = pipeline.embed(run, corpus, teacher, "dev")
+    assert together.shape == (len(corpus.of("dev")), 512)
+    last = corpus.splits.record[corpus.splits.split == "dev"].max()
+    one = corpus.splits.assign(split=corpus.splits.split.where(corpus.splits.record == last, "x"))
+    alone = pipeline.embed(run, Corpus(noise_recordings, one, noise_cache), teacher, "dev")
+    np.testing.assert_allclose(alone[0], together[-1], rtol=1e-3, atol=1e-5)

@@ -1,50 +1,31 @@
-"""The networks of an experiment: new ones, and those that a run has trained."""
-
-from pathlib import Path
+"""The networks of a profile."""
 
 from torch import nn
 
-from hsutils.training.checkpoints import load_weights
-from hsutils.models.compact import CompactCNN
-from hsutils.errors import InputError
-from hsutils.experiment import Experiment, load_experiment
-from hsutils.models.teacher_student import StudentCNN, Teacher
 from hsutils.audio.spectrograms import padding_value
+from hsutils.config import Profile
+from hsutils.models.compact import CompactCNN
+from hsutils.models.packing import accelerate
+from hsutils.models.teacher_student import StudentCNN, Teacher
 
 MODELS = ("teacher", "student", "baseline")
-CNNS = ("student", "baseline", "first-student")
-"""One architecture; the last is a student before a second phase of distillation."""
 
 
-def new_network(experiment: Experiment, model: str) -> nn.Module:
+def new_network(profile: Profile, model: str) -> nn.Module:
     """A network with weights drawn from the global generator.
 
     Args:
-        experiment: whose front end and networks.
-        model: teacher, or one of `CNNS`.
+        profile: gives the front end and the kind of CNN.
+        model: teacher, student or baseline; the last two are one architecture.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is none of them.
     """
-    if model not in ("teacher", *CNNS):
-        raise ValueError(f"no network is called {model!r}")
-    front_end, networks = experiment.front_end, experiment.networks
-    padding = padding_value(front_end)
+    if model not in MODELS:
+        raise ValueError(f"no network is called {model!r}: use one of {', '.join(MODELS)}")
+    front_end, padding = profile.front_end, padding_value(profile.front_end)
     if model == "teacher":
-        return Teacher(padding=padding)
-    if networks.cnn == "compact":
-        return CompactCNN(front_end.mels, networks.width, padding)
-    return StudentCNN(front_end.shape, padding)
-
-
-def trained_network(folder: Path, model: str) -> tuple[nn.Module, Experiment]:
-    """A network that a run has trained, in evaluation mode, and the run's experiment.
-
-    Raises:
-        InputError: if the run has no such model.
-    """
-    weights = folder / f"{model}.safetensors"
-    if not weights.exists():
-        raise InputError(f"{weights}: missing; train it first with `make run`, or name --run-dir")
-    experiment = load_experiment(folder / "experiment.toml")
-    return load_weights(new_network(experiment, model), weights).eval(), experiment
+        return accelerate(Teacher(), padding)
+    if profile.networks.cnn == "compact":
+        return CompactCNN(front_end.mels, profile.networks.width, padding)
+    return accelerate(StudentCNN(front_end.shape), padding)

@@ -8,8 +8,8 @@ long a clip it was put into, nor on the other recordings of its batch.
 import torch
 from torch import Tensor, nn
 
-from hsutils.models.teacher_student import Float32Head
 from hsutils.models.packing import occupied_columns
+from hsutils.models.teacher_student import Float32Head
 
 
 class CompactCNN(nn.Module):

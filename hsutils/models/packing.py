@@ -16,10 +16,13 @@ own, with margins as narrow as that depth allows; between stages, columns are co
 Every column of every image equals the canvas column named by `Layout.source`, so outputs are
 those of the dense network. Batch normalization counts each canvas column as often as it occurs
 in the images, so statistics and gradients are too. All hold to rounding, not to the last bit.
+
+`accelerate` wraps a plain network from outside; the networks know nothing of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import torch
@@ -28,10 +31,52 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torchvision.models import ResNet
 
+from hsutils.models.teacher_student import Encoder, StudentCNN
+
 # A stage's (stride, reach), both in input columns: its last level's stride, and how far to
 # either side a column of that level sees. ResNet-18 after layers 1 to 4; the student CNN.
 RESNET_STAGES = ((4, 21), (8, 49), (16, 105), (32, 217))
 STUDENT_STAGES = ((16, 25),)
+WORTHWHILE = 0.85
+"""Share of the columns above which the bookkeeping of packing costs more than it saves."""
+
+
+def accelerate(model: nn.Module, padding: float) -> nn.Module:
+    """Let a network compute the padding around recordings once a batch, where that pays.
+
+    Parameters and, to rounding, outputs stay the same. On a GPU, and for batches with little
+    padding, the network computes as it always did.
+
+    Args:
+        model: holds an `Encoder` or is a `StudentCNN`; changed in place. Any other is left alone.
+        padding: the value of padding, see `spectrograms.padding_value`.
+
+    Returns:
+        The model.
+    """
+    for part in model.modules():
+        if isinstance(part, Encoder):
+            part.forward = partial(_packed, part, part.forward, encode, padding, RESNET_STAGES)
+        elif isinstance(part, StudentCNN):
+            features = part.features
+            features.forward = partial(
+                _packed, features, features.forward, student_features, padding, STUDENT_STAGES
+            )
+    return model
+
+
+def _packed(
+    part: nn.Module,
+    plain: Callable[[Tensor], Tensor],
+    compute: Callable[[nn.Module, "Packed"], Tensor],
+    padding: float,
+    stages: tuple[tuple[int, int], ...],
+    spectrograms: Tensor,
+) -> Tensor:
+    if spectrograms.device.type != "cpu":
+        return plain(spectrograms)
+    packed = pack(spectrograms, padding, stages)
+    return compute(part, packed) if packed.share < WORTHWHILE else plain(spectrograms)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,6 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
-from hsutils.models import packing
-
-WORTHWHILE = 0.85
-"""Share of the columns above which the bookkeeping of packing costs more than it saves."""
-
 
 class Float32Head(nn.Sequential):
     """Layers that compute in their weights' precision, float32, whatever the autocast around."""
@@ -31,23 +26,13 @@ class Encoder(ResNet):
     """ResNet-18 with a one-channel stem and no classifier: (N, 1, mels, frames) -> (N, 512).
 
     11,170,240 parameters, randomly initialized (He et al. 2016; paper section 4).
-
-    Args:
-        padding: value of the padding around recordings, which is then computed once a batch
-            where that pays (see `packing`); None for inputs without known padding.
     """
 
-    def __init__(self, padding: float | None = None):
+    def __init__(self):
         super().__init__(BasicBlock, [2, 2, 2, 2])
         self.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.fc = nn.Identity()
-        self.padding = padding
-
-    def forward(self, spectrograms: Tensor) -> Tensor:
-        """Features (N, 512) of spectrograms (N, 1, mels, frames)."""
-        packed = _packed(spectrograms, self.padding, packing.RESNET_STAGES)
-        return super().forward(spectrograms) if packed is None else packing.encode(self, packed)
 
 
 class Teacher(nn.Module):
@@ -57,9 +42,9 @@ class Teacher(nn.Module):
     contrastive loss only; `forward` classifies with encoder and evaluator.
     """
 
-    def __init__(self, features: int = 512, projection: int = 256, padding: float | None = None):
+    def __init__(self, features: int = 512, projection: int = 256):
         super().__init__()
-        self.encoder = Encoder(padding)
+        self.encoder = Encoder()
         self.projection_head = Float32Head(
             nn.Linear(features, features), nn.ReLU(), nn.Linear(features, projection)
         )
@@ -94,15 +79,13 @@ class StudentCNN(nn.Module):
 
     Args:
         input_shape: (1, mels, frames) of one spectrogram.
-        padding: see `Encoder`.
 
     Raises:
         ValueError: if the spectrogram is too small for the three poolings.
     """
 
-    def __init__(self, input_shape: Sequence[int] = (1, 50, 2805), padding: float | None = None):
+    def __init__(self, input_shape: Sequence[int] = (1, 50, 2805)):
         super().__init__()
-        self.padding = padding
         self.features = nn.Sequential(
             nn.Conv2d(1, 64, kernel_size=9, stride=2, padding=1),
             nn.LeakyReLU(),
@@ -127,10 +110,7 @@ class StudentCNN(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         """Logits, shape (N,), of spectrograms (N, 1, mels, frames)."""
-        packed = _packed(spectrograms, self.padding, packing.STUDENT_STAGES)
-        if packed is None:
-            return self.head(self.features(spectrograms))
-        return self.head(packing.student_features(self.features, packed))
+        return self.head(self.features(spectrograms))
 
 
 def _flat_features(input_shape: Sequence[int]) -> int:
@@ -142,16 +122,6 @@ def _flat_features(input_shape: Sequence[int]) -> int:
     if cells < 1:
         raise ValueError(f"a spectrogram of {mels} mel bands x {frames} frames is too small")
     return 128 * cells
-
-
-def _packed(
-    spectrograms: Tensor, padding: float | None, stages: tuple[tuple[int, int], ...]
-) -> packing.Packed | None:
-    """The batch packed, where its padding is known and arithmetic is what takes the time."""
-    if padding is None or spectrograms.device.type != "cpu":
-        return None
-    packed = packing.pack(spectrograms, padding, stages)
-    return packed if packed.share < WORTHWHILE else None
 
 
 def count_parameters(model: nn.Module) -> int:

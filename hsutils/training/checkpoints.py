@@ -1,6 +1,8 @@
 """Weights and unfinished trainings as safetensors: nothing is ever unpickled."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -15,11 +17,16 @@ from hsutils.files import atomic_path
 State = dict[str, Tensor]
 
 
-def save_weights(path: Path, state: State) -> None:
-    """Write a state dict whole or not at all, on the CPU and in one fixed layout."""
+def save_weights(path: Path, state: State, metadata: dict[str, str]) -> None:
+    """Write a state dict, on the CPU and in one fixed layout, with texts that describe it.
+
+    Args:
+        path: file to write.
+        state: weights by name.
+        metadata: such as `profile` (TOML) and `model`: weights never meet another front end.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with atomic_path(path) as temporary:
-        save_file(plain, temporary)
+    _save(plain, path, metadata)
 
 
 def load_weights(model: nn.Module, path: Path) -> nn.Module:
@@ -30,10 +37,9 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     """
     try:
         model.load_state_dict(load_file(path))
-    except Exception as error:
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(
-            f"{path} holds no weights of {type(model).__name__} ({str(error).splitlines()[0]}): "
-            "delete it and run its notebook again"
+            f"{path} holds no weights of {type(model).__name__} ({str(error).splitlines()[0]})"
         ) from error
     return model
 
@@ -59,7 +65,7 @@ class Checkpoint:
         plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         note = {"stamp": self.stamp, "history": json.dumps(history)}
         with atomic_path(self.path) as temporary:
-            save_file(plain, temporary, metadata=note)
+            _save(plain, temporary, note)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> tuple[State, list]:
         """Load the checkpoint if it is ours; best weights and history, empty if there is none.
@@ -96,6 +102,16 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
+def _save(tensors: State, path: Path, metadata: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        # The library hides what the system said, such as a full disk, in its text.
+        if code := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        raise
+
+
 def _under(prefix: str, tensors: State) -> State:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
@@ -104,6 +120,11 @@ def history_table(history: list[dict]) -> pd.DataFrame:
     """History rows as a table: epoch, loss, dev_auroc, seconds."""
     kinds = {"epoch": int, "loss": float, "dev_auroc": float, "seconds": float}
     return pd.DataFrame(history, columns=list(kinds)).astype(kinds)
+
+
+def history_rows(history: pd.DataFrame) -> list[dict]:
+    """A history as JSON values, from which `history_table` makes the same table again."""
+    return history.astype(object).where(history.notna(), None).to_dict("records")
 
 
 def copy_state(model: nn.Module) -> State:

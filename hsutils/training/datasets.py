@@ -1,123 +1,116 @@
-"""SpecAugment and the two views of a recording that make a positive pair (paper section 4)."""
+"""What a network is trained with: which recordings, how often, and how much of each.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+Every view depends on nothing but seed, epoch and recording, so that it is the same with any
+number of workers or devices, and after a restart.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
+from lightning_fabric import Fabric
+from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
-from hsutils.data.cache import SpectrogramCache
-from hsutils.training.sampling import Place
+from hsutils.audio.augment import spec_augment
 from hsutils.audio.devices import another_sensor
-from hsutils.settings import Augment
 from hsutils.audio.spectrograms import Occupied, log_mel, standardize
-from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+from hsutils.audio.wav import read_waveform
+from hsutils.config import RECORDED_RATE, Augment, Fit
+from hsutils.data.cache import SpectrogramCache, build_cache
+from hsutils.data.corpus import Corpus
+from hsutils.data.synthetic import VERSION, write_training_recordings
+from hsutils.run import Run
+
+Place = tuple[int, int]
+"""Index of a recording, and how many times it came before in the epoch."""
 
 
-def spec_augment(
-    spectrogram: Tensor, occupied: Occupied, settings: Augment, generator: np.random.Generator
-) -> Tensor:
-    """A copy of a spectrogram with random mel bands and frames masked by 0 (Park et al. 2019).
-
-    Without time warping. Masks fall inside the occupied region, so that padding is never
-    touched, and all masks of one kind together cover at most `masked_share` of it.
+class ViewPairs(Dataset):
+    """Positive pairs for contrastive pre-training: two views of each recording (paper section 4).
 
     Args:
-        spectrogram: standardized, shape (1, mels, frames).
-        occupied: the region the recording fills.
-        settings: number of masks and the share they may cover.
-        generator: the source of chance.
-
-    Returns:
-        The masked copy, same shape.
+        cache: the spectrograms.
+        rows: rows of the cache to use, shape (N,).
+        settings: `pair` "masked" gives the recording and its SpecAugment copy, or two copies with
+            `both_views`. "crops" gives two stretches of the waveform.
+        seed: seed of the run.
+        paths: of the recordings, by row of the cache; needed for views made from the waveform.
     """
-    masked = spectrogram.clone()
-    (low, high), (start, stop) = occupied.rows, occupied.frames
-    for first, last in _masks(low, high, settings.frequency_masks, settings, generator):
-        masked[:, first:last, start:stop] = 0
-    for first, last in _masks(start, stop, settings.time_masks, settings, generator):
-        masked[:, low:high, first:last] = 0
-    return masked
 
+    def __init__(
+        self,
+        cache: SpectrogramCache,
+        rows: np.ndarray,
+        settings: Augment,
+        seed: int,
+        paths: Sequence[str] = (),
+    ):
+        self.cache, self.rows, self.settings, self.seed = cache, rows, settings, seed
+        self.paths, self.epoch, self.strata = paths, 1, None
 
-def _masks(
-    start: int, stop: int, count: int, settings: Augment, generator: np.random.Generator
-) -> list[tuple[int, int]]:
-    if count == 0:
-        return []
-    widest = int((stop - start) * settings.masked_share / count)
-    widths = generator.integers(0, widest, size=count, endpoint=True)
-    firsts = generator.integers(start, stop - widths, endpoint=True)
-    return [(int(first), int(first + width)) for first, width in zip(firsts, widths, strict=True)]
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """The two views, each of shape (1, mels, frames)."""
+        row = int(self.rows[index])
+        if self.settings.pair == "crops" or self.settings.simulate_devices:
+            return self._stretch(row, 0), self._stretch(row, 1)
+        original, occupied = self.cache.batch([row])[0], self.cache.occupied(row)
+        generator = np.random.default_rng([self.seed, self.epoch, row])
+        second = spec_augment(original, occupied, self.settings, generator)
+        if not self.settings.both_views:
+            return original, second
+        return spec_augment(original, occupied, self.settings, generator), second
+
+    def _stretch(self, row: int, number: int) -> Tensor:
+        """A stretch of the waveform, through another device and the front end, then masked."""
+        settings, front_end = self.settings, self.cache.front_end
+        generator = _chance(self.seed, self.epoch, row, number)
+        waveform = read_waveform(self.paths[row])
+        if settings.pair == "crops":
+            front_end = front_end.model_copy(update={"clip_seconds": settings.crop_seconds})
+            length = round(settings.crop_seconds * RECORDED_RATE)
+            if length < len(waveform):
+                start = int(generator.integers(len(waveform) - length + 1))
+                waveform = waveform[start : start + length]
+        if settings.simulate_devices:
+            waveform = another_sensor(waveform, generator)
+        scaled, occupied = log_mel(waveform, RECORDED_RATE, front_end)
+        spectrogram = standardize(scaled, front_end)[None]
+        return spec_augment(spectrogram, _inner(occupied), settings, generator)
 
 
 @dataclass(frozen=True)
-class Views:
-    """What a training sees of a recording in an epoch: all of it, a crop, a masked one.
+class Crops:
+    """A crop of each recording, drawn anew in each epoch, and masked or not.
 
     Args:
-        crop: frames of a crop, drawn from those that the recording occupies; a shorter recording
-            is repeated to fill it. 0: the whole spectrogram.
-        masks: SpecAugment's settings; None: no masks.
+        frames: of a crop, drawn from those that the recording occupies; a shorter recording is
+            repeated to fill it. 0 gives the whole spectrogram.
+        masks: SpecAugment's settings; None for no masks.
         seed: with epoch and recording, the only source of chance.
     """
 
-    crop: int = 0
+    frames: int = 0
     masks: Augment | None = None
     seed: int = 0
 
     def of(self, cache: SpectrogramCache, row: int, epoch: int, number: int = 0) -> Tensor:
-        """View `number` of a row of the cache in an epoch, shape (1, mels, crop or frames)."""
+        """Crop `number` of a row of the cache in an epoch, shape (1, mels, frames)."""
         generator = _chance(self.seed, epoch, row, number)
         spectrogram, occupied = cache.batch([row])[0], cache.occupied(row)
-        if self.crop:
+        if self.frames:
             first, last = occupied.frames
-            start = first + int(generator.integers(max(1, last - first - self.crop + 1)))
-            whole = spectrogram[..., start : min(last, start + self.crop)]
-            spectrogram = whole.repeat(1, 1, -(-self.crop // whole.shape[-1]))[..., : self.crop]
-            occupied = Occupied(occupied.rows, (0, self.crop))
-        if self.masks is None:
-            return spectrogram
-        return spec_augment(spectrogram, _inner(occupied), self.masks, generator)
-
-
-@dataclass(frozen=True)
-class WaveformViews:
-    """Views made from the waveform: a stretch of it, through another sensor and the front end.
-
-    Args:
-        paths: of the recordings, by row of the cache.
-        seconds: of a stretch; 0, or a shorter recording: all of it.
-        sensor: whether it goes through `sensors.another_sensor`.
-        masks: SpecAugment's settings; None: no masks.
-        seed: with epoch, recording and number of the view, the only source of chance.
-    """
-
-    paths: Sequence[str]
-    seconds: float = 0.0
-    sensor: bool = False
-    masks: Augment | None = None
-    seed: int = 0
-
-    def of(self, cache: SpectrogramCache, row: int, epoch: int, number: int = 0) -> Tensor:
-        """View `number` of a row of the cache in an epoch, shape (1, mels, frames).
-
-        Frames are those of `seconds`, or of the front end's clip where those are 0.
-        """
-        generator, front_end = _chance(self.seed, epoch, row, number), cache.front_end
-        waveform = read_waveform(self.paths[row])
-        length = round(self.seconds * SAMPLE_RATE)
-        if 0 < length < len(waveform):
-            start = int(generator.integers(len(waveform) - length + 1))
-            waveform = waveform[start : start + length]
-        if self.sensor:
-            waveform = another_sensor(waveform, generator)
-        if self.seconds:
-            front_end = replace(front_end, clip_seconds=self.seconds)
-        scaled, occupied = log_mel(waveform, SAMPLE_RATE, front_end)
-        spectrogram = standardize(scaled, front_end)[None]
+            start = first + int(generator.integers(max(1, last - first - self.frames + 1)))
+            whole = spectrogram[..., start : min(last, start + self.frames)]
+            repeated = whole.repeat(1, 1, -(-self.frames // whole.shape[-1]))
+            spectrogram = repeated[..., : self.frames]
+            occupied = Occupied(occupied.rows, (0, self.frames))
         if self.masks is None:
             return spectrogram
         return spec_augment(spectrogram, _inner(occupied), self.masks, generator)
@@ -133,67 +126,6 @@ def _chance(seed: int, epoch: int, row: int, number: int) -> np.random.Generator
     return np.random.default_rng([seed, epoch, row, number])
 
 
-def mixup(
-    spectrograms: Tensor, targets: Tensor, beta: float, generator: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Each recording of a batch mixed with another, and their targets alike (Zhang et al. 2018).
-
-    Args:
-        spectrograms: shape (N, 1, mels, frames), without padding.
-        targets: shape (N,).
-        beta: both parameters of the beta distribution that the share of the first is drawn from.
-        generator: the source of chance.
-
-    Returns:
-        The mixed spectrograms and targets, of the same shapes.
-    """
-    share, other = generator.beta(beta, beta), generator.permutation(len(targets))
-    return tuple(share * x + (1 - share) * x[other] for x in (spectrograms, targets))
-
-
-class ViewPairs(Dataset):
-    """Positive pairs for contrastive pre-training: two views of each recording.
-
-    A view depends on nothing but seed, epoch and recording, so that pairs are the same with
-    any number of workers or devices, and after a restart.
-
-    Args:
-        cache: the spectrograms.
-        rows: rows of the cache to draw from, shape (N,).
-        settings: SpecAugment's settings; `both_views` masks the first view too.
-        seed: seed of the run.
-        views: makes both views instead, whatever the settings say of them.
-    """
-
-    def __init__(
-        self,
-        cache: SpectrogramCache,
-        rows: np.ndarray,
-        settings: Augment,
-        seed: int,
-        views: WaveformViews | None = None,
-    ):
-        self.cache, self.rows, self.settings, self.seed = cache, rows, settings, seed
-        self.epoch, self.strata, self.views = 1, None, views
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """The two views, each of shape (1, mels, frames)."""
-        row = int(self.rows[index])
-        if self.views is not None:
-            first, second = (self.views.of(self.cache, row, self.epoch, n) for n in (0, 1))
-            return first, second
-        original = self.cache.batch([row])[0]
-        occupied = self.cache.occupied(row)
-        generator = np.random.default_rng([self.seed, self.epoch, row])
-        second = spec_augment(original, occupied, self.settings, generator)
-        if not self.settings.both_views:
-            return original, second
-        return spec_augment(original, occupied, self.settings, generator), second
-
-
 class Labeled(Dataset):
     """Spectrograms with their targets: labels, or a teacher's soft labels.
 
@@ -201,19 +133,19 @@ class Labeled(Dataset):
         cache: the spectrograms.
         rows: rows of the cache, shape (N,).
         targets: probability of abnormal for each row, shape (N,).
-        strata: (N,) what an even sampling is even over; see `sampling.EvenSampler`.
-        views: what is shown of them; by default all.
+        strata: (N,) what an even sampling is even over; see `EvenSampler`.
+        crops: what is shown of them; by default all.
     """
 
     def __init__(
         self,
         cache: SpectrogramCache,
         rows: np.ndarray,
-        targets: np.ndarray,
+        targets: ArrayLike,
         strata: np.ndarray | None = None,
-        views: Views | WaveformViews | None = None,
+        crops: Crops | None = None,
     ):
-        self.cache, self.rows, self.strata, self.views = cache, rows, strata, views
+        self.cache, self.rows, self.strata, self.crops = cache, rows, strata, crops
         self.targets = torch.tensor(np.asarray(targets, dtype=np.float32))
         self.epoch = 1
 
@@ -221,20 +153,16 @@ class Labeled(Dataset):
         return len(self.rows)
 
     def __getitem__(self, place: int | Place) -> tuple[Tensor, Tensor]:
-        """One spectrogram (1, mels, frames) or the view of it, and its target, a scalar."""
+        """One spectrogram or crop (1, mels, frames), and its target, a scalar."""
         index, occurrence = place if isinstance(place, tuple) else (place, 0)
         row = int(self.rows[index])
-        if self.views is None:
+        if self.crops is None:
             return self.cache.batch([row])[0], self.targets[index]
-        return self.views.of(self.cache, row, self.epoch, occurrence), self.targets[index]
+        return self.crops.of(self.cache, row, self.epoch, occurrence), self.targets[index]
 
 
 class Together(Dataset):
-    """Recordings of several caches as one dataset; views make all of one shape.
-
-    Args:
-        parts: each with strata.
-    """
+    """Two or more `Labeled` as one dataset; crops give all of them one shape."""
 
     def __init__(self, parts: Sequence[Labeled]):
         self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
@@ -245,9 +173,123 @@ class Together(Dataset):
         return int(self.ends[-1])
 
     def __getitem__(self, place: int | Place) -> tuple[Tensor, Tensor]:
-        """One view (1, mels, frames) and its target, a scalar."""
+        """One crop (1, mels, frames), and its target, a scalar."""
         index, occurrence = place if isinstance(place, tuple) else (place, 0)
         which = int(np.searchsorted(self.ends, index, side="right"))
         part, before = self.parts[which], self.ends[which - 1] if which else 0
         part.epoch = self.epoch
         return part[int(index - before), occurrence]
+
+
+def labeled(corpus: Corpus, split: str) -> Labeled:
+    """Whole spectrograms of one split with their true labels."""
+    return Labeled(corpus.cache, corpus.rows(split), corpus.of(split).label)
+
+
+def examples_of(
+    run: Run, corpus: Corpus, section: str, split: str, targets: ArrayLike
+) -> Labeled | Together:
+    """What a classifier is trained with, sampled and shown as the profile's section says.
+
+    Args:
+        run: the run.
+        corpus: its recordings.
+        section: of the profile: finetune, student or baseline.
+        split: whose recordings.
+        targets: (n,) of these recordings, in [0, 1].
+    """
+    settings: Fit = getattr(run.profile, section)
+    front_end, recordings, strata = run.profile.front_end, corpus.of(split), None
+    if settings.sampling == "even":
+        # By the targets, not the labels: a student must not learn the labels through its sampling.
+        positive = pd.Series(np.asarray(targets) > 0.5, recordings.index)
+        strata = (recordings.database + positive.astype(str)).to_numpy()
+    frames = round(settings.crop_seconds * front_end.sample_rate / front_end.hop)
+    masks = run.profile.augment if settings.masks else None
+    crops = Crops(frames, masks, run.profile.seed) if frames or masks else None
+    real = Labeled(corpus.cache, corpus.rows(split), targets, strata, crops)
+    return Together([real, _synthetic(run, settings, crops)]) if settings.synthetic else real
+
+
+def _synthetic(run: Run, settings: Fit, crops: Crops) -> Labeled:
+    """Synthetic recordings, shown as the real ones are, as so many databases of their own."""
+    asked = run.profile.synthetic
+    recordings = write_training_recordings(asked)
+    front_end = run.profile.front_end.model_copy(update={"clip_seconds": asked.seconds})
+    cache = build_cache(recordings, front_end)
+    # Where the names of strata sort decides the order of an epoch: these follow database a.
+    database = [f"artificial {n // 2 % settings.synthetic}" for n in range(len(recordings))]
+    strata = np.char.add(database, recordings.label.astype(bool).astype(str).to_numpy(str))
+    return Labeled(cache, np.arange(len(recordings)), recordings.label, strata, crops)
+
+
+def synthetic_identity(run: Run, section: str) -> list[object]:
+    """What a fingerprint must know of synthetic recordings: nothing, where none are used."""
+    asked = run.profile.synthetic.model_copy(update={"folder": ""})
+    return [asked, VERSION] if getattr(run.profile, section).synthetic else []
+
+
+def loader(
+    examples: Dataset, batch_size: int, seed: int, workers: int, fabric: Fabric
+) -> DataLoader:
+    """Shuffled batches, of which every process gets its share.
+
+    Not through `fabric.setup_dataloaders`, which counts epochs itself, anew after every restart.
+    """
+    place = (fabric.world_size, fabric.global_rank)
+    if examples.strata is None:
+        # It shuffles by seed + epoch: neighboring seeds would share most of their orders.
+        sampler = DistributedSampler(examples, *place, seed=1000 * seed)
+    else:
+        sampler = EvenSampler(examples.strata, *place, seed=seed)
+    return DataLoader(
+        examples,
+        batch_size=batch_size,
+        sampler=sampler,
+        # Neither batch normalization nor NT-Xent can use a last batch of one recording.
+        drop_last=len(sampler) % batch_size == 1,
+        num_workers=workers,
+        pin_memory=fabric.device.type == "cuda",
+    )
+
+
+class EvenSampler(Sampler[Place]):
+    """An epoch in which every stratum gets the same number of places, taken in turn.
+
+    A stratum is a database and a class, say: drawn evenly over them, the database tells nothing of
+    the class. Small strata are shown several times in an epoch, large ones in part; the part is
+    drawn anew. Every stretch of as many places as there are strata holds each of them once.
+
+    Args:
+        strata: (n,) codes or names, one a recording.
+        replicas, rank: number of processes and which of them this is; they share the epoch.
+        seed: with the epoch (`set_epoch`), the only source of chance.
+    """
+
+    def __init__(self, strata: np.ndarray, replicas: int = 1, rank: int = 0, seed: int = 0):
+        _, self.codes = np.unique(strata, return_inverse=True)
+        self.replicas, self.rank, self.seed, self.epoch = replicas, rank, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.codes) // self.replicas)
+
+    def __iter__(self) -> Iterator[Place]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        count, total = self.codes.max() + 1, len(self) * self.replicas
+        rounds = -(-total // count)
+        members = [np.flatnonzero(self.codes == code) for code in range(count)]
+        columns = [_repeated(generator, rows, rounds) for rows in members]
+        order = generator.permuted(np.column_stack(columns), axis=1).ravel()[:total]
+        occurrence = pd.Series(order).groupby(order).cumcount()
+        places = np.column_stack([order, occurrence])
+        return map(tuple, places[self.rank :: self.replicas].tolist())
+
+
+def _repeated(generator: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the rows, shuffled; all of them once before any a second time."""
+    passes = [generator.permutation(rows) for _ in range(-(-count // len(rows)))]
+    return np.concatenate(passes)[:count]

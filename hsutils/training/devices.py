@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from hsutils.experiment import fingerprint
-from hsutils.settings import Compute
+from hsutils.config import Compute, Profile, fingerprint
+from hsutils.environment import usable_cores
+from hsutils.errors import InputError
 
 
 def start_fabric(compute: Compute) -> Fabric:
@@ -18,7 +19,7 @@ def start_fabric(compute: Compute) -> Fabric:
 
     One process launches one Fabric a setting; threads are set at every call.
     """
-    torch.set_num_threads(compute.threads or os.cpu_count() or 1)
+    torch.set_num_threads(compute.threads or usable_cores())
     return _launched(compute)
 
 
@@ -52,6 +53,27 @@ def resolve_precision(compute: Compute) -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     has_instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if has_instructions else "32-true"
+
+
+def require_devices(profile: Profile) -> None:
+    """Refuse what this machine cannot do, before any work.
+
+    Raises:
+        InputError: if the profile asks for an accelerator or for more devices than there are, or
+            for float16 without a GPU.
+    """
+    compute, kind = profile.compute, profile.compute.accelerator
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    gpus = there.get(kind, 0 if kind == "cpu" else max(there.values()))
+    if kind in ("cuda", "mps", "gpu") and not gpus:
+        problem = f"'compute.accelerator' is {kind}, but this machine has none; use auto or cpu"
+    elif compute.devices > (most := gpus or os.cpu_count() or 1):
+        problem = f"'compute.devices' is {compute.devices}, but this machine has {most}"
+    elif compute.precision == "16-mixed" and not gpus:
+        problem = "'compute.precision' 16-mixed needs a GPU; use auto, 32-true or bf16-mixed"
+    else:
+        return
+    raise InputError(f"profile {profile.name}: {problem}")
 
 
 def layout(fabric: Fabric) -> torch.memory_format:

@@ -1,8 +1,8 @@
 """The two training procedures: contrastive `pretrain`, and `fit`, shared by all the rest.
 
-Fine-tuning, distillation and the baseline are one procedure called with other targets: that
-only the targets differ is the paper's whole point. Each epoch draws its chance from (seed,
-procedure, epoch) alone, so a training resumed after any epoch ends with the same weights.
+Fine-tuning, distillation and the baseline are one procedure with other targets: the paper
+compares nothing but the targets. Each epoch draws its random numbers from (seed, procedure,
+epoch) alone, so a training resumed after any epoch ends with the same weights.
 """
 
 import math
@@ -15,19 +15,20 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 from tqdm.std import tqdm
 
-from hsutils.training.datasets import Labeled, ViewPairs, mixup
+from hsutils.audio.augment import mixup
+from hsutils.config import Fit, Pretrain
 from hsutils.data.cache import SpectrogramCache
-from hsutils.training.checkpoints import Checkpoint, copy_state, history_table
-from hsutils.training.devices import layout, seed_everything, seed_for
+from hsutils.errors import InputError
 from hsutils.models.losses import nt_xent, soft_label_bce
-from hsutils.evaluation.metrics import auroc
 from hsutils.progress import progress
-from hsutils.training.sampling import EvenSampler
-from hsutils.settings import Training
+from hsutils.training.checkpoints import Checkpoint, copy_state, history_table
+from hsutils.training.datasets import Labeled, ViewPairs, loader
+from hsutils.training.devices import layout, seed_everything, seed_for
 
 Loss = Callable[[nn.Module, list[Tensor]], Tensor]
 
@@ -43,9 +44,7 @@ class Trained:
     def best_epoch(self) -> int:
         """The epoch kept: the first with the best dev AUROC, or the last (`Fit.keep`).
 
-        The last as well where no dev AUROC is measured.
-
-        0 where nothing was trained.
+        Also the last where no dev AUROC is measured, and 0 where nothing was trained.
         """
         scores = self.history.dev_auroc
         if scores.empty:
@@ -67,7 +66,7 @@ class Procedure:
     """
 
     name: str
-    settings: Training
+    settings: Pretrain | Fit
     seed: int
     checkpoint: Checkpoint
     workers: int = 0
@@ -97,11 +96,7 @@ def pretrain(
 
 
 def fit(
-    model: nn.Module,
-    examples: Labeled,
-    dev: Labeled,
-    procedure: Procedure,
-    fabric: Fabric,
+    model: nn.Module, examples: Dataset, dev: Labeled, procedure: Procedure, fabric: Fabric
 ) -> Trained:
     """Train a classifier on targets in [0, 1] and keep the epoch with the best dev AUROC.
 
@@ -112,7 +107,6 @@ def fit(
         procedure: settings, seed and checkpoint.
         fabric: where to compute.
     """
-
     settings = procedure.settings
 
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
@@ -125,7 +119,8 @@ def fit(
         return soft_label_bce(model(views), targets, settings.focal_gamma)
 
     def dev_auroc(model: nn.Module) -> float:
-        return auroc(dev.targets.numpy(), predict(model, dev.cache, dev.rows, fabric))
+        logits = predict(model, dev.cache, dev.rows, fabric)
+        return float(roc_auc_score(dev.targets.numpy(), logits))
 
     return _train(model, examples, loss_of, dev_auroc, procedure, fabric)
 
@@ -166,14 +161,21 @@ def _train(
     best, history = checkpoint.restore(model, optimizer)
     best = best or copy_state(model)
     wrapped, stepper = fabric.setup(model, optimizer)
-    loader = _loader(examples, procedure, fabric)
-    with _bar(procedure, loader, len(history), fabric) as bar:
+    batches = loader(examples, settings.batch_size, procedure.seed, procedure.workers, fabric)
+    steps, done = settings.epochs * len(batches), len(history) * len(batches)
+    with progress(None, steps, procedure.name, done, quiet=not fabric.is_global_zero) as bar:
         while len(history) < settings.epochs and not has_stopped(history, settings.patience):
             epoch, started = len(history) + 1, time.perf_counter()
-            _begin_epoch(loader, procedure, epoch)
+            _begin_epoch(batches, procedure, epoch)
             _set_rate(stepper, settings, epoch)
             wrapped.train()
-            loss = _one_epoch(wrapped, stepper, loader, loss_of, fabric, bar)
+            try:
+                loss = _one_epoch(wrapped, stepper, batches, loss_of, fabric, bar)
+            except FloatingPointError:
+                raise InputError(
+                    f"{procedure.name}: the loss became NaN or infinite in epoch {epoch}; lower "
+                    f"{procedure.name}.learning_rate ({settings.learning_rate:g})"
+                ) from None
             score = dev_auroc(wrapped) if dev_auroc else math.nan
             last = dev_auroc is None or settings.keep == "last"
             if last or all(score > row["dev_auroc"] for row in history):
@@ -196,39 +198,13 @@ def has_stopped(history: list[dict], patience: int) -> bool:
     return 0 < patience < len(scores) and all(b < a for a, b in pairwise(scores))
 
 
-def _bar(procedure: Procedure, loader: DataLoader, epochs: int, fabric: Fabric) -> tqdm:
-    """Steps of the whole training, of which some epochs are done."""
-    steps, quiet = procedure.settings.epochs * len(loader), not fabric.is_global_zero
-    return progress(None, steps, procedure.name, epochs * len(loader), quiet)
-
-
-def _loader(examples: Dataset, procedure: Procedure, fabric: Fabric) -> DataLoader:
-    batch_size = procedure.settings.batch_size
-    # It shuffles by seed + epoch: neighboring seeds would share most of their orders.
-    place = (fabric.world_size, fabric.global_rank)
-    if examples.strata is None:
-        sampler = DistributedSampler(examples, *place, seed=1000 * procedure.seed)
-    else:
-        sampler = EvenSampler(examples.strata, *place, seed=procedure.seed)
-    # Not through fabric.setup_dataloaders: that counts epochs itself, anew after every restart.
-    return DataLoader(
-        examples,
-        batch_size=batch_size,
-        sampler=sampler,
-        # Neither batch normalization nor NT-Xent can use a last batch of one recording.
-        drop_last=len(sampler) % batch_size == 1,
-        num_workers=procedure.workers,
-        pin_memory=fabric.device.type == "cuda",
-    )
-
-
-def _begin_epoch(loader: DataLoader, procedure: Procedure, epoch: int) -> None:
-    loader.sampler.set_epoch(epoch - 1)
-    loader.dataset.epoch = epoch
+def _begin_epoch(batches: DataLoader, procedure: Procedure, epoch: int) -> None:
+    batches.sampler.set_epoch(epoch - 1)
+    batches.dataset.epoch = epoch
     seed_everything(seed_for(procedure.seed, procedure.name, epoch))
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, settings: Training, epoch: int) -> None:
+def _set_rate(optimizer: torch.optim.Optimizer, settings: Pretrain | Fit, epoch: int) -> None:
     """Half a cosine over all epochs, from the learning rate toward 0, where that is asked for."""
     share = 1.0
     if settings.schedule == "cosine":
@@ -240,14 +216,16 @@ def _set_rate(optimizer: torch.optim.Optimizer, settings: Training, epoch: int) 
 def _one_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loader: DataLoader,
+    batches: DataLoader,
     loss_of: Loss,
     fabric: Fabric,
     bar: tqdm,
 ) -> float:
     total, seen = 0.0, 0
-    for batch in loader:
+    for batch in batches:
         loss = loss_of(model, fabric.to_device(batch))
+        if not loss.isfinite():
+            raise FloatingPointError
         fabric.backward(loss)
         optimizer.step()
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hsutils.models.teacher_student import StudentCNN, Teacher
+from hsutils.models import packing
 from hsutils.models.packing import (
     RESNET_STAGES,
     STUDENT_STAGES,
@@ -18,6 +18,7 @@ from hsutils.models.packing import (
     pack,
     student_features,
 )
+from hsutils.models.teacher_student import StudentCNN, Teacher
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -225,6 +226,31 @@ def test_the_papers_recordings_need_less_than_half_of_the_columns():
 def test_the_share_is_that_of_the_canvas():
     packed = pack(noise([(500, 700)] * 4), PADDING, STUDENT_STAGES)
     assert packed.share == packed.canvas.shape[3] / (4 * WIDTH)
+
+
+@pytest.mark.parametrize("network", ["teacher", "student"])
+def test_an_accelerated_network_computes_the_same_from_fewer_columns(network, monkeypatch):
+    torch.manual_seed(0)
+    model = (Teacher() if network == "teacher" else StudentCNN((1, MELS, WIDTH))).double().train()
+    images, calls = noise(BATCHES["short"]), []
+    monkeypatch.setattr(packing, "pack", lambda *a: calls.append(1) or pack(*a))
+    fast = packing.accelerate(copy.deepcopy(model), PADDING)
+    for part in (*model.modules(), *fast.modules()):
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    assert_same(lambda m: m(images), lambda m: m(images), model)
+    assert not calls
+    before = copy.deepcopy(fast)
+    torch.testing.assert_close(fast(images), model(images), rtol=1e-9, atol=1e-12)
+    assert len(calls) == 1
+    assert list(fast.state_dict()) == list(model.state_dict())
+    torch.testing.assert_close(before(images), copy.deepcopy(before)(images), rtol=1e-9, atol=1e-12)
+
+
+def test_batches_with_little_padding_are_computed_as_they_are(monkeypatch):
+    fast = packing.accelerate(StudentCNN((1, MELS, WIDTH)).double().eval(), PADDING)
+    monkeypatch.setattr(packing, "student_features", lambda *_: pytest.fail("packed"))
+    assert fast(noise(BATCHES["nothing but whole"])).shape == (2,)
 
 
 def test_padding_may_be_off_in_its_last_bit_but_no_recording_is_that_quiet():

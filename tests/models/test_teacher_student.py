@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from hsutils.experiment import SMALLEST
+from hsutils.config import SMALLEST
 from hsutils.models.teacher_student import StudentCNN, Teacher, count_parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")

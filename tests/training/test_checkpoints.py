@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hsutils.errors import InputError
 from hsutils.training.checkpoints import (
     Checkpoint,
     copy_state,
@@ -13,7 +14,6 @@ from hsutils.training.checkpoints import (
     load_weights,
     save_weights,
 )
-from hsutils.errors import InputError
 
 HISTORY = [
     {"epoch": 1, "loss": 0.1 + 0.2, "dev_auroc": float("nan"), "seconds": 1.5},
@@ -58,31 +58,31 @@ def refusal(call, *arguments) -> str:
 
 def test_weights_come_back_bit_for_bit(tmp_path):
     model, _ = stepped()
-    save_weights(tmp_path / "model.safetensors", model.state_dict())
+    save_weights(tmp_path / "model.safetensors", model.state_dict(), {})
     loaded = load_weights(network(seed=1), tmp_path / "model.safetensors")
     assert same(loaded.state_dict(), model.state_dict())
 
 
 def test_equal_weights_give_equal_bytes(tmp_path):
     model = network()
-    save_weights(tmp_path / "a", model.state_dict())
-    save_weights(tmp_path / "b", model.to(memory_format=torch.contiguous_format).state_dict())
+    save_weights(tmp_path / "a", model.state_dict(), {})
+    save_weights(tmp_path / "b", model.to(memory_format=torch.contiguous_format).state_dict(), {})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
     path = tmp_path / "teacher.safetensors"
-    save_weights(path, nn.Linear(3, 2).state_dict())
+    save_weights(path, nn.Linear(3, 2).state_dict(), {})
     problem = refusal(load_weights, network(), path)
     assert str(path) in problem and "Sequential" in problem
-    save_weights(path, nn.Sequential(nn.Conv2d(1, 5, 3)).state_dict())
+    save_weights(path, nn.Sequential(nn.Conv2d(1, 5, 3)).state_dict(), {})
     assert str(path) in refusal(load_weights, network(), path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 100, "half"])
 def test_damaged_weights_are_refused_by_name(tmp_path, damage):
     path = tmp_path / "student.safetensors"
-    save_weights(path, network().state_dict())
+    save_weights(path, network().state_dict(), {})
     path.write_bytes(path.read_bytes()[:200] if damage == "half" else damage)
     assert str(path) in refusal(load_weights, network(), path)
 
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_another_training_is_ignored(tmp_path):
     one_step(model, optimizer, 3)
     before = copy_state(model)
     assert Checkpoint(path, "today").restore(model, optimizer) == ({}, [])
-    save_weights(path, network().state_dict())
+    save_weights(path, network().state_dict(), {})
     assert Checkpoint(path, "today").restore(model, optimizer) == ({}, [])
     assert same(model.state_dict(), before)
 

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from hsutils.training.devices import layout, resolve_precision, seed_everything, seed_for, start_fabric
-from hsutils.settings import Compute
+from hsutils.config import Compute
+from hsutils.training.devices import (
+    layout,
+    resolve_precision,
+    seed_everything,
+    seed_for,
+    start_fabric,
+)
 
 CPU = Compute(accelerator="cpu", precision="32-true", threads=1)
 
@@ -86,7 +92,7 @@ def test_a_fabric_has_the_profiles_device_precision_and_threads():
 
 
 def test_one_process_starts_one_fabric_a_setting():
-    assert start_fabric(CPU) is start_fabric(Compute(**vars(CPU)))
+    assert start_fabric(CPU) is start_fabric(Compute(**CPU.model_dump()))
 
 
 @pytest.mark.parametrize(
@@ -101,8 +107,11 @@ def test_images_lie_channels_last_but_on_apples_gpus(device, expected):
     assert layout(SimpleNamespace(device=torch.device(device))) == expected
 
 
-def test_zero_threads_means_all_cores(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+@pytest.mark.parametrize(("asked", "threads"), [("", 3), ("2", 2), ("4,2", 4), ("many", 3)])
+def test_zero_threads_means_the_cores_that_are_allotted(monkeypatch, asked, threads):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 5, 9}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
     torch.set_num_threads(1)
     start_fabric(Compute(accelerator="cpu"))
-    assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == threads

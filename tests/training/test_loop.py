@@ -11,19 +11,31 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hsutils.training import loop as training
-from hsutils.training.datasets import Labeled, ViewPairs
+from hsutils.config import Augment, Fit, FrontEnd, Pretrain
 from hsutils.data.cache import SpectrogramCache
-from hsutils.training.checkpoints import Checkpoint, copy_state, load_weights, save_weights
-from hsutils.training.devices import seed_everything
+from hsutils.errors import InputError
 from hsutils.models.losses import nt_xent
 from hsutils.models.teacher_student import StudentCNN
-from hsutils.settings import Augment, Fit, FrontEnd
+from hsutils.training import loop
+from hsutils.training.checkpoints import (
+    Checkpoint,
+    copy_state,
+    history_table,
+    load_weights,
+    save_weights,
+)
+from hsutils.training.datasets import Labeled, ViewPairs
+from hsutils.training.devices import seed_everything
 from hsutils.training.loop import Procedure, Trained, fit, predict, pretrain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SETTINGS = Fit(epochs=4, learning_rate=1e-2, weight_decay=1e-3, batch_size=8, temperature=0.5)
+BASICS = {"epochs": 4, "learning_rate": 1e-2, "weight_decay": 1e-3, "batch_size": 8}
+SETTINGS = Fit(**BASICS)
+
+
+def changed(settings: Fit, **values) -> Fit:
+    return settings.model_copy(update=values)
 
 
 class Killed(Exception):
@@ -61,6 +73,9 @@ class Setting:
     def run(self, settings: Fit = SETTINGS, **facts) -> tuple[dict, list]:
         rows, proc = np.arange(20), procedure(self.folder, settings, **facts)
         if self.kind == "pretrain":
+            shared = {name: getattr(settings, name) for name in BASICS}
+            contrastive = Pretrain(**shared, temperature=0.5)
+            proc = procedure(self.folder, contrastive, **facts)
             self.model = network(8)
             pairs = ViewPairs(self.cache, rows, Augment(), proc.seed)
             trained = pretrain(self.model, pairs, proc, self.fabric)
@@ -85,7 +100,7 @@ def same(a: tuple[dict, list], b: tuple[dict, list]) -> bool:
 
 def killing(monkeypatch, name: str, call: int) -> pytest.MonkeyPatch:
     """Let a function of the module raise at one of its calls."""
-    function, calls = getattr(training, name), []
+    function, calls = getattr(loop, name), []
 
     def failing(*arguments, **keywords):
         calls.append(1)
@@ -93,7 +108,7 @@ def killing(monkeypatch, name: str, call: int) -> pytest.MonkeyPatch:
             raise Killed
         return function(*arguments, **keywords)
 
-    monkeypatch.setattr(training, name, failing)
+    monkeypatch.setattr(loop, name, failing)
 
 
 @pytest.fixture(params=["pretrain", "fit"])
@@ -116,7 +131,7 @@ def another(setting: Setting) -> Setting:
 def test_a_student_of_a_constant_teacher_learns_that_constant(
     noise_cache, fabric, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training, "auroc", lambda labels, logits: 1 - 1 / (1 + next(epochs)))
+    monkeypatch.setattr(loop, "roc_auc_score", lambda labels, logits: 1 - 1 / (1 + next(epochs)))
     epochs = iter(range(1, 100))
     seed_everything(0)
     student, rows = StudentCNN(noise_cache.shape), np.arange(32)
@@ -131,7 +146,7 @@ def test_a_student_of_a_constant_teacher_learns_that_constant(
 
 def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabric, tmp_path):
     pairs = ViewPairs(noise_cache, np.arange(32), Augment(masked_share=0.1), seed=0)
-    settings = Fit(epochs=12, learning_rate=0.1, batch_size=16, temperature=0.1)
+    settings = Pretrain(epochs=12, learning_rate=0.1, batch_size=16, temperature=0.1)
     trained = pretrain(linear(8), pairs, procedure(tmp_path, settings), fabric)
     assert trained.history.loss.iloc[-1] < trained.history.loss.iloc[0] - 0.4
     assert trained.history.dev_auroc.isna().all()
@@ -143,7 +158,7 @@ def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabr
 )
 def test_the_first_epoch_with_the_best_dev_auroc_is_kept(fitting, monkeypatch, scores, best):
     seen, left = [], iter(scores)
-    monkeypatch.setattr(training, "auroc", lambda _, logits: seen.append(logits) or next(left))
+    monkeypatch.setattr(loop, "roc_auc_score", lambda _, logits: seen.append(logits) or next(left))
     _, history = fitting.run()
     assert [row[2] for row in history] == scores
     kept = predict(fitting.model, fitting.cache, np.arange(30, 40), fitting.fabric)
@@ -154,14 +169,14 @@ def test_the_first_epoch_with_the_best_dev_auroc_is_kept(fitting, monkeypatch, s
 def test_the_best_epoch_is_read_from_the_history():
     columns = ["epoch", "loss", "dev_auroc", "seconds"]
     rows = [[1, 0.5, 0.7, 1], [2, 0.4, 0.9, 1], [3, 0.3, 0.9, 1]]
-    table = training.history_table([dict(zip(columns, row, strict=True)) for row in rows])
+    table = history_table([dict(zip(columns, row, strict=True)) for row in rows])
     assert Trained(table).best_epoch == 2
     assert Trained(table.assign(dev_auroc=math.nan)).best_epoch == 3
 
 
 def test_dev_labels_choose_the_epoch_and_nothing_else(noise_cache, fabric, tmp_path, monkeypatch):
     scores, found = iter([0.0, 1.0, 0.0, 0.0] * 2), []
-    monkeypatch.setattr(training, "auroc", lambda *_: next(scores))
+    monkeypatch.setattr(loop, "roc_auc_score", lambda *_: next(scores))
     truth = dev(noise_cache)
     for labels in (truth.targets, 1 - truth.targets):
         poisoned = Labeled(noise_cache, truth.rows, labels)
@@ -172,15 +187,15 @@ def test_dev_labels_choose_the_epoch_and_nothing_else(noise_cache, fabric, tmp_p
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_recordings_not_batches(fitting, monkeypatch):
-    losses, bce = [], training.soft_label_bce
+    losses, bce = [], loop.soft_label_bce
 
     def noting(logits, targets, *_):
         loss = bce(logits, targets)
         losses.append((loss.item(), len(targets)))
         return loss
 
-    monkeypatch.setattr(training, "soft_label_bce", noting)
-    _, history = fitting.run(replace(SETTINGS, epochs=1))
+    monkeypatch.setattr(loop, "soft_label_bce", noting)
+    _, history = fitting.run(changed(SETTINGS, epochs=1))
     values, sizes = np.array(losses).T
     assert sizes.tolist() == [8, 8, 4]
     assert history[0][1] == pytest.approx((values * sizes).sum() / 20)
@@ -198,7 +213,7 @@ def test_other_seeds_give_other_weights(setting):
 
 
 def test_workers_do_not_change_the_weights(setting):
-    settings = replace(SETTINGS, epochs=2)
+    settings = changed(SETTINGS, epochs=2)
     assert same(setting.run(settings), another(setting).run(settings, workers=2))
 
 
@@ -227,11 +242,26 @@ def test_a_training_killed_twice_or_after_its_last_epoch_still_ends_the_same(set
 
 def test_a_trained_model_predicts_to_the_last_bit_as_when_loaded_from_its_file(fitting):
     fitting.run()
-    save_weights(fitting.folder / "model.safetensors", fitting.model.state_dict())
+    save_weights(fitting.folder / "model.safetensors", fitting.model.state_dict(), {})
     loaded = load_weights(network(seed=1), fitting.folder / "model.safetensors")
     rows = np.arange(40)
     logits = [predict(m, fitting.cache, rows, fitting.fabric) for m in (fitting.model, loaded)]
     np.testing.assert_array_equal(*logits)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_in_its_epoch(setting, monkeypatch):
+    name = "nt_xent" if setting.kind == "pretrain" else "soft_label_bce"
+    original, calls = getattr(loop, name), []
+
+    def diverging(*arguments):
+        calls.append(1)
+        return original(*arguments) * (math.nan if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(loop, name, diverging)
+    expected = r"x: the loss became NaN or infinite in epoch 2; lower x.learning_rate \(0.01\)"
+    with pytest.raises(InputError, match=expected):
+        setting.run()
+    assert len(calls) == 4
 
 
 # The order of recordings
@@ -239,19 +269,19 @@ def test_a_trained_model_predicts_to_the_last_bit_as_when_loaded_from_its_file(f
 
 def batches(setting: Setting, monkeypatch, **facts) -> list[list[float]]:
     """The targets of every batch, in order; they tell the recordings apart."""
-    seen, bce = [], training.soft_label_bce
+    seen, bce = [], loop.soft_label_bce
 
     def noting(logits: Tensor, targets: Tensor, *_: float) -> Tensor:
         seen.append(targets.tolist())
         return bce(logits, targets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "soft_label_bce", noting)
+        patch.setattr(loop, "soft_label_bce", noting)
         setting.run(**facts)
     return seen
 
 
-def test_every_epoch_hears_every_recording_once_in_an_order_of_its_own(fitting, monkeypatch):
+def test_every_epoch_shows_every_recording_once_in_an_order_of_its_own(fitting, monkeypatch):
     seen = batches(fitting, monkeypatch)
     epochs = [sum(seen[i : i + 3], []) for i in range(0, 12, 3)]  # noqa: RUF017
     everything = labeled(fitting.cache, np.arange(20)).targets.tolist()
@@ -271,18 +301,18 @@ def test_the_order_follows_the_seed_and_not_the_procedure(fitting, monkeypatch):
 def test_a_last_batch_of_one_recording_is_dropped(
     noise_cache, fabric, tmp_path, monkeypatch, recordings, sizes
 ):
-    seen, bce = [], training.soft_label_bce
+    seen, bce = [], loop.soft_label_bce
     noting = lambda logits, targets, *_: seen.append(len(targets)) or bce(logits, targets)  # noqa: E731
-    monkeypatch.setattr(training, "soft_label_bce", noting)
+    monkeypatch.setattr(loop, "soft_label_bce", noting)
     examples = labeled(noise_cache, np.arange(recordings))
-    once = procedure(tmp_path, replace(SETTINGS, epochs=1))
+    once = procedure(tmp_path, changed(SETTINGS, epochs=1))
     fit(network(), examples, dev(noise_cache), once, fabric)
     assert seen == sizes
 
 
 def test_every_epoch_draws_masks_of_its_own(noise_cache, fabric, tmp_path, monkeypatch):
     pairs, seen = ViewPairs(noise_cache, np.arange(8), Augment(), seed=0), []
-    monkeypatch.setattr(training, "nt_xent", lambda *a: seen.append(pairs.epoch) or nt_xent(*a))
+    monkeypatch.setattr(loop, "nt_xent", lambda *a: seen.append(pairs.epoch) or nt_xent(*a))
     pretrain(linear(8), pairs, procedure(tmp_path), fabric)
     assert seen == [1, 2, 3, 4]
 
@@ -320,7 +350,7 @@ def linear(outputs: int) -> nn.Sequential:
 def learn(fabric: Fabric, cache_folder: Path, out: Path) -> None:
     """Gradient and loss of one NT-Xent batch, and both trainings, saved by the first rank."""
     cache = SpectrogramCache(cache_folder, FrontEnd(clip_seconds=1.5, mels=24))
-    settings = replace(SETTINGS, batch_size=16 // fabric.world_size, epochs=2)
+    settings = changed(SETTINGS, batch_size=16 // fabric.world_size, epochs=2)
     results = gradient(fabric, cache)
     for name in ("pretrain", "fit"):
         model = linear(8 if name == "pretrain" else 1)
@@ -339,7 +369,7 @@ def gradient(fabric: Fabric, cache: SpectrogramCache) -> dict[str, Tensor]:
     first, second = cache.batch(np.arange(16)[share]), cache.batch(np.arange(16, 32)[share])
     model = linear(8)
     wrapped = fabric.setup(model)
-    z = training._gather(fabric, wrapped(torch.cat([first, second])).unflatten(0, (2, -1)))
+    z = loop._gather(fabric, wrapped(torch.cat([first, second])).unflatten(0, (2, -1)))
     loss = nt_xent(z[0], z[1], 0.5)
     fabric.backward(loss)
     return {"loss": loss.detach(), "gradient": model[2].weight.grad}
@@ -388,42 +418,42 @@ def test_two_devices_learn_what_one_learns_with_the_whole_batch(by_rank, name):
     ],
 )
 def test_a_training_stops_after_so_many_falls_of_dev_auroc_in_a_row(scores, patience, stopped):
-    assert training.has_stopped([{"dev_auroc": score} for score in scores], patience) is stopped
+    assert loop.has_stopped([{"dev_auroc": score} for score in scores], patience) is stopped
 
 
 def test_a_training_that_stops_early_keeps_its_best_epoch_and_stays_stopped(fitting, monkeypatch):
     scores = iter([0.7, 0.9, 0.8, 0.6, 0.99, 0.99])
-    monkeypatch.setattr(training, "auroc", lambda *_: next(scores))
-    settings = replace(SETTINGS, epochs=6, patience=2)
+    monkeypatch.setattr(loop, "roc_auc_score", lambda *_: next(scores))
+    settings = changed(SETTINGS, epochs=6, patience=2)
     weights, history = fitting.run(settings)
     assert [row[2] for row in history] == [0.7, 0.9, 0.8, 0.6]
     again, longer = fitting.run(settings)
     assert len(longer) == 4 and all(torch.equal(weights[name], again[name]) for name in weights)
     monkeypatch.undo()
-    assert len(another(fitting).run(replace(settings, patience=0))[1]) == 6
+    assert len(another(fitting).run(changed(settings, patience=0))[1]) == 6
 
 
 def test_focal_loss_reaches_the_training(fitting):
     plain = fitting.run()
-    focal = another(fitting).run(replace(SETTINGS, focal_gamma=2.0))
+    focal = another(fitting).run(changed(SETTINGS, focal_gamma=2.0))
     assert focal[1][0][1] < plain[1][0][1], "every loss is weighed down"
     assert not same(plain, focal)
 
 
-def test_even_epochs_hear_every_stratum_as_often(noise_cache, fabric, tmp_path, monkeypatch):
-    heard, strata = [], np.array(["a"] * 15 + ["b"] * 5)
+def test_even_epochs_show_every_stratum_equally_often(noise_cache, fabric, tmp_path, monkeypatch):
+    shown, strata = [], np.array(["a"] * 15 + ["b"] * 5)
     examples = Labeled(noise_cache, np.arange(20), np.zeros(20), strata)
     original = Labeled.__getitem__
     monkeypatch.setattr(
-        Labeled, "__getitem__", lambda self, i: (heard.append(i[0]), original(self, i))[1]
+        Labeled, "__getitem__", lambda self, i: (shown.append(i[0]), original(self, i))[1]
     )
     fit(network(), examples, dev(noise_cache), procedure(tmp_path), fabric)
-    epochs = np.array(heard).reshape(SETTINGS.epochs, 20)
+    epochs = np.array(shown).reshape(SETTINGS.epochs, 20)
     assert all((strata[epoch] == "a").sum() == 10 for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == SETTINGS.epochs
 
 
-BEYOND = replace(SETTINGS, epochs=4, mixup=0.4, schedule="cosine")
+BEYOND = changed(SETTINGS, epochs=4, mixup=0.4, schedule="cosine")
 
 
 def test_mixed_and_cooled_trainings_resume_to_the_same_weights(fitting, monkeypatch):
@@ -432,7 +462,7 @@ def test_mixed_and_cooled_trainings_resume_to_the_same_weights(fitting, monkeypa
         killing(patch, "_one_epoch", 3)
         fitting.run(BEYOND)
     assert same(fitting.run(BEYOND), undisturbed)
-    unmixed = another(another(fitting)).run(replace(BEYOND, mixup=0.0))
+    unmixed = another(another(fitting)).run(changed(BEYOND, mixup=0.0))
     assert not same(unmixed, undisturbed)
 
 
@@ -440,27 +470,27 @@ def test_mixed_and_cooled_trainings_resume_to_the_same_weights(fitting, monkeypa
     ("schedule", "shares"), [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])]
 )
 def test_the_learning_rate_follows_its_schedule(fitting, monkeypatch, schedule, shares):
-    rates, step = [], training._one_epoch
+    rates, step = [], loop._one_epoch
 
     def noting(model, optimizer, *rest):
         rates.append(optimizer.param_groups[0]["lr"] / BEYOND.learning_rate)
         return step(model, optimizer, *rest)
 
-    monkeypatch.setattr(training, "_one_epoch", noting)
-    fitting.run(replace(BEYOND, schedule=schedule))
+    monkeypatch.setattr(loop, "_one_epoch", noting)
+    fitting.run(changed(BEYOND, schedule=schedule))
     assert rates == pytest.approx(shares, abs=1e-6)
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(fitting, monkeypatch):
-    states, copy = [], training.copy_state
+    states, copy = [], loop.copy_state
 
     def noting(model):
         states.append(copy(model))
         return states[-1]
 
-    monkeypatch.setattr(training, "copy_state", noting)
-    monkeypatch.setattr(training, "auroc", lambda *_: 0.9 - 0.1 * len(states))
-    weights, history = fitting.run(replace(BEYOND, keep="last"))
+    monkeypatch.setattr(loop, "copy_state", noting)
+    monkeypatch.setattr(loop, "roc_auc_score", lambda *_: 0.9 - 0.1 * len(states))
+    weights, history = fitting.run(changed(BEYOND, keep="last"))
     assert len(states) == 1 + len(history), "the start, and every epoch"
     assert all(torch.equal(weights[name], states[-1][name]) for name in weights)
     table = pd.DataFrame(history, columns=["epoch", "loss", "dev_auroc"])
