@@ -1,12 +1,21 @@
 """A file is whole or absent, whatever happens while it is written."""
 
+import hashlib
 import os
 
 import pandas as pd
 import pytest
 
 from hsutils.errors import InputError
-from hsutils.files import atomic_path, read_json, write_csv, write_json, write_text
+from hsutils.files import (
+    atomic_path,
+    digest_of,
+    read_json,
+    visible,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -61,3 +70,31 @@ def test_one_problem_is_one_line_and_several_are_a_list():
     several = InputError(["first", "second"])
     assert several.problems == ["first", "second"]
     assert str(several).splitlines() == ["2 problems with the input:", "  - first", "  - second"]
+
+
+def test_thousands_of_problems_are_counted_and_not_listed():
+    lines = str(InputError([f"problem {n}" for n in range(3_250)])).splitlines()
+    assert len(lines) == 22 and lines[0] == "3250 problems with the input:"
+    assert lines[-1] == "  ... and 3,230 more"
+
+
+def test_content_reaches_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    order, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("sync") or fsync(handle))
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("x")
+        assert order == []
+    assert order == ["sync"] and path.read_text() == "x"
+
+
+def test_a_digest_is_that_of_the_content(tmp_path):
+    path = write_text(tmp_path / "a.txt", "content")
+    assert digest_of(path) == hashlib.sha256(b"content").hexdigest()
+
+
+def test_hidden_files_left_by_a_kill_are_not_seen(tmp_path):
+    for name in (".b-x.png", "b.png", "a.png", "c.svg"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.png").mkdir()
+    assert [path.name for path in visible(tmp_path, "*.png")] == ["a.png", "b.png"]
