@@ -1,55 +1,136 @@
-"""Classify single WAV files with a model a run has trained."""
+"""A trained model as one file: read it, classify WAV files with it, and write it for others."""
 
+import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
 
-from hsutils.errors import InputError
-from hsutils.experiment import PROJECT
-from hsutils.models.build import trained_network
-from hsutils.pretrained import load_pretrained
 from hsutils.audio.spectrograms import log_mel, standardize
-from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+from hsutils.audio.wav import read_waveform
+from hsutils.config import PROFILES, PROJECT, RECORDED_RATE, Profile, load_profile, parse_profile
+from hsutils.errors import InputError
+from hsutils.files import atomic_path
+from hsutils.models.build import MODELS, new_network
+from hsutils.run import Run
+from hsutils.training.checkpoints import load_weights, save_weights
+
+PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"
+"""The compact CNN that comes with the package, see MODEL_CARD.md."""
+
+HOW_FAST = ("compute.threads", "compute.workers")
+"""Fields that change no number."""
+
+
+def load_model(path: Path | str) -> tuple[nn.Module, Profile, dict[str, str]]:
+    """A trained network as it was trained, whatever the settings beside it say now.
+
+    Args:
+        path: weights of a run, or what `export` wrote.
+
+    Returns:
+        The network in evaluation mode, its profile, and the file's metadata: `profile` (TOML) and
+        `model`; from `export` also `command`, `environment` (JSON) and `history` (JSON).
+
+    Raises:
+        InputError: if there is no such file, or it holds no model of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "a folder, not a model" if path.is_dir() else "no such model"
+        raise InputError(f"{path}: {what}; train it with `make run`, or name another --run-dir")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: no weights, or damaged ones ({error})") from error
+    if missing := [name for name in ("profile", "model") if name not in metadata]:
+        raise InputError(f"{path}: its metadata lack {' and '.join(missing)}; name another file")
+    if metadata["model"] not in MODELS:
+        raise InputError(f"{path}: holds {metadata['model']!r}, not {', '.join(MODELS)}")
+    profile = parse_profile(metadata["profile"], str(path))
+    network = load_weights(new_network(profile, metadata["model"]), path)
+    return network.eval(), profile, metadata
 
 
 @torch.no_grad()
 def classify(
-    files: Sequence[Path | str], run_dir: Path | None, model: str = "student"
-) -> pd.DataFrame:
+    files: Sequence[Path | str], model: Path | str = PACKAGED
+) -> tuple[pd.DataFrame, list[str]]:
     """Logit, probability and class of each WAV file. For research and teaching, not for care.
 
     Args:
-        files: WAV files of any sample rate; only the profile's first seconds are heard.
-        run_dir: run folder; relative paths start at the project. None: the compact CNN that comes
-            with the package.
-        model: teacher, student or baseline.
+        files: WAV files of any sample rate; only the first `front_end.clip_seconds` are used.
+        model: weights of a run, or what `export` wrote.
 
     Returns:
-        Table file, logit, probability (of abnormal), prediction (normal or abnormal).
+        Table file, logit, probability (of abnormal), prediction (normal or abnormal), and a line
+        for each file that cannot be read.
 
     Raises:
-        InputError: if the run has no such model or a file cannot be read.
+        InputError: as `load_model`.
     """
-    if run_dir is None:
-        network, experiment, _ = load_pretrained()
-    else:
-        network, experiment = trained_network(PROJECT / run_dir, model)
-    front_end = experiment.front_end
+    network, profile, _ = load_model(model)
     network.to(memory_format=torch.channels_last)
-    logits, problems = [], []
-    for file in files:
+    rows, problems = [], []
+    for file in map(Path, files):
         try:
-            spectrogram, _ = log_mel(read_waveform(file), SAMPLE_RATE, front_end)
+            if not file.is_file():
+                what = "a folder; name the WAV files in it" if file.is_dir() else "no such file"
+                raise InputError(f"{file}: {what}")
+            spectrogram, _ = log_mel(read_waveform(file), RECORDED_RATE, profile.front_end)
         except InputError as error:
             problems += error.problems
             continue
-        logits.append(network(standardize(spectrogram, front_end)[None, None]).item())
-    if problems:
-        raise InputError(problems)
-    table = pd.DataFrame({"file": [str(file) for file in files], "logit": logits})
+        image = standardize(spectrogram, profile.front_end)[None, None]
+        rows.append((str(file), network(image).item()))
+    table = pd.DataFrame(rows, columns=["file", "logit"])
     table["probability"] = 1 / (1 + np.exp(-table.logit))
     table["prediction"] = np.where(table.logit > 0, "abnormal", "normal")
-    return table.round(4)
+    return table.round(4), problems
+
+
+def export(run_dir: Path | str, model: str, target: Path | str) -> Path:
+    """Write a model of a run as one file that says what made it.
+
+    Args:
+        run_dir: run folder; relative paths start at the project.
+        model: teacher, student or baseline.
+        target: file to write; its metadata are those that `load_model` returns.
+
+    Raises:
+        InputError: if the run has no such model.
+    """
+    source = PROJECT / run_dir / f"{model}.safetensors"
+    network, profile, metadata = load_model(source)
+    note = Run(source.parent, profile).note(source.name)
+    metadata |= {"profile": profile.portable().to_toml(), "command": command_of(profile, model)}
+    metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
+    with atomic_path(target) as temporary:
+        save_weights(temporary, network.state_dict(), metadata)
+    return Path(target)
+
+
+def command_of(profile: Profile, model: str) -> str:
+    """What trains a model again: a profile of the package, and whatever differs from it."""
+    base = profile.name if (PROFILES / f"{profile.name}.toml").is_file() else "paper"
+    usual = _flat(load_profile(base).model_dump())
+    changed = {k: v for k, v in _flat(profile.portable().model_dump()).items() if usual[k] != v}
+    # As an override is read: TOML, in which truth is lower case.
+    sets = [f"--set {shlex.quote(f'{key}={json.dumps(v)}')}" for key, v in changed.items()]
+    command = f"python -m hsutils run --trainings-only --profile {base} --models {model}"
+    return " ".join([command, *sets])
+
+
+def _flat(values: dict, prefix: str = "") -> dict[str, object]:
+    """Dotted field -> value, without `HOW_FAST`."""
+    flat = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if name not in HOW_FAST}

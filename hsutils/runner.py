@@ -1,25 +1,57 @@
-"""Runs the series with papermill: in order, headless, resumable."""
+"""Runs the series with papermill, in order, headless, resumable; then writes it as one page."""
 
-import hashlib
 import os
+import re
 import sys
 import time
 import warnings
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
+from latex2mathml.converter import convert
+from nbclient.exceptions import CellTimeoutError
+from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
+from hsutils.config import CHECKOUT, fingerprint
+from hsutils.data.corpus import data_fingerprint, prepare_data
 from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, Run, fingerprint
-from hsutils.files import read_json, write_json
+from hsutils.files import digest_of, visible, write_json, write_text
 from hsutils.progress import TERMINAL
-from hsutils.report import write_report
+from hsutils.run import Run
 
-NOTEBOOKS = PROJECT / "notebooks"
-FIGURES = PROJECT / "figures"
-UNWATCHED = ("notebooks", "checkpoints")
+NOTEBOOKS = CHECKOUT / "notebooks"
+UNWATCHED = ("notebooks", "checkpoints", "report.html")
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222;
+  font: 16px/1.55 system-ui, sans-serif; }}
+h1 {{ margin-top: 5rem; }} h2 {{ margin-top: 3rem; }} img {{ max-width: 100%; }}
+table {{ border-collapse: collapse; font-size: .85rem; }} thead {{ border-bottom: 1px solid; }}
+td, th {{ padding: .25rem .6rem; text-align: right; }} .anchor-link {{ display: none; }}
+pre {{ color: #666; font-size: .8rem; white-space: pre-wrap; }} .output {{ overflow-x: auto; }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def series() -> list[Path]:
+    """The notebooks in order.
+
+    Raises:
+        InputError: if the package was installed without them.
+    """
+    if found := visible(NOTEBOOKS, "[0-9][0-9]_*.ipynb"):
+        return found
+    how = "install it from its checkout with pip install -e ."
+    raise InputError(f"no notebooks beside the package ({NOTEBOOKS}): {how}")
 
 
 def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
@@ -37,37 +69,59 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
         InputError: what a notebook complained about, or where to find a notebook that failed.
     """
     parameters = {"profile": profile, "run_dir": str(run.folder), "overrides": overrides}
-    before = _source_fingerprint(run)
-    notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    notebooks, stamp = series(), _source_fingerprint(run)
     for number, notebook in enumerate(notebooks, start=1):
-        before = fingerprint(before, _digest(notebook))
-        title = f"[{number}/{len(notebooks)}] {notebook.stem}"
-        if _is_done(run, notebook, before):
+        title, name = f"[{number}/{len(notebooks)}] {notebook.stem}", f"notebooks/{notebook.name}"
+        stamp = fingerprint(stamp, digest_of(notebook))
+        if run.is_done(name, stamp) and all(
+            _is_whole(run, file) for file in run.note(name)["files"]
+        ):
             print(f"{title}: done before, nothing it depends on has changed", flush=True)
             continue
         print(f"{title} ...", flush=True)
-        started = time.perf_counter()
-        _execute(run, notebook, parameters)
-        seconds = round(time.perf_counter() - started, 1)
-        run.mark_done(f"notebooks/{notebook.name}", before, files=_files(run), seconds=seconds)
-        print(f"{title}: {seconds:.0f} s", flush=True)
-    environment = read_json(run.path("environment.json"))
+        run.store(name, stamp, partial(_execute, run, notebook, parameters))
+        print(f"{title}: {run.note(name)['seconds']:.0f} s", flush=True)
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(run.path("environment.json"), environment | {"ended": ended})
-    return write_report(run.folder)
+    write_json(run.path("environment.json"), run.note("environment.json") | {"ended": ended})
+    return write_report(run)
 
 
-def _execute(run: Run, notebook: Path, parameters: dict) -> None:
-    result = run.path("notebooks", notebook.name)
-    unfinished = result.with_suffix(".failed.ipynb")
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
+def write_report(run: Run) -> Path:
+    """Write report.html: the executed notebooks on one page, without code, that stands alone."""
+    cells, contents = [], []
+    for notebook in series():
+        for cell in nbformat.read(run.path("notebooks", notebook.name), as_version=4).cells:
+            if cell.cell_type == "code":
+                # Without a kernel, controls would do nothing.
+                cell.outputs = [o for o in cell.outputs if "widget-view" not in str(o.get("data"))]
+            elif heading := re.match("(##?) (.*)", cell.source):
+                name = notebook.name if heading[1] == "#" else f"section-{len(contents)}"
+                contents.append(f"{'  ' * len(heading[1])}- [{heading[2]}](#{name})")
+                cell.source = f'<a id="{name}"></a>\n\n{cell.source}'
+            cell.source = re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", _formula, cell.source, flags=re.DOTALL)
+            cell.source = re.sub(r"\]\((\d\d_\w+\.ipynb)\)", r"](#\1)", cell.source)
+            cells.append(cell)
+    cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents)))
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    title = f"Heart sounds, profile {run.profile.name}"
+    return write_text(run.path("report.html"), PAGE.format(title=title, body=body))
+
+
+def _formula(found: re.Match) -> str:
+    """MathML, which browsers draw without the network."""
+    return convert(found[1] or found[2], display="block" if found[1] else "inline")
+
+
+def _execute(run: Run, notebook: Path, parameters: dict, result: Path) -> dict[str, Any]:
+    started, failed = time.perf_counter(), run.path("notebooks", f"{notebook.stem}.failed.ipynb")
     _prepare_kernel_environment()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             papermill.execute_notebook(
                 notebook,
-                unfinished,
+                failed,
                 parameters,
                 kernel_name="python3",
                 progress_bar=False,
@@ -77,45 +131,45 @@ def _execute(run: Run, notebook: Path, parameters: dict) -> None:
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             raise InputError(error.evalue) from None
-        raise InputError(
-            f"{notebook.name} stopped with {error.ename}: {error.evalue} (see {unfinished})"
-        ) from error
-    unfinished.replace(result)
+        what = f"{error.ename}: {error.evalue}".splitlines()[0]
+        raise InputError(f"{notebook.name} stopped with {what} (see {failed})") from error
+    except NoSuchKernel as error:
+        what = f"there is no kernel {error.name}; pip install ipykernel"
+        raise InputError(f"{notebook.name}: {what}") from error
+    except (RuntimeError, CellTimeoutError) as error:
+        died = "died, most often for want of memory"
+        what = died if "died" in str(error) else " ".join(f"does not answer: {error}".split())
+        again = "run the same command again to go on from here"
+        raise InputError(f"{notebook.name}: its kernel {what} (see {failed}); {again}") from error
+    failed.replace(result)
+    paths = [p.relative_to(run.folder) for p in run.folder.rglob("*") if p.is_file()]
+    watched = [p for p in paths if p.parts[0] not in UNWATCHED and "/." not in f"/{p.as_posix()}"]
+    files = sorted(path.as_posix() for path in watched)
+    return {"files": files, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _is_whole(run: Run, file: str) -> bool:
+    """Whether a file is there and, where its note says what it holds, undamaged."""
+    note, path = run.note(file), run.path(file)
+    if file.endswith(".json"):
+        return bool(note)
+    return path.is_file() and note.get("digest") in (None, digest_of(path))
 
 
 def _prepare_kernel_environment() -> None:
     """Kernels inherit it: where the package is, and which terminal shows their progress."""
-    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     if sys.stderr.isatty():
         os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
 
 
-def _is_done(run: Run, notebook: Path, stamp: str) -> bool:
-    name = f"notebooks/{notebook.name}"
-    if not run.is_done(name, stamp):
-        return False
-    made = read_json(run.path(name).with_suffix(".json"))["files"]
-    return all(run.path(file).exists() for file in made)
-
-
-def _files(run: Run) -> list[str]:
-    """Everything in the run folder so far: a notebook with a file missing is run again."""
-    names = (path.relative_to(run.folder) for path in run.folder.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in names if name.parts[0] not in UNWATCHED)
-
-
 def _source_fingerprint(run: Run) -> str:
-    """The experiment, its data's listing, the package's own source and the evidence shown."""
-    from hsutils.data.corpus import data_fingerprint, prepare_data
-
-    # An artificial corpus that the first notebook wrote would look like changed data ever after.
+    """The profile, its data's listing, the package's own source and the committed results."""
+    # A synthetic corpus that the first notebook wrote would look like changed data ever after.
     prepare_data(run)
-    package = PROJECT / "hsutils"
-    files = sorted([*package.rglob("*.py"), *package.rglob("*.toml"), *FIGURES.rglob("*.csv*")])
-    return fingerprint(run.experiment, data_fingerprint(run), [_digest(path) for path in files])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    package, figures = CHECKOUT / "hsutils", CHECKOUT / "figures"
+    files = sorted(p for ending in ("py", "toml") for p in package.rglob(f"*.{ending}"))
+    digests = [digest_of(path) for path in [*files, *sorted(figures.rglob("*.csv*"))]]
+    return fingerprint(run.profile, data_fingerprint(run), digests)

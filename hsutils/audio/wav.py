@@ -62,7 +62,7 @@ def read_samples(path: Path | str) -> tuple[np.ndarray, int]:
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
             samples = file.read(dtype=dtype, always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        raise InputError(f"{path}: not a readable WAV file ({error}); fetch it again") from error
+        raise InputError(f"{path}: not a readable WAV file ({error}); use a good copy") from error
     if problem := _problem(data, samples, sample_rate):
         raise InputError(f"{path}: {problem}")
     return samples, sample_rate
@@ -107,9 +107,9 @@ def _problem(data: _DataChunk, samples: np.ndarray, sample_rate: int) -> str:
     # libsndfile reads what there is of a file cut short and says nothing.
     if data.held < data.declared < _PIPED_LENGTH:
         missing = data.declared - data.held
-        return f"cut short, {missing:,} bytes of audio are missing; fetch it again"
+        return f"cut short, {missing:,} bytes of audio are missing; use an undamaged copy"
     if len(samples) == 0:
-        return "holds no samples; fetch it again or remove it together with its row"
+        return "holds no samples; use an undamaged copy, or remove it and its row"
     if samples.dtype != np.int16:
         if not np.isfinite(samples).all():
             return "holds NaN or infinite samples; export it again, best as 16-bit PCM"

@@ -1,0 +1,196 @@
+"""The command line: python -m hsutils run | fetch | predict | export
+
+Studies over many runs have their own: python -m hsutils.studies --help
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsutils.errors import InputError
+
+if TYPE_CHECKING:
+    from hsutils.config import Profile
+
+MODELS = ("teacher", "student", "baseline")
+GO_ON = "run the same command again to go on from here"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run one command; 0, or 2 after a line that says what is wrong.
+
+    Commands import what they need when they run, so that `--help` is quick.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except InputError as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(
+            ": ".join(filter(None, [str(error.filename or ""), error.strerror])) or error
+        )
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        first = (str(error).splitlines() or ["no more memory"])[0]
+        return _failed(f"{first} (free some, or use a larger machine; then {GO_ON})")
+    except KeyboardInterrupt:
+        return _failed(f"stopped; {GO_ON}", code=130)
+    return 0
+
+
+def _failed(message: object, code: int = 2) -> int:
+    print(f"hsutils: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    line, _, studies = __doc__.strip().partition("\n")
+    parser = argparse.ArgumentParser(prog="python -m hsutils", description=line, epilog=studies)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run the whole series of notebooks, headless")
+    run.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
+    run.add_argument("--data", help="folder of the recordings")
+    run.add_argument("--lists", help="folder of the published split lists")
+    run.add_argument("--run-dir", help="run folder (with --seeds, its beginning); runs/PROFILE")
+    run.add_argument("--accelerator", help="auto, cpu, cuda, mps")
+    run.add_argument("--devices", type=int)
+    run.add_argument("--nodes", type=int)
+    run.add_argument("--precision", help="auto, 32-true, bf16-mixed, ...")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a field")
+    which = run.add_mutually_exclusive_group()
+    which.add_argument("--seed", type=int)
+    which.add_argument("--seeds", type=_seeds, help="such as 0,1,2: a run each in RUN_DIR-SEED")
+    run.add_argument("--trainings-only", action="store_true", help="train without the notebooks")
+    run.add_argument("--models", default=",".join(MODELS), help="which, with --trainings-only")
+    run.set_defaults(command=_run)
+
+    fetch = commands.add_parser("fetch", help="fetch the Challenge recordings")
+    fetch.add_argument("--to", default="data/challenge-2016", help="folder to unpack into")
+    fetch.add_argument("--mirror", help="folder or address of the archives; default PhysioNet")
+    fetch.set_defaults(command=_fetch)
+
+    predict = commands.add_parser("predict", help="classify WAV files with a trained model")
+    predict.add_argument("wav", nargs="+", help="heart sound recordings (WAV)")
+    predict.add_argument("--pretrained", action="store_true", help="the packaged compact CNN")
+    predict.set_defaults(command=_predict)
+
+    export = commands.add_parser("export", help="one file of a model and what made it")
+    export.add_argument("--to", required=True, help="file to write (.safetensors)")
+    export.set_defaults(command=_export)
+    for parser_of_model in (predict, export):
+        parser_of_model.add_argument("--run-dir", default="runs/demo", help="default runs/demo")
+        parser_of_model.add_argument("--model", default="student", choices=MODELS)
+    return parser
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 0,1,2") from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    from hsutils.config import PROJECT, load_profile
+
+    models = [name.strip() for name in options.models.split(",")]
+    if unknown := sorted(set(models) - set(MODELS)):
+        raise InputError(f"no model {', '.join(unknown)}: use some of {', '.join(MODELS)}")
+    if not options.trainings_only and set(models) != set(MODELS):
+        raise InputError("--models: the notebooks need every model; add --trainings-only")
+    settings = _overrides(options)
+    base = options.run_dir or f"runs/{load_profile(options.profile, settings).name}"
+    runs = {PROJECT / base: settings}
+    if options.seeds:
+        runs = {PROJECT / f"{base}-{seed}": [*settings, f"seed={seed}"] for seed in options.seeds}
+    for overrides in runs.values():
+        _require(load_profile(options.profile, overrides), notebooks=not options.trainings_only)
+    for folder, overrides in runs.items():
+        print(f"run folder {folder}", flush=True)
+        _run_one(options, folder, overrides, models)
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    """`key=value` texts for everything that was asked for."""
+    fields = {"data.folder": options.data, "splits.lists": options.lists}
+    fields = {k: str(Path(v).expanduser().resolve()) for k, v in fields.items() if v}
+    fields |= {"seed": options.seed}
+    for name in ("accelerator", "devices", "nodes", "precision"):
+        fields[f"compute.{name}"] = getattr(options, name)
+    return [f"{key}={value}" for key, value in fields.items() if value is not None] + options.set
+
+
+def _require(profile: "Profile", notebooks: bool) -> None:
+    """Notice what is missing before anything is written."""
+    from hsutils.config import PROJECT
+    from hsutils.training.devices import require_devices
+
+    require_devices(profile)
+    if notebooks:
+        from hsutils.runner import series
+
+        series()
+    needed = []
+    if profile.data.source == "challenge":
+        needed.append((profile.data.folder, "--data, or run `python -m hsutils fetch`"))
+    if profile.splits.lists:
+        needed.append((profile.splits.lists, "--lists; empty fetches them"))
+    for folder, remedy in needed:
+        if not (path := PROJECT / Path(folder).expanduser()).is_dir():
+            raise InputError(f"{path}: no such folder; name it with {remedy}")
+
+
+def _run_one(
+    options: argparse.Namespace, folder: Path, overrides: list[str], models: list[str]
+) -> None:
+    from hsutils.pipeline import TRAIN
+    from hsutils.run import open_run
+    from hsutils.training.saved import is_first_process
+
+    run = open_run(options.profile, folder, overrides)
+    compute = run.profile.compute
+    if options.trainings_only or compute.devices * compute.nodes > 1:
+        for model in models:
+            TRAIN[model](run)
+        if options.trainings_only or not is_first_process(run):
+            return
+        # The notebooks find every training done, so that one process is enough for them.
+        overrides = [*overrides, "compute.devices=1", "compute.nodes=1"]
+        run = open_run(options.profile, folder, overrides)
+    from hsutils.runner import run_series
+
+    report = run_series(run, options.profile, overrides)
+    import pandas as pd
+
+    for number, title in enumerate(("dev AUROC", "test confusion", "test scores"), start=1):
+        table = pd.read_csv(run.path(f"tables/table_{number}.csv"))
+        print(f"\nTable {number}: {title}\n{table.to_string(index=False)}")
+    print(f"\nnotebooks  {run.path('notebooks')}\nfigures    {run.path('figures')}")
+    print(f"report     {report}")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from hsutils.data.download import fetch
+
+    fetch(options.to, options.mirror)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from hsutils.config import PROJECT
+    from hsutils.predict import PACKAGED, classify
+
+    weights = PROJECT / options.run_dir / f"{options.model}.safetensors"
+    table, problems = classify(options.wav, PACKAGED if options.pretrained else weights)
+    print(table.to_csv(index=False), end="")
+    if problems:
+        raise InputError(problems)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from hsutils.predict import export
+
+    print(export(options.run_dir, options.model, options.to))
