@@ -1,5 +1,5 @@
 # make run    the whole series, headless, on the embedded corpus
-# make test   lint and tests
+# make test   style, layers and tests
 # make lab    the notebooks in JupyterLab
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
 
@@ -21,6 +21,7 @@ run: .venv/installed
 test: .venv/installed-for-tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+	$(bin)/lint-imports
 	$(bin)/python -m pytest
 
 lab: .venv/installed
@@ -29,11 +30,11 @@ lab: .venv/installed
 install: .venv/installed
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "Python 3.11 to 3.14 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt pyproject.toml | .venv/bin/python
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
 	touch $@
 
 .venv/installed-for-tests: tests/requirements.txt .venv/installed
