@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hsutils.config import Profile
 
 MODELS = ("teacher", "student", "baseline")
+COMPUTE = ("accelerator", "devices", "nodes", "precision")
 GO_ON = "run the same command again to go on from here"
 
 
@@ -56,11 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--data", help="folder of the recordings")
     run.add_argument("--lists", help="folder of the published split lists")
     run.add_argument("--run-dir", help="run folder (with --seeds, its beginning); runs/PROFILE")
-    run.add_argument("--accelerator", help="auto, cpu, cuda, mps")
-    run.add_argument("--devices", type=int)
-    run.add_argument("--nodes", type=int)
-    run.add_argument("--precision", help="auto, 32-true, bf16-mixed, ...")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a field")
+    for name in COMPUTE:
+        run.add_argument(f"--{name}", help=f"compute.{name} of the profile")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any field")
     which = run.add_mutually_exclusive_group()
     which.add_argument("--seed", type=int)
     which.add_argument("--seeds", type=_seeds, help="such as 0,1,2: a run each in RUN_DIR-SEED")
@@ -118,9 +117,8 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     """`key=value` texts for everything that was asked for."""
     fields = {"data.folder": options.data, "splits.lists": options.lists}
     fields = {k: str(Path(v).expanduser().resolve()) for k, v in fields.items() if v}
-    fields |= {"seed": options.seed}
-    for name in ("accelerator", "devices", "nodes", "precision"):
-        fields[f"compute.{name}"] = getattr(options, name)
+    fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
+    fields["seed"] = options.seed
     return [f"{key}={value}" for key, value in fields.items() if value is not None] + options.set
 
 
@@ -134,14 +132,12 @@ def _require(profile: "Profile", notebooks: bool) -> None:
         from hsutils.runner import series
 
         series()
-    needed = []
+    needed = {"--lists": profile.splits.lists} if profile.splits.lists else {}
     if profile.data.source == "challenge":
-        needed.append((profile.data.folder, "--data, or run `python -m hsutils fetch`"))
-    if profile.splits.lists:
-        needed.append((profile.splits.lists, "--lists; empty fetches them"))
-    for folder, remedy in needed:
+        needed["--data, or run `python -m hsutils fetch`"] = profile.data.folder
+    for option, folder in needed.items():
         if not (path := PROJECT / Path(folder).expanduser()).is_dir():
-            raise InputError(f"{path}: no such folder; name it with {remedy}")
+            raise InputError(f"{path}: no such folder; name it with {option}")
 
 
 def _run_one(

@@ -1,6 +1,8 @@
 """Helpers of the notebooks, and the form every committed notebook keeps."""
 
 import ast
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
@@ -8,9 +10,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from hsutils import notebook
-from hsutils.experiment import PROJECT, Run, load_experiment
-from hsutils.plots.style import new_page
+from hsutils import notebook, plots
+from hsutils.config import PROJECT, load_profile
+from hsutils.run import Run
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 NAMES = [
@@ -28,7 +30,7 @@ NAMES = [
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    return Run(tmp_path, load_experiment("demo"))
+    return Run(tmp_path, load_profile("demo"))
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def recordings(tmp_path) -> pd.DataFrame:
 
 
 def test_kept_figure_lies_in_the_run_as_png_and_svg_and_comes_back(run, capsys):
-    figure, _ = new_page()
+    figure = plots.loss_by_epoch(pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0]}))
     assert notebook.keep(run, figure, "99-test") is figure
     assert sorted(p.name for p in run.path("figures").iterdir()) == ["99-test.png", "99-test.svg"]
     assert "99-test.png" in capsys.readouterr().out
@@ -58,17 +60,13 @@ def test_paths_inside_the_project_are_shown_relative_to_it(tmp_path):
     assert notebook.shown(tmp_path) == str(tmp_path)
 
 
-def test_artificial_recordings_are_called_artificial_and_real_ones_are_not(run, tmp_path):
-    assert "recordings are artificial" in notebook.announce(run).data
-    paper = Run(tmp_path, load_experiment("paper"))
-    assert "recordings are artificial" not in notebook.announce(paper).data
-
-
-def test_a_subset_of_the_real_recordings_is_said_to_be_one(tmp_path):
-    whole = Run(tmp_path, load_experiment("paper"))
-    part = Run(tmp_path, load_experiment("paper", {"data.recordings": 80}))
-    assert "other recordings" in notebook.announce(part).data
-    assert "other recordings" not in notebook.announce(whole).data
+def test_whether_numbers_may_stand_beside_the_papers_is_said(run, tmp_path):
+    whole = Run(tmp_path, load_profile("paper"))
+    part = Run(tmp_path, load_profile("paper", {"data.recordings": 80}))
+    said = [notebook.announce(each).data for each in (run, whole, part)]
+    assert ["recordings are synthetic" in text for text in said] == [True, False, False]
+    assert ["other recordings" in text for text in said] == [False, False, True]
+    assert all(line.startswith(">") for text in said for line in text.splitlines())
 
 
 def test_examples_are_a_normal_and_an_abnormal_of_one_database(recordings):
@@ -106,15 +104,8 @@ def test_verdicts_name_label_and_every_model():
     assert notebook.verdicts(table) == ["a1, abnormal: teacher +2.04, student -0.30"]
 
 
-def test_steps_end_in_the_shape_the_models_take(recordings, run):
-    front_end = run.experiment.front_end
-    steps = notebook.front_end_steps(recordings.iloc[1], front_end).set_index("step")["shape"]
-    assert steps["waveform"] == (4000,)
-    assert steps["padded"] == front_end.shape
-
-
 def test_excerpt_is_the_start_of_the_recording_with_padding_behind(recordings, run):
-    front_end = run.experiment.front_end
+    front_end = run.profile.front_end
     short, long = (notebook.excerpt(recordings.iloc[1], front_end, s).numpy() for s in (1, 9))
     assert np.array_equal(long[:, : short.shape[1]], short)
     assert long.shape == (front_end.mels, round(9 * front_end.sample_rate / front_end.hop))
@@ -130,12 +121,12 @@ def test_waveform_and_spectrogram_share_their_time_axis(recordings, run, seconds
 
 
 def test_without_diagnoses_one_abnormal_of_each_database_is_shown(recordings, tmp_path):
-    real = Run(tmp_path, load_experiment("paper"))
+    real = Run(tmp_path, load_profile("paper"))
     kinds = notebook.kinds_of_abnormal(real, recordings)
     assert kinds[["record", "kind"]].to_numpy().tolist() == [["b0002", "database b"]]
 
 
-def test_artificial_lesions_are_shown_at_their_clearest(recordings, run, tmp_path, monkeypatch):
+def test_synthetic_lesions_are_shown_at_their_clearest(recordings, run, tmp_path, monkeypatch):
     truth = pd.DataFrame(
         {
             "record": recordings.record,
@@ -218,6 +209,12 @@ def test_no_notebook_runs_or_imports_another(path):
     source = "\n".join(cell.source for cell in cells(path, "code"))
     assert "%" not in {line[:1] for line in source.splitlines()}
     assert not [name for name in NAMES if name in source]
+
+
+def test_the_first_notebook_loads_no_study():
+    code = cells(NOTEBOOKS[0], "code")[0].source + "\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not [name for name in done.stdout.split() if name.startswith("hsutils.studies.")]
 
 
 def test_no_two_figures_of_the_series_have_the_same_name():

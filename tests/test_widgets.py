@@ -1,66 +1,83 @@
-"""Explorers redraw when a control moves, and show their first picture where nobody watches."""
+"""Explorers show a picture whoever runs the notebook, and draw it anew when a control moves."""
 
 import ipywidgets
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
-from hsutils import widgets as explorers
-from hsutils.evaluation.calibration import RULES
+from hsutils import widgets
+from hsutils.config import load_profile
 from hsutils.data.corpus import Corpus
-from hsutils.experiment import Run, load_experiment
+from hsutils.run import Run
 
 
-def test_headless_explorer_is_the_picture_of_its_first_values():
-    seen = explorers.explore(lambda x, y: (x, y), x=ipywidgets.IntSlider(3), y=ipywidgets.Text("a"))
-    assert seen == (3, "a")
+class Shown(list):
+    """What a cell shows: the picture first displayed, then those that replaced it."""
+
+    def display(self, picture, display_id: bool) -> "Shown":
+        assert display_id, "a picture without an identity cannot be replaced"
+        self.append(picture)
+        return self
+
+    def update(self, picture) -> None:
+        self.append(picture)
 
 
-def test_live_explorer_draws_anew_when_a_control_moves(monkeypatch):
-    monkeypatch.setattr(explorers, "in_live_notebook", lambda: True)
-    drawn = []
-    widget = explorers.explore(lambda x: drawn.append(x), x=ipywidgets.IntSlider(3))
-    widget.update()
-    widget.children[0].value = 5
-    assert drawn[-1] == 5
+@pytest.fixture
+def shown(monkeypatch) -> Shown:
+    shown = Shown()
+    monkeypatch.setattr(widgets, "display", shown.display)
+    return shown
 
 
-def test_headless_look_at_any_recording_is_a_figure(noise_recordings, tmp_path):
-    run = Run(tmp_path, load_experiment("demo"))
-    assert isinstance(explorers.explore_recordings(run, noise_recordings), Figure)
+def control(box: ipywidgets.VBox, label: str) -> ipywidgets.Widget:
+    (found,) = [child for child in box.children if child.description == label]
+    return found
 
 
-def test_every_knob_of_the_augmentation_can_be_turned(
-    noise_recordings, noise_cache, tmp_path, monkeypatch
+def test_the_picture_comes_first_and_follows_the_controls(shown):
+    controls = {"masked_share": ipywidgets.IntSlider(3), "y": ipywidgets.Text("a")}
+    box = widgets.explore(lambda **values: values, **controls)
+    assert shown == [{"masked_share": 3, "y": "a"}]
+    control(box, "masked share").value = 5
+    control(box, "y").value = "b"
+    assert shown[1:] == [{"masked_share": 5, "y": "a"}, {"masked_share": 5, "y": "b"}]
+
+
+def test_any_recording_can_be_looked_at(shown, noise_recordings, tmp_path):
+    run = Run(tmp_path, load_profile("demo"))
+    box = widgets.explore_recordings(run, noise_recordings)
+    control(box, "record").value = noise_recordings.record[7]
+    first, second = (figure.axes[0].get_title() + str(figure.get_suptitle()) for figure in shown)
+    assert noise_recordings.record[0] in first and noise_recordings.record[7] in second
+    assert all(isinstance(figure, Figure) for figure in shown)
+
+
+def test_every_control_of_the_augmentation_changes_the_picture(
+    shown, noise_recordings, noise_cache, tmp_path, monkeypatch
 ):
     front_end = noise_cache.front_end
     overrides = {"front_end.clip_seconds": front_end.clip_seconds, "front_end.mels": front_end.mels}
-    run = Run(tmp_path, load_experiment("demo", overrides))
+    run = Run(tmp_path, load_profile("demo", overrides))
     corpus = Corpus(noise_recordings, noise_recordings[["record"]].assign(split="dev"), noise_cache)
-    drawn = []
-    monkeypatch.setattr(
-        explorers.figures, "spectrogram_pair", lambda *views, **_: drawn.append(views)
-    )
-    monkeypatch.setattr(explorers, "in_live_notebook", lambda: True)
-    widget = explorers.explore_augmentation(run, corpus, noise_recordings.record[3])
-    widget.update()
-    *controls, _ = widget.children
-    for control in controls:
-        control.value = control.options[0] if hasattr(control, "options") else control.max
-    assert len(drawn) > len(controls)
-    assert len({augmented.numpy().tobytes() for _, augmented in drawn}) > 1
+    pair = lambda *views, **_: tuple(view.numpy().tobytes() for view in views)  # noqa: E731
+    monkeypatch.setattr(widgets.plots, "spectrogram_pair", pair)
+    box = widgets.explore_augmentation(run, corpus, noise_recordings.record[3])
+    for knob in box.children:
+        knob.value = knob.options[0] if hasattr(knob, "options") else knob.max
+    assert len(shown) == 1 + len(box.children)
+    assert control(box, "masked share").max == 1
+    assert len({augmented for _, augmented in shown}) == len(shown)
 
 
-def test_a_clinic_shows_the_model_rule_and_prevalence_asked_for(monkeypatch):
-    rows = [(m, r, 0.1 * i, 0.9) for i, m in enumerate(("teacher", "student")) for r in RULES]
+def test_a_clinic_shows_the_model_rule_and_prevalence_asked_for(shown, monkeypatch):
+    rules = ("logit 0", "Youden")
+    rows = [(m, r, 0.1 * i, 0.9) for i, m in enumerate(("teacher", "student")) for r in rules]
     table = pd.DataFrame(rows, columns=["model", "rule", "sensitivity", "specificity"])
-    assert "the student finds" in explorers.explore_clinic(table).get_suptitle().replace("\n", " ")
-    drawn = []
-    monkeypatch.setattr(
-        explorers.figures, "thousand_people", lambda *shares: drawn.append(shares) or shares
-    )
-    monkeypatch.setattr(explorers, "in_live_notebook", lambda: True)
-    widget = explorers.explore_clinic(table)
-    model, rule, prevalence, _ = widget.children
-    model.value, rule.value, prevalence.value = "teacher", RULES[1], 0.3
-    widget.update()
-    assert drawn[-1] == (0.0, 0.9, 0.3, "the teacher")
+    monkeypatch.setattr(widgets.plots, "thousand_people", lambda *shares: shares)
+    box = widgets.explore_clinic(table)
+    control(box, "model").value = "student"
+    control(box, "rule").value = "Youden"
+    control(box, "prevalence").value = 0.3
+    assert shown[0] == (0.0, 0.9, 0.02, "the teacher")
+    assert shown[-1] == (0.1, 0.9, 0.3, "the student")
