@@ -6,9 +6,10 @@ a time and batches are read from the map.
 """
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,16 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from hsutils.errors import InputError
-from hsutils.experiment import PROJECT, fingerprint
-from hsutils.files import atomic_path, write_csv
-from hsutils.progress import progress
-from hsutils.settings import FrontEnd
 from hsutils.audio.spectrograms import Occupied, log_mel, standardize
-from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+from hsutils.audio.wav import read_waveform
+from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd, fingerprint
+from hsutils.data.disk import require_space
+from hsutils.environment import usable_cores
+from hsutils.errors import InputError
+from hsutils.files import atomic_path, digest_of, read_json, write_csv, write_json
+from hsutils.progress import progress
+
+FILES = ("spectrograms.npy", "index.csv")
 
 
 class SpectrogramCache:
@@ -58,8 +62,7 @@ class SpectrogramCache:
             InputError: if a record is not in the cache.
         """
         records = list(records)
-        missing = [record for record in records if record not in self._row]
-        if missing:
+        if missing := [record for record in records if record not in self._row]:
             raise InputError(
                 f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])}): "
                 "run notebook 02 on the same data"
@@ -97,38 +100,59 @@ def identity(recordings: pd.DataFrame) -> list[list]:
 
 
 def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCache:
-    """The cache of these recordings, computed unless it is already there.
+    """The cache of these recordings, computed unless it is already there and undamaged.
 
     Args:
-        recordings: the table of `read_recordings`.
+        recordings: columns record, path, digest, sample_rate.
         front_end: the settings.
+
+    Raises:
+        InputError: if the disk has no room for it.
     """
     folder = cache_root() / cache_key(recordings, front_end)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        if not (folder / "index.csv").exists():
-            for left_behind in folder.glob(".spectrograms-*"):
-                left_behind.unlink()
+        if not _is_whole(folder):
+            for old in folder.glob("*.*"):
+                old.unlink()
             _compute(recordings, front_end, folder)
+            write_json(folder / "note.json", {name: digest_of(folder / name) for name in FILES})
     return SpectrogramCache(folder, front_end)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all files are as they were when the cache was made."""
+    try:
+        facts = [(path, path.stat()) for path in (folder / name for name in FILES)]
+        found = [_digest(path, about.st_size, about.st_mtime_ns) for path, about in facts]
+        return read_json(folder / "note.json") == dict(zip(FILES, found, strict=True))
+    except (OSError, ValueError):
+        return False
+
+
+@lru_cache
+def _digest(path: Path, size: int, time: int) -> str:
+    """`digest_of`, once a process for a file that does not change: a cache may have gigabytes."""
+    return digest_of(path)
 
 
 def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:
     def one(path: str) -> tuple[np.ndarray, Occupied]:
-        spectrogram, occupied = log_mel(read_waveform(path), SAMPLE_RATE, front_end)
+        spectrogram, occupied = log_mel(read_waveform(path), RECORDED_RATE, front_end)
         return spectrogram.half().numpy(), occupied
 
-    shape = (len(recordings), *front_end.shape[1:])
-    index = []
-    with atomic_path(folder / "spectrograms.npy") as temporary, one_torch_thread():
+    shape, index, paths = (len(recordings), *front_end.shape[1:]), [], recordings.path.tolist()
+    threads = ThreadPoolExecutor(usable_cores())
+    with atomic_path(folder / "spectrograms.npy") as temporary, one_torch_thread(), threads:
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            spectrograms = _map_ahead(pool, one, recordings.path)
-            for row, (spectrogram, occupied) in enumerate(
-                progress(spectrograms, len(recordings), "spectrograms")
-            ):
-                array[row] = spectrogram
-                index.append((*occupied.rows, *occupied.frames))
+        needed = temporary.stat().st_size
+        require_space(cache_root(), needed, "HSUTILS_CACHE", sparse=temporary)
+        # A few at a time: a slow disk must not fill memory.
+        parts = (paths[start : start + 16] for start in range(0, len(paths), 16))
+        made = (result for part in parts for result in threads.map(one, part))
+        for row, (spectrogram, occupied) in enumerate(progress(made, len(paths), "spectrograms")):
+            array[row] = spectrogram
+            index.append((*occupied.rows, *occupied.frames))
         array.flush()
     columns = ["first_mel", "last_mel", "first_frame", "last_frame"]
     table = pd.DataFrame(index, columns=columns)
@@ -136,23 +160,12 @@ def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> Non
     write_csv(folder / "index.csv", table)
 
 
-def _map_ahead(pool: Executor, function: Callable, items: Iterable, ahead: int = 16) -> Iterator:
-    """`pool.map` at most a few items ahead of its reader: a slow disk must not fill memory."""
-    waiting: deque[Future] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-class one_torch_thread:
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
     """Recordings run in parallel, so that each needs no threads of its own."""
-
-    def __enter__(self) -> None:
-        self.threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.threads)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

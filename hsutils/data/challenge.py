@@ -2,7 +2,7 @@
 
 The layout is PhysioNet's (https://physionet.org/content/challenge-2016/1.0.0): folders
 `training-a` to `training-f`, each with WAV files, `REFERENCE.csv` and `REFERENCE-SQI.csv`.
-Its `validation` folder holds copies of training recordings and is never read.
+Its `validation` folder holds copies of training recordings and is never used as data.
 """
 
 import hashlib
@@ -10,19 +10,17 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from hsutils.audio.wav import read_samples
+from hsutils.config import RECORDED_RATE
+from hsutils.data.duplicates import group_related
+from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.data.shared_audio import shared_audio
-from hsutils.audio.wav import SAMPLE_RATE, read_samples, read_waveform
-
-__all__ = ["COLUMNS", "grouping_evidence", "read_recordings", "read_waveform"]
 
 COLUMNS = (
     *("record", "database", "path", "label", "quality"),
@@ -32,7 +30,10 @@ COLUMNS = (
 ANNOTATION_FILES = ("Online_Appendix_training_set.csv", "Online Appendix_training set.csv")
 """Names PhysioNet has given to the table of subjects, newest first."""
 
-_THREADS = 4
+TRAINING = re.compile("training-([A-Za-z0-9]+)")
+"""A folder of recordings; what follows `training-` is the name of its database."""
+
+_AUDIO = (".wav", ".flac", ".mp3", ".aif", ".aiff", ".ogg", ".m4a")
 
 
 def read_recordings(root: Path | str, annotations: Path | str | None = None) -> pd.DataFrame:
@@ -47,177 +48,192 @@ def read_recordings(root: Path | str, annotations: Path | str | None = None) -> 
         One row a recording, sorted by `record`, with `COLUMNS`:
         `label` 0 normal, 1 abnormal; `quality` 1 usable, 0 too noisy to be sure;
         `sample_rate` (Hz) and `seconds` as stored; `subject` such as "a-C45", "" where unknown;
-        `group` the smallest record among those that share a subject or identical audio;
+        `group` the first record among the related ones (same subject or shared audio);
         `digest` of the decoded samples, which changes when and only when they change.
 
     Raises:
-        InputError: naming every problem found in folders, rows and files at once.
+        InputError: one line for each cause found in folders, rows and files, all at once.
 
     Warns:
         UserWarning: once, if some files are not mono at 2,000 Hz.
     """
-    folders, found_annotations = _find(Path(root))
     problems: list[str] = []
-    rows = [row for folder in folders for row in _read_folder(folder, problems)]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        inspected = list(threads.map(inspect_samples, (row["path"] for row in rows)))
-    problems += [result for result in inspected if isinstance(result, str)]
-    problems += _recordings_in_two_folders(rows)
+    tree = _walk(Path(root), problems)
+    folders = [path for path in tree if TRAINING.fullmatch(path.name)]
+    rows = [row for path in folders for row in _read_folder(path, tree[path], problems)]
+    inspected = inspect_samples((row["path"] for row in rows), problems)
+    if twice := [name for name, n in Counter(row["record"] for row in rows).items() if n > 1]:
+        which = sorted({str(Path(row["path"]).parent) for row in rows if row["record"] in twice})
+        problems.append(f"{len(twice)} recordings are in {' and in '.join(which)}; remove a folder")
     if not rows and not problems:
-        problems.append(f"{root}: holds no recordings; run `hsutils fetch`")
-    subjects = _read_subjects(annotations or found_annotations, problems)
+        problems.append(f"{root}: holds no recordings in training-a and so on; run `hsutils fetch`")
+    beside = (path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES)
+    subjects = _read_subjects(annotations or min(beside, default=None), problems)
     if problems:
         raise InputError(problems)
-    _notice_conversions(rows, inspected)
-    recordings = pd.DataFrame(rows).join(pd.DataFrame(inspected).drop(columns="channels"))
-    recordings = recordings.sort_values("record", ignore_index=True)
+    recordings = pd.DataFrame(rows).join(inspected).sort_values("record", ignore_index=True)
+    odd = recordings[(recordings.sample_rate != RECORDED_RATE) | (recordings.channels != 1)]
+    for first in odd.head(1).itertuples():
+        warnings.warn(
+            f"{len(odd)} of {len(recordings)} recordings are not mono at {RECORDED_RATE:,} Hz "
+            f"(for example {first.record}: {first.sample_rate:,} Hz, channels: {first.channels}); "
+            "they are mixed down and resampled on reading",
+            stacklevel=2,
+        )
     recordings["subject"] = [subjects.get(record, "") for record in recordings["record"]]
-    recordings["group"] = _groups(recordings)
+    recordings["group"] = group_related(recordings)
     return recordings[list(COLUMNS)]
 
 
-def grouping_evidence(recordings: pd.DataFrame) -> pd.DataFrame:
-    """How far splits by `group` can be called patient-disjoint, per database.
+def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFrame:
+    """Which recordings the files of the Challenge's `validation` folder copy.
+
+    The folder reads like held-out data but is none.
+
+    Args:
+        root: folder of the data; the validation folder may lie at any depth.
+        recordings: columns record, digest, seconds.
 
     Returns:
-        Indexed by `database`, with a last row "all": number of `recordings`, how many have a
-        `known_subject`, distinct `subjects`, `groups`, and the `share` with a known subject.
-        Only where `share` is 1 may a split be called patient-disjoint.
+        One row a recording and file with the very same samples, as in `duplicates.related_pairs`:
+        record_a, record_b (`validation/` and the file's name), kind, seconds.
+
+    Raises:
+        InputError: naming every file that cannot be read.
     """
-    databases = recordings["database"]
-    parts = [*recordings.groupby(databases), ("all", recordings)]
-    known = {name: part["subject"] != "" for name, part in parts}
-    return pd.DataFrame(
-        {
-            "recordings": {name: len(part) for name, part in parts},
-            "known_subject": {name: int(known[name].sum()) for name, _ in parts},
-            "subjects": {name: part["subject"][known[name]].nunique() for name, part in parts},
-            "groups": {name: part["group"].nunique() for name, part in parts},
-            "share": {name: float(known[name].mean()) for name, _ in parts},
-        }
-    ).rename_axis("database")
+    problems: list[str] = []
+    paths = sorted(Path(root).rglob("validation/[!.]*.wav"))
+    files = inspect_samples(map(str, paths), problems)
+    if problems:
+        raise InputError(problems)
+    names = pd.Series([f"validation/{path.stem}" for path in paths], dtype=str)
+    files = pd.DataFrame({"record_b": names, "digest": files["digest"].astype(str)})
+    known = recordings[["record", "seconds", "digest"]].rename(columns={"record": "record_a"})
+    pairs = known.merge(files, on="digest").assign(kind="validation copy")
+    return pairs[["record_a", "record_b", "kind", "seconds"]]
 
 
-def _find(root: Path) -> tuple[list[Path], Path | None]:
-    """The training folders and the annotation file at or below `root`, in a fixed order."""
+def inspect_samples(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
+    """What samples alone tell about files: sample_rate (Hz), channels, seconds, digest.
+
+    Files that cannot be read are left out, and each leaves a line in `problems`.
+    """
+
+    def one(path: str) -> tuple | str:
+        try:
+            samples, sample_rate = read_samples(path)
+        except InputError as error:
+            return str(error)
+        digest = hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest()
+        return sample_rate, samples.shape[1], len(samples) / sample_rate, digest
+
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        found = list(threads.map(one, paths))
+    problems += [facts for facts in found if isinstance(facts, str)]
+    facts = [facts for facts in found if not isinstance(facts, str)]
+    return pd.DataFrame(facts, columns=["sample_rate", "channels", "seconds", "digest"])
+
+
+def _walk(root: Path, problems: list[str]) -> dict[Path, list[str]]:
+    """Folder -> names of its files, at and below `root`, both in a fixed order."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; name the one that `hsutils fetch` filled")
-    root = root.resolve()
-    folders, annotations = [root] if _is_training(root.name) else [], []
-    for name, children, files in os.walk(root):
-        here = Path(name)
-        folders += [here / child for child in children if _is_training(child)]
-        annotations += [here / file for file in files if file in ANNOTATION_FILES]
-        children[:] = [child for child in children if not _is_skipped(child)]
-    if not folders:
-        raise InputError(f"{root}: holds no folder training-a to training-f; run `hsutils fetch`")
-    return sorted(folders), min(annotations, default=None)
+
+    def unreadable(error: OSError) -> None:
+        # Left out without a word, a folder would take its whole database with it.
+        problems.append(f"{error.filename}: cannot be read ({error.strerror}); allow reading it")
+
+    tree = {}
+    for name, children, files in os.walk(root.resolve(), onerror=unreadable):
+        tree[Path(name)] = sorted(file for file in files if file[0] != ".")
+        # Unpacking takes place in hidden folders; macOS leaves shadows of files in __MACOSX.
+        children[:] = {c for c in children if c[0] != "."} - {"__MACOSX", "validation"}
+    return dict(sorted(tree.items()))
 
 
-def _is_training(name: str) -> bool:
-    return re.fullmatch("training-[a-f]", name) is not None
-
-
-def _is_skipped(name: str) -> bool:
-    # Hidden folders are where `hsutils fetch` unpacks; macOS leaves shadows of files in __MACOSX.
-    return _is_training(name) or name in ("validation", "__MACOSX") or name.startswith(".")
-
-
-def _read_folder(folder: Path, problems: list[str]) -> list[dict]:
+def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[dict]:
     """One row for each recording that has both a WAV file and a label; the rest to `problems`."""
-    reference = folder / "REFERENCE.csv"
-    wavs = {path.stem: path for path in folder.glob("[!.]*.wav")}
-    if not reference.is_file():
-        problems.append(f"{reference}: missing; fetch the folder again")
+    reference, quality_file = folder / "REFERENCE.csv", folder / "REFERENCE-SQI.csv"
+    if reference.name not in files:
+        problems.append(f"{reference}: missing; write one, a line `record,label` a recording")
         return []
-    labels = _read_rows(reference, 2, ("-1", "1"), problems)
-    quality_file = folder / "REFERENCE-SQI.csv"
-    rated = _read_rows(quality_file, 3, ("0", "1"), problems) if quality_file.is_file() else {}
-    for record in sorted(labels.keys() - wavs.keys()):
-        problems.append(
-            f"{reference}: {record} has a row but no {record}.wav; fetch it or remove the row"
-        )
-    for record in sorted(wavs.keys() - labels.keys()):
-        problems.append(f"{wavs[record]}: has no row in REFERENCE.csv; add one or remove the file")
+    audio = sorted(Path(name) for name in files if name.lower().endswith(_AUDIO))
+    # Where a record has several files, the one that ends in .wav counts.
+    endings = {path.stem: path.suffix for path in sorted(audio, key=lambda p: p.suffix == ".wav")}
+    labels = _read_rows(reference, 2, "labels", ("-1", "1"), endings, problems)
+    quality = {}
+    if quality_file.name in files:
+        quality = _read_rows(quality_file, 3, "qualities", ("0", "1"), endings, problems) or {}
+    if labels is None:
+        return []
+    counts = Counter(endings.get(record, "") for record in labels)
+    for ending in sorted(counts.keys() - {".wav", ""}):
+        which = f"{counts[ending]} recordings end in {ending}, not .wav"
+        problems.append(f"{folder}: {which}; rename or convert them")
+    if lacking := sorted(labels.keys() - endings.keys()):
+        which = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
+        problems.append(f"{reference}: {which}; add the files or remove the rows")
+    wavs = {record for record, ending in endings.items() if ending == ".wav"}
+    if unlisted := sorted(wavs - labels.keys()):
+        which = f"{len(unlisted)} .wav files have no row in REFERENCE.csv ({_some(unlisted)})"
+        problems.append(f"{folder}: {which}; add rows or remove the files")
     return [
         {
             "record": record,
-            "database": folder.name[-1],
-            "path": str(wavs[record]),
+            "database": folder.name.removeprefix("training-"),
+            "path": str(folder / f"{record}.wav"),
             "label": int(labels[record] == "1"),
-            "quality": int(rated.get(record, "1")),
+            "quality": int(quality.get(record, "1")),
         }
-        for record in sorted(labels.keys() & wavs.keys())
+        for record in sorted(labels.keys() & wavs)
     ]
 
 
 def _read_rows(
-    file: Path, width: int, allowed: tuple[str, ...], problems: list[str]
-) -> dict[str, str]:
-    """Record -> last field of each row of a headerless CSV; rows that break the rules complain."""
-    rows: dict[str, str] = {}
+    file: Path,
+    width: int,
+    kind: str,
+    allowed: tuple[str, str],
+    records: Collection[str],
+    problems: list[str],
+) -> dict[str, str] | None:
+    """Record -> last field of each row of a headerless CSV; None if there are no fields to tell.
+
+    Each cause of trouble is one problem, however many rows it concerns. Rows are then taken as
+    they were probably meant, so that one cause does not bring others.
+    """
     try:
-        text = file.read_text("utf-8-sig", "replace")
+        lines = file.read_text("utf-8-sig", "replace").splitlines()
     except OSError as error:
-        problems.append(f"{file}: cannot be read ({error.strerror}); fetch the folder again")
-        return rows
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = [field.strip() for field in line.split(",")]
-        if not any(fields):
-            continue
-        record, value = fields[0], fields[-1]
-        if len(fields) != width:
-            problems.append(f"{file}, line {number}: {width} fields expected, not {len(fields)}")
-        elif record in rows:
-            problems.append(f"{file}, line {number}: {record} was listed before; keep one row")
-        elif value not in allowed:
-            problems.append(
-                f"{file}, line {number}: {record} has {value!r}; write {' or '.join(allowed)}"
-            )
-        rows.setdefault(record, value if value in allowed else allowed[-1])
-    return rows
+        problems.append(f"{file}: cannot be read ({error.strerror}); allow reading it")
+        return None
+    for separator in ";\t":
+        if any(lines) and all(separator in line for line in lines if line.strip()):
+            problems.append(f"{file}: fields are separated by {separator!r}, not ','")
+            return None
+    rows = [[str(n), *map(str.strip, line.split(","))] for n, line in enumerate(lines, start=1)]
+    rows = [row for row in rows if any(row[1:])]
+    if rows and rows[0][1] not in records and not re.search(r"\d", rows[0][-1]):
+        problems.append(f"{file}: line {rows.pop(0)[0]} is a heading; remove it")
+    if any(row[1].lower().endswith(".wav") for row in rows):
+        problems.append(f"{file}: names end in .wav; leave the ending out")
+    if odd := [row[0] for row in rows if len(row) != width + 1]:
+        problems.append(f"{file}: {len(odd)} rows do not have {width} fields (line {_some(odd)})")
+    rows = [row for row in rows if len(row) == width + 1]
+    names = [re.sub(r"(?i)\.wav$", "", row[1]) for row in rows]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        problems.append(f"{file}: {len(twice)} records are listed twice ({_some(twice)})")
+    found = sorted({row[-1] for row in rows})
+    if wrong := [f"{row[0]}: {row[-1]!r}" for row in rows if row[-1] not in allowed]:
+        which = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
+        if len(found) == 2:
+            which = f"{kind} are {' and '.join(found)}"
+        problems.append(f"{file}: {which}; write {' and '.join(allowed)}")
+    return dict(zip(names, (row[-1] for row in rows), strict=True))
 
 
-def inspect_samples(path: str) -> dict | str:
-    """What the samples alone tell about a recording, or the line that says why they cannot."""
-    try:
-        samples, sample_rate = read_samples(path)
-    except InputError as error:
-        return str(error)
-    return {
-        "sample_rate": sample_rate,
-        "channels": samples.shape[1],
-        "seconds": len(samples) / sample_rate,
-        "digest": hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(),
-    }
-
-
-def _recordings_in_two_folders(rows: list[dict]) -> list[str]:
-    """A line for each pair of folders that hold recordings of the same name."""
-    first: dict[str, Path] = {}
-    clashes: Counter[tuple[Path, Path]] = Counter()
-    for row in rows:
-        folder = Path(row["path"]).parent
-        if (earlier := first.setdefault(row["record"], folder)) != folder:
-            clashes[earlier, folder] += 1
-    return [
-        f"{folder}: {count} recordings are also in {earlier}; remove one of the two folders"
-        for (earlier, folder), count in clashes.items()
-    ]
-
-
-def _notice_conversions(rows: list[dict], inspected: list[dict]) -> None:
-    odd = [
-        f"{row['record']}: {found['sample_rate']:,} Hz, channels: {found['channels']}"
-        for row, found in zip(rows, inspected, strict=True)
-        if (found["sample_rate"], found["channels"]) != (SAMPLE_RATE, 1)
-    ]
-    if odd:
-        warnings.warn(
-            f"{len(odd)} of {len(rows)} recordings are not mono at {SAMPLE_RATE:,} Hz "
-            f"(for example {odd[0]}); they are mixed down and resampled on reading",
-            stacklevel=3,
-        )
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
 def _read_subjects(annotations: Path | str | None, problems: list[str]) -> dict[str, str]:
@@ -227,31 +243,13 @@ def _read_subjects(annotations: Path | str | None, problems: list[str]) -> dict[
     names = ["Challenge record name", "Original record name", "Subject ID"]
     try:
         table = pd.read_csv(annotations, encoding="latin-1", dtype=str).rename(columns=str.strip)
-    except (OSError, ValueError) as error:
-        problems.append(
-            f"{annotations}: not a readable CSV ({error}); name PhysioNet's or leave out"
-        )
+        record, original, subject = (table[name].str.strip() for name in names)
+    except (OSError, ValueError, KeyError) as error:
+        told = f"lacks the column {error}" if isinstance(error, KeyError) else f"no CSV ({error})"
+        problems.append(f"{annotations}: {told}; name PhysioNet's {ANNOTATION_FILES[0]} or none")
         return {}
-    if missing := [name for name in names if name not in table]:
-        problems.append(f"{annotations}: lacks the columns {missing}; fetch it again")
-        return {}
-    record, original, subject = (table[name].str.strip() for name in names)
     # Database a names its files by subject and site: C45S1 is the first recording of subject C45.
     from_name = original.str.extract(r"^(C\d+)S\d+", expand=False)
     database = record.str[0]
     subject = database + "-" + subject.fillna(from_name.where(database == "a"))
     return dict(zip(record[subject.notna()], subject.dropna(), strict=True))
-
-
-def _groups(recordings: pd.DataFrame) -> np.ndarray:
-    """For each recording the first record among those joined with it by subject or by audio."""
-    number = pd.Series(range(len(recordings)), index=recordings["record"])
-    pairs = shared_audio(recordings)
-    edges = [number[pairs["record_a"]], number[pairs["record_b"]]]
-    for key in ("subject", "digest"):
-        first = number.groupby(recordings[key].to_numpy()).transform("first")
-        known = recordings[key].to_numpy() != ""
-        edges = [np.append(edges[0], number[known]), np.append(edges[1], first[known])]
-    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(number), len(number)))
-    component = connected_components(graph, directed=False)[1]
-    return recordings["record"].groupby(component).transform("min").to_numpy()

@@ -1,268 +1,264 @@
-"""The Challenge recordings -> a checked folder on this computer.
+"""The Challenge recordings -> a verified folder on this computer; and the published split lists.
 
 `python -m hsutils fetch --to data/challenge-2016` takes them from PhysioNet; with `--mirror DIR`
 the same archives come from a folder instead. Either way the archives are unpacked beside the
-destination, every file is checked, and only then does the folder get its name: it is whole or
-absent. A fetch that was interrupted goes on where it stopped.
+destination, every recording and label is verified, and only then does the folder get its name: it
+is whole or absent. A fetch that was interrupted goes on where it stopped.
 """
 
+import errno
 import hashlib
-import re
+import lzma
 import shutil
-import stat
 import time
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pooch
 import requests
+import urllib3
 from tqdm import tqdm
 
+from hsutils.data.disk import require_space
+from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.files import write_text
-from hsutils.data.challenge import ANNOTATION_FILES
+from hsutils.files import digest_of, write_text
 
 PHYSIONET = "https://physionet.org/files/challenge-2016/1.0.0"
 """Open access, ODC-BY 1.0; cite Liu et al. 2016 and Goldberger et al. 2000."""
 
+CONTENTS = {
+    "training-a": "f3e902d57107c8e448a7d22f2606c8cddd332385cf2e76427690f5521ab8e80b",
+    "training-b": "76be3c09142711876daa14d8dbb31744f3d7bfb95aa94eafaac23da4ee91327b",
+    "training-c": "0f0de4657e08c3bd19e84f4e67a737bd87714b4c1ad75ca144d87e938a4ba2a8",
+    "training-d": "9f0cbb79e4e54df200c4c906b415a79ee527e454d0b82a7ba706ff7903a0e686",
+    "training-e": "ac902714a26fe609c48d364cca6e768b6e794eef7ba4412e1a951b510b6e11ab",
+    "training-f": "9956c68376fdad57709e28d8f257b757fa9f6bbeb5c23f458e5008ffc374a06e",
+}
+"""SHA-256 of the lines `<SHA-256>  <name>` of a folder's .wav and .csv files, sorted by name."""
+
+LISTS_URL = (
+    "https://raw.githubusercontent.com/stanfordmlgroup/selfsupervised-lungandheartsounds/"
+    "c704fc3/heart/splits/"
+)
+LISTS = {
+    "pretrain-only.txt": "aa0f1a557cced80282dddb848052caafa5656fc20bee400f6e38de53095bc08c",
+    "train.txt": "4bcb3cbdb45ec0e1359a128a460088d66d7bbe4aa951713b6db3066514fcea3e",
+    "val.txt": "00adbfcb186e18541e1b8c90d81b8e4735a49805c2fd69b2dff34c93e96f9953",
+    "test.txt": "54bf9811fb8757b3499aae0e78d287244ecf7df0a2b5eb73e8efe99c49a04088",
+}
+"""SHA-256 of the published lists of pretrain, finetune, dev and test, by the lab's names."""
+
 _SUMS = "SHA256SUMS"
-_ATTEMPTS = 5  # in a row without a new byte
+_READ = (".wav", ".csv", _SUMS)  # endings of what anything here reads; the rest is not unpacked
+_LARGEST_BYTES = 600_000_000  # of a download, and of all that is unpacked; the Challenge has 320 MB
+_ATTEMPTS = 10
+_SLOWEST = 10_000  # bytes a second, over an attempt longer than ...
+_PATIENCE_SECONDS = 60
 _BACKOFF_SECONDS = 1.0
-_TIMEOUT_SECONDS = 30
-_CHUNK_BYTES = 1 << 16
-_THREADS = 4
+_TIMEOUT_SECONDS = 30  # without a byte
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
-def fetch(to: Path | str, mirror: Path | str | None = None, annotations: bool = True) -> Path:
+class _Damaged(InputError):
+    """What was fetched is not what was published."""
+
+
+def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
     """Put the Challenge recordings into `to`, verified file by file.
 
     Args:
         to: folder to make. If it is there already it is verified and left as it is.
-        mirror: folder with the archives (`*.zip`), or the address (http, https) of one that
-            serves `training.zip`; PhysioNet when not given.
-        annotations: also get `Online_Appendix_training_set.csv`, which names the subjects; if
-            it cannot be had that is a warning, not an error.
+        mirror: folder with the archives (`*.zip`), or the address (http, https) of one that serves
+            `training.zip` and `annotations.zip`; PhysioNet when not given. The annotations name
+            the subjects; without them there is a warning. They have no published checksum.
 
     Returns:
-        `to`, which holds an additional `SHA256SUMS` of everything that was unpacked.
+        `to`, which holds a `SHA256SUMS` of everything that was unpacked.
 
     Raises:
-        InputError: if the source cannot be reached or holds no archive, a member of an archive
-            would be written outside the folder, or a file is missing or fails its checksum.
+        InputError: if the source cannot be reached or holds no archive, an archive is damaged or
+            too large, or a recording or label is not the published one.
     """
-    to = Path(to).absolute()
+    to, again = Path(to).absolute(), "then run the same command again"
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        return _verified(to)
+        _verify(to, f"name another folder or remove {to}, {again}")
+        print(f"{to}: verified, nothing to fetch")
+        return to
     source = str(mirror or PHYSIONET).rstrip("/")
-    if not source.startswith(("http://", "https://")):
-        remedy = "replace the archive in the mirror and run the same command again"
-        return _install(_mirror_archives(Path(source), annotations), to, remedy)
     downloads = to.with_name(f".{to.name}-downloads")
-    archives = _download_archives(source, downloads, annotations)
-    try:
-        _install(archives, to, "the download was discarded, run the same command again")
-    except InputError:
-        shutil.rmtree(downloads)
-        raise
-    shutil.rmtree(downloads, ignore_errors=True)
-    return to
-
-
-def _verified(to: Path) -> Path:
-    digests = _check(to, f"name another folder or remove {to}, then run the same command again")
-    print(f"{to}: {len(digests):,} files verified, nothing to fetch")
-    return to
-
-
-def _install(archives: list[Path], to: Path, remedy: str) -> Path:
-    """Unpack beside `to`, check, and rename."""
+    if source.startswith(("http://", "https://")):
+        archives = _download(source, downloads)
+        remedy = "the download was discarded, run the same command again"
+    else:
+        archives, remedy = sorted(Path(source).glob("*.zip")), f"replace it in {source}, {again}"
+    if not archives:
+        raise InputError(f"{source}: no folder with .zip archives; name one with training-a.zip")
     unpacked = to.with_name(f".{to.name}-unpacking")
     try:
         _unpack(archives, unpacked, remedy)
-        digests = _check(unpacked, remedy)
-        # PhysioNet's lists leave some files out; this one makes a later check complete.
-        lines = [f"{sha}  {path.relative_to(unpacked).as_posix()}" for path, sha in digests.items()]
-        write_text(unpacked / _SUMS, "\n".join(lines) + "\n")
+        digests = _verify(unpacked, remedy)
+        # With this list a later look at the folder covers every file.
+        write_text(unpacked / _SUMS, "".join(f"{sha}  {name}\n" for name, sha in digests.items()))
         if to.exists():
             to.rmdir()
         unpacked.rename(to)
+    except _Damaged:
+        shutil.rmtree(downloads, ignore_errors=True)
+        raise
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    print(f"{to}: {len(digests):,} files, all verified")
+    shutil.rmtree(downloads, ignore_errors=True)
+    print(f"{to}: all recordings and labels verified")
     return to
 
 
-def _mirror_archives(mirror: Path, annotations: bool) -> list[Path]:
-    if not mirror.is_dir():
-        raise InputError(f"{mirror}: no such folder; name the one with training-a.zip and so on")
-    archives = sorted(mirror.glob("*.zip"))
-    if not archives:
-        raise InputError(f"{mirror}: holds no .zip archives; name the folder with training-a.zip")
-    return [path for path in archives if annotations or not _is_annotations(path)]
+def fetch_lists() -> list[Path]:
+    """The published split `LISTS`, in their order, fetched once from the lab's repository.
+
+    Raises:
+        InputError: if a list cannot be had or is not the published one, by its SHA-256.
+    """
+    advice = "name a folder with the lists in splits.lists, or use splits.method=generated"
+    folder = Path(pooch.os_cache("hsutils"))
+    return [_retrieve(LISTS_URL + name, folder, advice, sha) for name, sha in LISTS.items()]
 
 
-def _is_annotations(archive: Path) -> bool:
-    return archive.name.startswith("annotations")
-
-
-def _download_archives(source: str, downloads: Path, annotations: bool) -> list[Path]:
-    downloads.mkdir(parents=True, exist_ok=True)
-    archives = [_download(f"{source}/training.zip", downloads)]
-    if annotations:
-        try:
-            archive = _download(f"{source}/annotations.zip", downloads)
-            if not zipfile.is_zipfile(archive):
-                raise InputError(f"{source}/annotations.zip is not an archive")
-            archives.append(archive)
-        except InputError as error:
-            warnings.warn(f"no annotations, so no subjects are known: {error}", stacklevel=3)
+def _download(source: str, downloads: Path) -> list[Path]:
+    advice = "check the connection and run the same command again, or name a folder with --mirror"
+    archives = [_retrieve(f"{source}/training.zip", downloads, advice)]
+    try:
+        archives.append(_retrieve(f"{source}/annotations.zip", downloads, advice))
+        with _reading(archives[1], "not used"):
+            zipfile.ZipFile(archives[1]).close()
+    except InputError as error:
+        del archives[1:]
+        warnings.warn(f"no annotations, so no subjects are known: {error}", stacklevel=3)
     return archives
 
 
-def _download(url: str, downloads: Path) -> Path:
-    """The file at `url`, in `downloads`; one that is there already is not fetched again."""
-    name = url.rsplit("/", 1)[-1]
+def _retrieve(url: str, folder: Path, advice: str, sha256: str | None = None) -> Path:
+    """The file at `url`, in `folder`; one that is there already is not fetched again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name, known_hash = url.rsplit("/", 1)[-1], sha256 and f"sha256:{sha256}"
     pooch.get_logger().setLevel("WARNING")
-    downloader = partial(_resume, downloads / f"{name}.part")
-    return Path(pooch.retrieve(url, None, fname=name, path=downloads, downloader=downloader))
+    downloader = partial(_resume, folder / f"{name}.part")
+    try:
+        return Path(pooch.retrieve(url, known_hash, name, folder, downloader=downloader))
+    except (*_BROKEN, ValueError) as error:
+        raise InputError(f"{url}: could not be fetched ({error}); {advice}") from error
 
 
 def _resume(part: Path, url: str, output_file: str, _registry: object) -> None:
-    """A pooch downloader that goes on from `part`, however often the connection breaks."""
-    furthest, failures = 0, 0
-    while True:
+    """A pooch downloader that goes on from `part` when the connection breaks."""
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             _receive(url, part)
             break
-        except requests.RequestException as error:
-            status = getattr(error.response, "status_code", 500)
-            size = part.stat().st_size if part.exists() else 0
-            failures = 1 if size > furthest else failures + 1
-            furthest = max(size, furthest)
+        except _BROKEN as error:
+            status = getattr(getattr(error, "response", None), "status_code", 500)
             final = 400 <= status < 500 and status not in (408, 416, 429)
-            if final or failures == _ATTEMPTS:
-                raise InputError(
-                    f"{url}: could not be fetched ({error}); check the connection and run the "
-                    "same command again, or name a folder of archives with --mirror"
-                ) from error
-            time.sleep(_BACKOFF_SECONDS * 2 ** (failures - 1))
+            if final or attempt == _ATTEMPTS:
+                raise
+            time.sleep(_BACKOFF_SECONDS * attempt)
     part.replace(output_file)
 
 
 def _receive(url: str, part: Path) -> None:
     """One attempt to append to `part` what it still lacks."""
-    have = part.stat().st_size if part.exists() else 0
+    have, started = part.stat().st_size if part.exists() else 0, time.monotonic()
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
-        if response.status_code == 416:
-            if response.headers.get("Content-Range") == f"bytes */{have}":
-                return
+        place, resumes = response.headers.get("Content-Range", ""), response.status_code == 206
+        if response.status_code == 416 and place == f"bytes */{have}":
+            return
+        if response.status_code == 416 or (resumes and not place.startswith(f"bytes {have}-")):
             part.unlink()
+            raise requests.ConnectionError("the server cannot go on from there", response=response)
         response.raise_for_status()
-        if response.status_code != 206:
-            have = 0
-        total = have + int(response.headers.get("Content-Length", 0))
-        bar = tqdm(
-            desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None
-        )
+        have = have if resumes else 0
+        length = response.headers.get("Content-Length", "")
+        total = have + (int(length) if length.isdecimal() else 0)
+        options = {"unit": "B", "unit_scale": True, "disable": None}
+        bar = tqdm(desc=part.stem, total=total, initial=have, **options)
         with bar, part.open("ab" if have else "wb") as file:
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                file.write(chunk)
+            # Whatever has come so far, instead of waiting for a whole block from a slow server.
+            while chunk := response.raw.read1(1 << 16):
+                have += file.write(chunk)
                 bar.update(len(chunk))
-    if part.stat().st_size < total:
+                seconds = time.monotonic() - started
+                if seconds > _PATIENCE_SECONDS and bar.n - bar.initial < _SLOWEST * seconds:
+                    raise requests.Timeout(f"slower than {_SLOWEST / 1000:g} kB a second")
+                if have > _LARGEST_BYTES:
+                    part.unlink()
+                    raise InputError(f"{url}: larger than {_LARGEST_BYTES / 1e6:g} MB; do not use")
+    if have < total:
         raise requests.ConnectionError("the connection closed early")
 
 
 def _unpack(archives: list[Path], unpacked: Path, remedy: str) -> None:
-    """Unpack all archives into a new folder, or none if any member of any is unsafe."""
-    problems, members = [], {}
+    """Unpack into a new folder what is read here; `zipfile` writes nothing outside that folder."""
+    wanted = {}
     for archive in archives:
-        try:
-            with zipfile.ZipFile(archive) as file:
-                members[archive] = _wanted(archive, file.infolist())
-        except (zipfile.BadZipFile, OSError) as error:
-            problems.append(f"{archive}: is not a readable archive ({error}); {remedy}")
-            continue
-        problems += [
-            f"{archive}: member {member.filename!r} {fault}; do not use this archive"
-            for member in members[archive]
-            if (fault := _fault_of_member(member))
-        ]
-    if problems:
-        raise InputError(problems)
-    _require_space(unpacked.parent, sum(m.file_size for group in members.values() for m in group))
+        with _reading(archive, remedy), zipfile.ZipFile(archive) as file:
+            names = [name for name in file.namelist() if name.endswith(_READ)]
+            # macOS adds shadows of files.
+            wanted[archive] = [file.getinfo(name) for name in names if "__MACOSX" not in name]
+    needed = sum(member.file_size for members in wanted.values() for member in members)
+    if needed > _LARGEST_BYTES:
+        raise _Damaged(f"{archives[0].parent}: archives hold {needed / 1e6:,.0f} MB; do not use")
     shutil.rmtree(unpacked, ignore_errors=True)
     unpacked.mkdir(parents=True)
-    for archive, group in tqdm(members.items(), desc="unpack", unit="archive", disable=None):
-        try:
-            with zipfile.ZipFile(archive) as file:
-                file.extractall(unpacked, group)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise InputError(f"{archive}: is damaged ({error}); {remedy}") from error
+    require_space(unpacked, needed, "--to")
+    for archive, members in tqdm(wanted.items(), desc="unpack", unit="archive", disable=None):
+        with _reading(archive, remedy), zipfile.ZipFile(archive) as file:
+            file.extractall(unpacked, members)
 
 
-def _wanted(archive: Path, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    # Of the annotations only one table is used; the rest would double the disk space.
-    if not _is_annotations(archive):
-        return members
-    return [member for member in members if Path(member.filename).name in ANNOTATION_FILES]
+@contextmanager
+def _reading(archive: Path, remedy: str) -> Iterator[None]:
+    """Say in one line that an archive is damaged, in whatever way."""
+    try:
+        yield
+    except (*_UNREADABLE, OSError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _Damaged(f"{archive}: is a damaged archive ({error}); {remedy}") from error
 
 
-def _fault_of_member(member: zipfile.ZipInfo) -> str:
-    """What makes a member unsafe to write, or "" if nothing does."""
-    name = member.filename.replace("\\", "/")
-    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
-        return "would be written outside the folder"
-    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device, not a file"
-    return ""
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; "
-            "make room or choose another folder"
-        )
-
-
-def _check(root: Path, remedy: str) -> dict[Path, str]:
-    """Compare all files with the lists of checksums among them; return their digests."""
-    if not any(root.rglob("training-[a-f]")):
-        raise InputError(f"{root.name}: holds no folder training-a to training-f; {remedy}")
+def _verify(root: Path, remedy: str) -> dict[str, str]:
+    """SHA-256 of every file; `CONTENTS` decides, lists of checksums tell which file differs."""
     files = sorted(path for path in root.rglob("*") if path.is_file() and path != root / _SUMS)
-    with ThreadPoolExecutor(_THREADS) as threads:
-        digests = dict(zip(files, threads.map(_sha256, files), strict=True))
-    problems = {
-        f"{path.relative_to(root)}: {fault}; {remedy}": None
-        for sums in sorted(root.rglob(_SUMS))
-        for expected, path in _listed(sums)
-        if (fault := _fault_of_file(path, expected, digests))
-    }
-    if problems:
-        raise InputError(list(problems))
+    names = [path.relative_to(root).as_posix() for path in files]
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        digests = dict(zip(names, threads.map(digest_of, files), strict=True))
+    faults = {}
+    for sums in sorted(root.rglob(_SUMS)):
+        for line in sums.read_text("utf-8", "replace").splitlines():
+            expected, _, name = line.partition(" ")
+            name = (sums.parent.relative_to(root) / name.strip().lstrip("*")).as_posix()
+            if name.endswith((".wav", ".csv")) and digests.get(name) != expected:
+                faults[name] = f"differs from what {_SUMS} says"
+                if name not in digests:
+                    faults[name] = f"is missing, but {_SUMS} lists it"
+    folders = sorted(path for path in root.rglob("training-*") if path.is_dir())
+    for folder in folders if not faults else []:
+        lines = [
+            f"{digests[name]}  {path.name}\n"
+            for name, path in zip(names, files, strict=True)
+            if path.parent == folder and path.suffix in (".wav", ".csv")
+        ]
+        if hashlib.sha256("".join(lines).encode()).hexdigest() != CONTENTS.get(folder.name):
+            faults[folder.name] = "holds other recordings or labels than PhysioNet's"
+    if not folders:
+        faults[root.name] = "holds no folder training-a to training-f"
+    if faults:
+        raise _Damaged([f"{name}: {fault}; {remedy}" for name, fault in faults.items()])
     return digests
-
-
-def _listed(sums: Path) -> list[tuple[str, Path]]:
-    """The checksums and files a list names; lines look like `<sha256>  <file>`."""
-    rows = [line.partition(" ") for line in sums.read_text("utf-8").splitlines()]
-    return [(digest, sums.parent / name.strip().lstrip("*")) for digest, _, name in rows]
-
-
-def _fault_of_file(path: Path, expected: str, digests: dict[Path, str]) -> str:
-    if path in digests:
-        return "" if digests[path] == expected else f"differs from what {_SUMS} says"
-    # Archives may leave out what nothing here reads, such as the ECG (.dat) of training-a.
-    return f"is missing, but {_SUMS} lists it" if path.suffix in (".wav", ".csv") else ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,105 +1,76 @@
-"""What of a split is not independent of another, and what that is worth in scores.
+"""Related recordings: pairs with the same subject or shared audio, and those that cross splits.
 
-A recording leaks when a model was trained, or chosen, on the same audio or the same patient. The
-audit names each pair and what it shares; dropping the affected recordings tells how much of a
-score rests on them.
+Two cuts of one tape can overlap without being equal as files. Checksums do not see it, yet a
+split between the two leaks. Comparing every position of 20 h with every other is out of the
+question, so content chooses where to look (Manber 1994, "Finding similar files in a large file
+system"): each window of samples has a hash, and the windows with a small hash are anchors,
+wherever they lie and in whichever recording. Equal anchors suggest two recordings and an
+offset between them; the samples themselves then decide.
 """
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from hsutils.errors import InputError
-from hsutils.evaluation.intervals import (
-    cluster_bootstrap,
-    expanded_level,
-    group_codes,
-    multiplicities,
-    percentiles,
-    weighted_metrics,
-)
-from hsutils.data.challenge import inspect_samples
-from hsutils.data.shared_audio import shared_audio
+from hsutils.audio.wav import read_samples
 from hsutils.data.splits import SPLITS, audit
+from hsutils.environment import usable_cores
 
 KINDS = ("identical audio", "shared audio", "same subject", "validation copy")
-VALIDATION = "validation"
-"""The Challenge's folder of copies of training recordings, and its name in place of a split."""
-
-_COLUMNS = ["kind", "record_a", "record_b", "split_a", "split_b", "seconds"]
-_RANK = {name: rank for rank, name in enumerate((*KINDS, *SPLITS, VALIDATION))}
+_RANK = {name: rank for rank, name in enumerate((*KINDS, *SPLITS, "validation"))}
+_PAIR = ["record_a", "record_b", "kind", "seconds"]
+_WINDOW = 128  # samples; a power of two
+_ANCHOR_BITS = 6  # one window in 2**6: half a second at 2 kHz has none once in a million
+_LEAST_CHANGES = _WINDOW // 8  # a flatter window is in too many recordings to be a clue
+_MOTIF = 16  # samples; audio hardly ever repeats so many, silence and test tones do
+_NEIGHBORS = 8
+# Any odd numbers with well-mixed bits will do.
+_BASE, _MIXER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 
 
 def find_leaks(
-    recordings: pd.DataFrame, splits: pd.DataFrame, root: Path | str | None = None
+    recordings: pd.DataFrame, splits: pd.DataFrame, copies: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Every pair of recordings in different splits that are not independent.
+    """Every pair of related recordings in different splits.
 
-    Only groups that straddle splits are searched, so the audit judges as the grouping did. Two
-    recordings of such a group may be joined through a third alone; `splits.audit` lists them, but
-    they are no pair here. As `shared_audio` says, where more than nine recordings hold the same
-    passage some of its pairs may be missing.
+    Only groups that cross splits are searched, so the audit judges as the grouping did. Two
+    recordings of such a group may be related through a third alone; `splits.audit` lists them,
+    but they are no pair here.
 
     Args:
-        recordings: the table of `read_recordings`.
+        recordings: the table of `challenge.read_recordings`.
         splits: record, split.
-        root: folder of the data; when given, its validation copies are listed too.
+        copies: the table of `challenge.validation_copies`, which are then listed too.
 
     Returns:
-        One row a pair and kind: kind (of `KINDS`), record_a, record_b, split_a (the earlier of
-        the two), split_b, seconds (of the shared passage; NaN for the same subject). The kinds:
-        whole files with equal samples; other pairs with a run of equal samples; one patient; a
-        listed recording (a) and its copy in the validation folder (b).
+        One row a pair and kind, ordered by kind and splits, the longest first: the columns of
+        `related_pairs`, and split_a (the earlier of the two, by whose record the pair begins) and
+        split_b. A validation copy is in the split "validation".
 
     Raises:
         InputError: if a file cannot be read.
     """
-    members = recordings.merge(audit(recordings, splits)[["record", "split"]], on="record")
-    subjects = _alike(members[members.subject != ""], "subject").assign(seconds=np.nan)
-    pairs = pd.concat([_audio_pairs(members), subjects.assign(kind="same subject")])
+    pairs = related_pairs(recordings[recordings.record.isin(audit(recordings, splits).record)])
     split = splits.set_index("record").split
+    if copies is not None:
+        pairs = pd.concat([pairs, copies])
+        split = pd.concat([split, pd.Series("validation", copies.record_b.unique())])
+    pairs = pd.concat([pairs, pairs.set_axis(["record_b", "record_a", *_PAIR[2:]], axis=1)])
     pairs = pairs.assign(split_a=pairs.record_a.map(split), split_b=pairs.record_b.map(split))
-    # Pairs come in both directions; one of them leads from an earlier split to a later one.
-    leaks = pairs[pairs.split_a.map(_RANK) < pairs.split_b.map(_RANK)][_COLUMNS]
-    if root is not None:
-        leaks = pd.concat([leaks, _copy_rows(root, recordings, splits)])
-    return _in_order(leaks)
-
-
-def validation_copies(
-    root: Path | str, recordings: pd.DataFrame, splits: pd.DataFrame
-) -> pd.DataFrame:
-    """Which recording each file of the Challenge's `validation` folder copies.
-
-    The folder reads like held-out data but is none.
-
-    Args:
-        root: folder of the data; the validation folder may lie at any depth.
-        recordings: columns record, digest.
-        splits: record, split.
-
-    Returns:
-        One row a file and recording with the very same samples: record (the file's name), copy_of,
-        split (of the recording). Both are "" where there is none. No row without such a folder.
-
-    Raises:
-        InputError: if `root` is no folder, or naming every file that cannot be read.
-    """
-    files = _validation_files(Path(root))
-    inspected = [inspect_samples(str(path)) for path in files]
-    if problems := [result for result in inspected if isinstance(result, str)]:
-        raise InputError(problems)
-    columns = {
-        "record": [path.stem for path in files],
-        "digest": [result["digest"] for result in inspected],
-    }
-    known = recordings[["record", "digest"]].merge(splits, on="record", how="left")
-    known = known.rename(columns={"record": "copy_of"})
-    table = pd.DataFrame(columns, dtype=str).merge(known, on="digest", how="left").fillna("")
-    columns = ["record", "copy_of", "split"]
-    return table[columns].sort_values(columns, ignore_index=True)
+    leaks = pairs[pairs.split_a.map(_RANK) < pairs.split_b.map(_RANK)]
+    ranked = ["kind", "split_a", "split_b"]
+    return leaks.sort_values(
+        [*ranked, "seconds", "record_a", "record_b"],
+        ascending=[True, True, True, False, True, True],
+        key=lambda column: column.map(_RANK) if column.name in ranked else column,
+        ignore_index=True,
+    )
 
 
 def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
@@ -110,137 +81,169 @@ def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a kind and two splits: kind, split_a, split_b, pairs, recordings (different ones in
-        those pairs, copies in the validation folder not counted), longest_seconds (NaN for the
-        same subject).
+        those pairs, validation copies not counted), longest_seconds (NaN for the same subject).
     """
     keys, rows = ["kind", "split_a", "split_b"], []
-    for key, part in _in_order(leaks).groupby(keys, sort=False):
-        records = {*part.record_a, *part.record_b[part.split_b != VALIDATION]}
+    for key, part in leaks.groupby(keys, sort=False):
+        records = {*part.record_a, *part.record_b[part.split_b != "validation"]}
         rows.append((*key, len(part), len(records), part.seconds.max()))
     return pd.DataFrame(rows, columns=[*keys, "pairs", "recordings", "longest_seconds"])
 
 
-def without_leaks(
-    cases: pd.DataFrame,
-    leaking_records: Iterable[str],
-    models: Sequence[str],
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How the models' AUROCs change when the recordings that leak are dropped.
-
-    The change is paired: each resample of whole groups is scored with and without those of its
-    recordings that leak, so its interval is far narrower than either score's. How many leak is
-    taken for chance as well. Simulated with 7 to 80 affected of 400 and 6 of 60, it holds the
-    truth in 91 to 96 % of cases.
+def group_related(recordings: pd.DataFrame) -> np.ndarray:
+    """For each recording the first record of those it is related to, directly or through others.
 
     Args:
-        cases: record, group, label, and a column of logits a model.
-        leaking_records: such as `splits.audit(recordings, splits).record`; those that are not
-            among the cases do not matter. (`find_leaks` with validation copies lists more: a
-            copy does not spoil a score.)
-        models: names of columns.
-        n_resamples, seed: of `intervals.cluster_bootstrap`, which makes the 95 % intervals.
+        recordings: columns record, path, seconds, subject, digest.
 
     Returns:
-        One row a model: model, n, dropped, auroc, low, high (of all cases), auroc_kept, low_kept,
-        high_kept, change (kept minus all), low_change, high_change.
+        Records, shape (recordings,): equal values make a group.
+    """
+    number = pd.Series(range(len(recordings)), index=recordings["record"])
+    pairs = related_pairs(recordings)
+    edges = [number[pairs["record_a"]], number[pairs["record_b"]]]
+    graph = coo_array((np.ones(len(pairs)), edges), shape=(len(number), len(number)))
+    component = connected_components(graph, directed=False)[1]
+    return recordings["record"].groupby(component).transform("min").to_numpy()
+
+
+def related_pairs(recordings: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of recordings of one subject or with shared audio.
+
+    Args:
+        recordings: columns record, path, seconds, subject ("" where unknown), digest.
+
+    Returns:
+        One row a pair and kind: record_a, record_b, kind (of `KINDS`: whole files with equal
+        samples, other pairs with a run of equal samples, or one subject), seconds (of the shared
+        passage; NaN for the same subject).
+    """
+
+    def alike(table: pd.DataFrame, key: str) -> pd.DataFrame:
+        both = table.merge(table, on=key, suffixes=("_a", "_b"))
+        return both[both.record_a < both.record_b].rename(columns={"seconds_a": "seconds"})
+
+    identical = alike(recordings, "digest").assign(kind=KINDS[0])
+    shared = shared_audio(recordings).assign(kind=KINDS[1])
+    # Where whole files are equal, so are their samples: what comes first says more.
+    audio = pd.concat([identical, shared]).drop_duplicates(["record_a", "record_b"])
+    subjects = alike(recordings[recordings["subject"] != ""], "subject").assign(kind=KINDS[2])
+    return pd.concat([audio[_PAIR], subjects.assign(seconds=np.nan)[_PAIR]], ignore_index=True)
+
+
+def shared_audio(recordings: pd.DataFrame, minimum_seconds: float = 0.5) -> pd.DataFrame:
+    """Pairs of recordings with a run of identical samples, longest run first.
+
+    Samples are compared as 16-bit mono at each file's own rate, so a copy that was filtered,
+    rescaled or resampled is not found. Silence, clipping and short periods are no evidence of
+    common origin and do not count. Where more than nine recordings share the same audio the
+    list may leave out some pairs, but those it keeps connect all of the recordings.
+
+    Args:
+        recordings: table with columns `record` and `path`.
+        minimum_seconds: shortest run that counts. A run of 600 samples (0.3 s at 2 kHz) is
+            missed once in a thousand times, a shorter one more often.
+
+    Returns:
+        One row a pair, `record_a` before `record_b`, with their longest shared run: its length
+        `seconds`, and `start_a` and `start_b`, where it begins in each, all in seconds.
 
     Raises:
-        InputError: if a model has no column, if a class is missing or is one group only among the
-            kept, or if a logit is unusable.
+        InputError: if a file cannot be read.
     """
-    kept = ~cases.record.isin(set(leaking_records)).to_numpy()
-    _check(cases, kept, models)
-    rows = [
-        (model, len(cases), int((~kept).sum()), *_scores(cases, kept, model, n_resamples, seed))
-        for model in models
-    ]
-    scores = [f"{name}{part}" for part in ("", "_kept") for name in ("auroc", "low", "high")]
-    changes = ["change", "low_change", "high_change"]
-    return pd.DataFrame(rows, columns=["model", "n", "dropped", *scores, *changes])
+    recordings = recordings.sort_values("record")
+    records, paths = recordings["record"].tolist(), recordings["path"].tolist()
+    load = lru_cache(maxsize=64)(lambda index: _levels(paths[index]))
+    rows = []
+    for a, b, offsets in _candidates(paths):
+        (levels_a, rate_a), (levels_b, rate_b) = load(a), load(b)
+        run = _longest_run(levels_a, levels_b, offsets, math.ceil(minimum_seconds * rate_a))
+        if run:
+            length, start_a, start_b = run
+            row = (length / rate_a, start_a / rate_a, start_b / rate_b)
+            rows.append((records[a], records[b], *row))
+    kinds = {"record_a": str, "record_b": str, "seconds": float, "start_a": float, "start_b": float}
+    pairs = pd.DataFrame(rows, columns=[*kinds]).astype(kinds)
+    return pairs.sort_values(
+        ["seconds", "record_a", "record_b"], ascending=[False, True, True], ignore_index=True
+    )
 
 
-def _audio_pairs(members: pd.DataFrame) -> pd.DataFrame:
-    """Pairs with common samples, in both directions: record_a, record_b, seconds, kind."""
-    whole = _alike(members, "digest").assign(kind="identical audio")
-    found = shared_audio(members).assign(kind="shared audio")
-    turned = found.rename(columns={"record_a": "record_b", "record_b": "record_a"})
-    # Where whole files are equal, so are their samples: what comes first says more.
-    return pd.concat([whole, found, turned]).drop_duplicates(["record_a", "record_b"])
+def _levels(path: str) -> tuple[np.ndarray, int]:
+    """A recording as mono int16 (samples,), and its sample rate in Hz."""
+    samples, sample_rate = read_samples(path)
+    if samples.dtype != np.int16:
+        samples = np.clip(np.rint(samples * 32_768), -32_768, 32_767)
+    if samples.shape[1] > 1:
+        samples = np.rint(samples.mean(axis=1, keepdims=True))
+    return samples[:, 0].astype(np.int16), sample_rate
 
 
-def _alike(members: pd.DataFrame, key: str) -> pd.DataFrame:
-    """All ordered pairs of equal `key`, with the seconds of the first: record_a, record_b, ..."""
-    table = members[["record", "seconds", key]]
-    both = table.merge(table[["record", key]], on=key, suffixes=("_a", "_b"))
-    return both.loc[both.record_a != both.record_b, ["record_a", "record_b", "seconds"]]
+def _candidates(paths: Sequence[str]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Pairs a < b of positions in `paths`, and the offsets at which their anchors agree.
+
+    Sample t of a is expected to equal sample t + offset of b.
+    """
+    if len(paths) < 2:
+        return
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        anchors = list(threads.map(_anchors, paths))
+    owner = np.repeat(np.arange(len(paths), dtype=np.int32), [len(hashes) for hashes, _ in anchors])
+    hashes, starts = (np.concatenate(parts) for parts in zip(*anchors, strict=True))
+    order = np.argsort(hashes, kind="stable")
+    hashes, starts, owner = hashes[order], starts[order], owner[order]
+    # A loop repeats its anchors; one of each is enough and leaves room for other recordings.
+    new = np.append(True, (np.diff(hashes) != 0) | (np.diff(owner) != 0))[: len(hashes)]
+    hashes, starts, owner = hashes[new], starts[new], owner[new]
+    found = [np.empty((0, 3), dtype=np.int64)]
+    for step in range(1, _NEIGHBORS + 1):
+        first = np.flatnonzero(hashes[step:] == hashes[:-step])
+        second = first + step
+        found.append(np.c_[owner[first], owner[second], starts[second] - starts[first]])
+    agreements = pd.DataFrame(np.concatenate(found), columns=["a", "b", "offset"])
+    for (a, b), offsets in agreements.drop_duplicates().groupby(["a", "b"])["offset"]:
+        yield a, b, offsets.to_numpy()
 
 
-def _copy_rows(root: Path | str, recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Validation copies of recordings that are in some split, as rows of `find_leaks`."""
-    copies = validation_copies(root, recordings, splits)
-    copies = copies[copies.split != ""]
-    columns = {
-        "kind": "validation copy",
-        "record_a": copies.copy_of,
-        "record_b": VALIDATION + "/" + copies.record,
-        "split_a": copies.split,
-        "split_b": VALIDATION,
-        "seconds": copies.copy_of.map(recordings.set_index("record").seconds),
-    }
-    return pd.DataFrame(columns)
+def _anchors(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes (uint64) and starts (samples) of a recording's anchors."""
+    levels, _ = _levels(path)
+    changes = np.append(0, np.cumsum(np.diff(levels) != 0))
+    hashes = _window_hashes(levels, _WINDOW)
+    at = np.flatnonzero(hashes < np.uint64(1 << (64 - _ANCHOR_BITS)))
+    at = at[changes[at + _WINDOW - 1] - changes[at] >= _LEAST_CHANGES]
+    return hashes[at], at
 
 
-def _validation_files(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; name the one that `hsutils fetch` filled")
-    # Hidden folders are where `hsutils fetch` unpacks.
-    found = root.rglob(f"{VALIDATION}/[!.]*.wav")
-    return sorted(p for p in found if not any(n[0] == "." for n in p.relative_to(root).parts))
+def _window_hashes(levels: np.ndarray, width: int) -> np.ndarray:
+    """Hash of every window of `width` samples (a power of two), shape (samples - width + 1,).
+
+    With x the samples, the window at i has sum(x[i + j] * B**j) modulo 2**64, so that its hash
+    depends on its content alone. Two neighboring windows give one of twice the width. The mixer
+    carries the low bits, which know little of the window, into the high ones, which choose anchors.
+    """
+    hashes, power, span = levels.astype(np.int64).view(np.uint64), _BASE, 1
+    while span < width:
+        hashes = hashes[:-span] + np.uint64(power) * hashes[span:]
+        power, span = power * power % 2**64, 2 * span
+    return hashes * np.uint64(_MIXER)
 
 
-def _in_order(leaks: pd.DataFrame) -> pd.DataFrame:
-    """By kind and splits in their fixed order, then the longest first."""
-    names = leaks[["kind", "split_a", "split_b"]].apply(lambda column: column.map(_RANK))
-    keys = [leaks.record_b, leaks.record_a, -leaks.seconds]
-    keys += [names.split_b, names.split_a, names.kind]
-    return leaks.iloc[np.lexsort(keys)].reset_index(drop=True)
-
-
-def _check(cases: pd.DataFrame, kept: np.ndarray, models: Sequence[str]) -> None:
-    problems = [
-        f"models: {model!r} is no column of the cases; give its logits"
-        for model in models
-        if model not in cases
-    ]
-    for label, name in enumerate(("normal", "abnormal")):
-        if not (cases.label[kept] == label).any():
-            problems.append(
-                f"leaking_records: no {name} recording is left without them, so there is no AUROC; "
-                "use splits.method=generated"
-            )
-    if problems:
-        raise InputError(problems)
-
-
-def _scores(
-    cases: pd.DataFrame, kept: np.ndarray, model: str, n_resamples: int, seed: int
-) -> list[float]:
-    """AUROC of all, of the kept, and the change, each followed by its interval."""
-    labels, logits, groups = (cases[name].to_numpy() for name in ("label", model, "group"))
-    settings = {"n_resamples": n_resamples, "seed": seed}
-    every = cluster_bootstrap(labels, logits, groups, **settings)
-    fewer = cluster_bootstrap(labels[kept], logits[kept], groups[kept], **settings)
-    scores = [table.set_index("metric").loc["auroc"] for table in (every, fewer)]
-    draws = multiplicities(labels, group_codes(groups, len(labels)), **settings)
-    # A recording that is dropped counts for nothing, however often its group was drawn.
-    changes = [
-        weighted_metrics(labels, logits, weights * kept)["auroc"]
-        - weighted_metrics(labels, logits, weights)["auroc"]
-        for weights in draws
-    ]
-    reached = expanded_level(labels, groups, level=0.95)
-    low, high, _ = percentiles(np.concatenate(changes), reached)
-    change = scores[1].value - scores[0].value
-    return [*(row[key] for row in scores for key in ("value", "low", "high")), change, low, high]
+def _longest_run(
+    a: np.ndarray, b: np.ndarray, offsets: np.ndarray, minimum: int
+) -> tuple[int, int, int] | None:
+    """Length and both starts (samples) of the longest identical run with content, if any."""
+    runs = []
+    for offset in offsets:
+        start, stop = max(0, -offset), min(len(a), len(b) - offset)
+        unequal = a[start:stop] != b[start + offset : stop + offset]
+        edges = np.concatenate([[-1], np.flatnonzero(unequal), [stop - start]])
+        lengths = np.diff(edges) - 1
+        for at in np.flatnonzero(lengths >= minimum):
+            begin = start + edges[at] + 1
+            runs.append((int(lengths[at]), int(begin), int(begin + offset)))
+    for length, begin, begin_b in sorted(runs, reverse=True):
+        # A tone has as many different motifs as its period.
+        if len(np.unique(_window_hashes(a[begin : begin + length], _MOTIF))) >= minimum / 2:
+            return length, begin, begin_b
+    return None

@@ -1,35 +1,19 @@
 """Which recording serves which purpose: pretrain, finetune, dev or test (paper section 3)."""
 
-import hashlib
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from hsutils.data.download import LISTS, fetch_lists
 from hsutils.errors import InputError
+from hsutils.files import digest_of
 
 SPLITS = ("pretrain", "finetune", "dev", "test")
 A_SPLIT = 400
 """Recordings in each of finetune, dev and test, half of them abnormal, of ..."""
 ALL = 3240
-
-LISTS_URL = (
-    "https://raw.githubusercontent.com/stanfordmlgroup/selfsupervised-lungandheartsounds/"
-    "c704fc3/heart/splits/"
-)
-PUBLISHED = {
-    "pretrain": (
-        "pretrain-only.txt",
-        "aa0f1a557cced80282dddb848052caafa5656fc20bee400f6e38de53095bc08c",
-    ),
-    "finetune": (
-        "train.txt",
-        "4bcb3cbdb45ec0e1359a128a460088d66d7bbe4aa951713b6db3066514fcea3e",
-    ),
-    "dev": ("val.txt", "00adbfcb186e18541e1b8c90d81b8e4735a49805c2fd69b2dff34c93e96f9953"),
-    "test": ("test.txt", "54bf9811fb8757b3499aae0e78d287244ecf7df0a2b5eb73e8efe99c49a04088"),
-}
 
 
 def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) -> pd.DataFrame:
@@ -50,10 +34,20 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     Warns:
         UserWarning: if lists from a folder are not the published ones, byte for byte.
     """
-    files = _local_lists(Path(lists)) if lists else _fetched_lists()
-    _notice_changed_lists(files)
+    files = _list_files(lists)
+    changed = [
+        path.name
+        for path, published in zip(files.values(), LISTS.values(), strict=True)
+        if digest_of(path) != published
+    ]
+    if changed:
+        warnings.warn(
+            f"split lists {', '.join(changed)} are not the published ones: results on them "
+            "cannot be compared with the paper's",
+            stacklevel=2,
+        )
     listed = pd.concat(
-        pd.DataFrame({"record": path.read_text().split(), "split": split})
+        pd.DataFrame({"record": path.read_text("utf-8", "replace").split(), "split": split})
         for split, path in files.items()
     )
     twice = sorted(set(listed.record[listed.record.duplicated()]))
@@ -71,56 +65,28 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     return listed.sort_values("record", ignore_index=True)
 
 
-def _local_lists(folder: Path) -> dict[str, Path]:
+def digest_lists(lists: Path | str) -> list[str]:
+    """SHA-256 of each of the four lists in a folder, by which an edited list is noticed."""
+    return [digest_of(path) for path in _list_files(lists).values()]
+
+
+def _list_files(lists: Path | str | None) -> dict[str, Path]:
+    """Split -> its list, in a folder under our or the lab's name, or fetched."""
+    if not lists:
+        return dict(zip(SPLITS, fetch_lists(), strict=True))
     files, missing = {}, []
-    for split, (lab_name, _) in PUBLISHED.items():
-        candidates = [folder / f"{split}.txt", folder / lab_name]
-        found = [path for path in candidates if path.is_file()]
-        files[split] = found[0] if found else candidates[0]
-        if not found:
-            missing.append(f"{candidates[0]}: missing; name a folder with the four split lists")
+    for split, lab_name in zip(SPLITS, LISTS, strict=True):
+        ours, labs = Path(lists, f"{split}.txt"), Path(lists, lab_name)
+        files[split] = labs if labs.is_file() and not ours.is_file() else ours
+        if not files[split].is_file():
+            missing.append(f"{ours}: missing; name a folder with the four split lists")
     if missing:
         raise InputError(missing)
     return files
 
 
-def digest_lists(lists: Path | str) -> list[str]:
-    """SHA-256 of each of the four lists in a folder, by which an edited list is noticed."""
-    return [_sha256(path) for path in _local_lists(Path(lists)).values()]
-
-
-def _notice_changed_lists(files: dict[str, Path]) -> None:
-    changed = [path.name for split, path in files.items() if _sha256(path) != PUBLISHED[split][1]]
-    if changed:
-        warnings.warn(
-            f"split lists {', '.join(changed)} are not the published ones: results on them "
-            "cannot be compared with the paper's",
-            stacklevel=3,
-        )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _fetched_lists() -> dict[str, Path]:
-    import pooch
-
-    files = {}
-    for split, (name, sha256) in PUBLISHED.items():
-        try:
-            file = pooch.retrieve(LISTS_URL + name, known_hash=f"sha256:{sha256}", fname=name)
-        except Exception as error:
-            raise InputError(
-                f"cannot fetch {LISTS_URL}{name} ({error}): name a folder that holds the lists, "
-                "splits.lists=FOLDER, or use splits.method=generated"
-            ) from error
-        files[split] = Path(file)
-    return files
-
-
 def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Splits of the published lists' shares and balance in which no group straddles.
+    """Splits with the published lists' shares and balance that no group crosses.
 
     Finetune, dev and test hold 400 recordings in 3,240 each, half of them abnormal (scaled for
     other corpora); the rest, nearly all normal, is for pre-training.
@@ -185,17 +151,17 @@ def stratified_subset(recordings: pd.DataFrame, n: int, seed: int = 0) -> pd.Dat
 
 
 def leave_out(
-    splits: pd.DataFrame, recordings: pd.DataFrame, databases: str, with_test: bool = False
+    splits: pd.DataFrame, recordings: pd.DataFrame, database: str, with_test: bool = False
 ) -> pd.DataFrame:
-    """The same splits without some databases, all of whose recordings become the test split.
+    """The same splits without one database, all of whose recordings become the test split.
 
-    Other databases keep their place, but for the test split and for groups that a database left
-    out also holds: no subject, device or room of the test split has been heard in training.
+    The other databases keep their places, but for their test split and for recordings related to
+    one that is left out: no subject, device or room of the test split was trained on.
 
     Args:
         splits: record, split.
         recordings: with columns record, database, label, group.
-        databases: letters of the databases to leave out.
+        database: name of the database to leave out.
         with_test: whether the other databases' test recordings, on which nothing is tested now,
             join *finetune* instead of being dropped.
 
@@ -203,23 +169,20 @@ def leave_out(
         Table record, split, sorted by record.
 
     Raises:
-        InputError: if no recording is of such a database, or too little else is left.
+        InputError: if no recording is of this database, or too little else is left.
     """
-    if absent := sorted(set(databases) - set(recordings.database)):
+    held = recordings[recordings.database == database]
+    if held.empty:
         known = ", ".join(sorted(set(recordings.database)))
-        raise InputError(
-            f"splits.leave_out={databases}: no such database here ({', '.join(absent)}); "
-            f"use one of {known}"
-        )
-    held = recordings[recordings.database.isin(list(databases))]
-    kin = recordings.record[recordings.group.isin(held.group)]
+        raise InputError(f"splits.leave_out={database}: no such database; there are {known}")
+    related = recordings.record[recordings.group.isin(held.group)]
     others = splits.replace({"split": {"test": "finetune"}}) if with_test else splits
-    kept = others[(others.split != "test") & ~others.record.isin(kin)]
+    kept = others[(others.split != "test") & ~others.record.isin(related)]
     labels = kept.merge(recordings[["record", "label"]], on="record").groupby("split").label
     classes = labels.nunique().reindex(["pretrain", "finetune", "dev"], fill_value=0)
     if missing := list(classes.index[classes < [1, 2, 2]]):
         raise InputError(
-            f"splits.leave_out={databases}: too little is left for {', '.join(missing)}; "
+            f"splits.leave_out={database}: too little is left for {', '.join(missing)}; "
             "finetune and dev need both classes"
         )
     table = pd.concat([kept, held[["record"]].assign(split="test")])
@@ -227,12 +190,12 @@ def leave_out(
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Every recording of a group that stands in more than one split: what leaks.
+    """Every recording of a group that is in more than one split: what leaks.
 
     Returns:
         Table group, record, split, sorted; empty when nothing leaks.
     """
     table = recordings[["record", "group"]].merge(splits, on="record")
-    straddles = table.groupby("group").split.transform("nunique") > 1
+    crosses = table.groupby("group").split.transform("nunique") > 1
     columns = ["group", "record", "split"]
-    return table.loc[straddles, columns].sort_values(columns[:2], ignore_index=True)
+    return table.loc[crosses, columns].sort_values(columns[:2], ignore_index=True)
