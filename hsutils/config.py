@@ -262,8 +262,16 @@ def load_profile(profile: str | Path, overrides: Iterable[str] | Mapping[str, An
         InputError: naming every unknown, mistyped or out-of-range field at once.
     """
     values, problems = _read(profile), []
-    for key, value in _parsed(overrides, problems).items():
-        _override(values, key, value, problems)
+    if isinstance(overrides, str):
+        overrides = overrides.split()
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    for key, value in pairs:
+        if value is None:
+            problems.append(f"override '{key}' is not key=value; write e.g. pretrain.epochs=1")
+        else:
+            for name in reversed(key.split(".")):
+                value = {name: value}
+            values = _merged(values, value)
     return _checked(values, f"profile {profile}", problems)
 
 
@@ -305,47 +313,32 @@ def _read(profile: str | Path) -> dict[str, Any]:
     like = values.pop("like")
     if like == path.stem or not (isinstance(like, str) and (PROFILES / f"{like}.toml").is_file()):
         raise InputError(f"{path}: 'like' must name another profile ({_known()}), not {like!r}")
-    merged, problems = _read(like), []
-    for key, value in values.items():
-        _override(merged, key, value, problems)
-    if problems:
-        raise InputError([f"profile {path}: {problem}" for problem in problems])
-    return merged
+    return _merged(_read(like), values)
 
 
 def _known() -> str:
     return ", ".join(sorted(path.stem for path in PROFILES.glob("*.toml")))
 
 
-def _parsed(overrides: Iterable[str] | Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
-    if isinstance(overrides, Mapping):
-        return overrides
-    parsed = {}
-    for text in overrides.split() if isinstance(overrides, str) else overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            problems.append(f"override '{text}' is not key=value; write e.g. pretrain.epochs=1")
-            continue
-        try:
-            parsed[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-            parsed[key.strip()] = value
-    return parsed
+def _parsed(text: str) -> tuple[str, Any]:
+    """Key and value of `key=value`; no value where the text is nothing of the kind."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        return text, None
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return key, value
 
 
-def _override(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:
-    """Replace the field with a dotted key; a table replaces only the fields it names."""
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            _override(values, f"{key}.{name}", part, problems)
-        return
-    *tables, name = key.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
-            problems.append(f"override '{key}': '{table}' is a single field; name it alone")
-            return
-    values[name] = value
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of one table with those of another over them; tables in them are merged as well."""
+    both = dict(below)
+    for key, value in above.items():
+        old = both.get(key)
+        inner = isinstance(value, Mapping) and isinstance(old, dict)
+        both[key] = _merged(old, value) if inner else value
+    return both
 
 
 def _checked(values: Mapping[str, Any], source: str, problems: list[str]) -> Profile:

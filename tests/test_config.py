@@ -122,7 +122,7 @@ def test_one_wrong_value_is_one_problem(override):
 
 
 def test_a_field_below_a_field_is_refused():
-    assert "'seed' is a single field" in problems("demo", ["seed.of.chance=1"])[0]
+    assert "'seed' must be a valid integer" in problems("demo", ["seed.of.chance=1"])[0]
 
 
 def test_an_unknown_field_is_answered_with_the_known_ones():
@@ -213,5 +213,5 @@ def test_a_profile_like_no_other_is_refused(tmp_path, like):
 def test_a_table_in_place_of_a_field_is_told_of_a_profile_like_another(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('like = "paper"\n[seed]\nof = 1\n')
-    with pytest.raises(InputError, match="'seed' is a single field"):
+    with pytest.raises(InputError, match="'seed' must be a valid integer"):
         load_profile(path)

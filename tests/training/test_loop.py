@@ -38,6 +38,10 @@ def changed(settings: Fit, **values) -> Fit:
     return settings.model_copy(update=values)
 
 
+def contrastive(settings: Fit) -> Pretrain:
+    return Pretrain(**{name: getattr(settings, name) for name in BASICS}, temperature=0.5)
+
+
 class Killed(Exception):
     """Stands for whatever may stop a process."""
 
@@ -73,9 +77,7 @@ class Setting:
     def run(self, settings: Fit = SETTINGS, **facts) -> tuple[dict, list]:
         rows, proc = np.arange(20), procedure(self.folder, settings, **facts)
         if self.kind == "pretrain":
-            shared = {name: getattr(settings, name) for name in BASICS}
-            contrastive = Pretrain(**shared, temperature=0.5)
-            proc = procedure(self.folder, contrastive, **facts)
+            proc = procedure(self.folder, contrastive(settings), **facts)
             self.model = network(8)
             pairs = ViewPairs(self.cache, rows, Augment(), proc.seed)
             trained = pretrain(self.model, pairs, proc, self.fabric)
@@ -313,7 +315,7 @@ def test_a_last_batch_of_one_recording_is_dropped(
 def test_every_epoch_draws_masks_of_its_own(noise_cache, fabric, tmp_path, monkeypatch):
     pairs, seen = ViewPairs(noise_cache, np.arange(8), Augment(), seed=0), []
     monkeypatch.setattr(loop, "nt_xent", lambda *a: seen.append(pairs.epoch) or nt_xent(*a))
-    pretrain(linear(8), pairs, procedure(tmp_path), fabric)
+    pretrain(linear(8), pairs, procedure(tmp_path, contrastive(SETTINGS)), fabric)
     assert seen == [1, 2, 3, 4]
 
 
@@ -354,7 +356,8 @@ def learn(fabric: Fabric, cache_folder: Path, out: Path) -> None:
     results = gradient(fabric, cache)
     for name in ("pretrain", "fit"):
         model = linear(8 if name == "pretrain" else 1)
-        proc = procedure(out / f"{fabric.world_size}-{name}", settings)
+        kind = contrastive(settings) if name == "pretrain" else settings
+        proc = procedure(out / f"{fabric.world_size}-{name}", kind)
         if name == "pretrain":
             trained = pretrain(model, ViewPairs(cache, np.arange(32), Augment(), 0), proc, fabric)
         else:
