@@ -1,30 +1,24 @@
-"""Figures about the recordings and how they are split."""
-
-from collections.abc import Sequence
+"""Figures about the recordings: who was recorded, how they are split, and what a beat holds."""
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from hsutils.evaluation.metrics import CLASSES
+from hsutils.audio.heart_cycles import PHASES, Rhythm, band_edges
+from hsutils.config import RECORDED_RATE
 from hsutils.data.splits import SPLITS
-from hsutils.plots.style import (
-    CLASS_COLORS,
-    DATABASE_COLORS,
-    FAINT,
-    INK,
-    MODEL_COLORS,
-    OTHER_COLOR,
-    headline,
-    legend_above,
-    new_page,
-    quiet,
-    styled,
-)
+from hsutils.plots import style
+
+SHORT = ("S1", "systole 1", "systole 2", "S2", "diastole 1", "diastole 2", "diastole 3")
+BEATS = {"S1": {"color": style.INK, "lw": 1.6}}
+BEATS["S2"] = {"color": style.OTHER_COLOR, "lw": 1.6, "ls": "--"}
+MOST_GROUPS = 20
 
 
-@styled
+@style.styled
 def recordings_overview(recordings: pd.DataFrame, clip_seconds: float = 57.0) -> Figure:
     """Who was recorded: counts by label, durations and usable quality of each database.
 
@@ -32,39 +26,31 @@ def recordings_overview(recordings: pd.DataFrame, clip_seconds: float = 57.0) ->
         recordings: columns database, label, seconds, quality.
         clip_seconds: length the front end keeps, drawn as a line.
     """
-    figure, (who, length, noise) = new_page(10, 4.2, ncols=3, sharey=True, width_ratios=(5, 4, 2.6))
-    counts = pd.crosstab(recordings["database"], recordings["label"]).reindex(
-        columns=[0, 1], fill_value=0
-    )
-    names, rows = list(counts.index), np.arange(len(counts))
-    _stack(who, counts.set_axis(CLASSES, axis=1), CLASS_COLORS)
-    for row, (total, abnormal) in enumerate(zip(counts.sum(axis=1), counts[1], strict=True)):
-        who.text(total, row, f" {total:,}  ({abnormal / total:.0%} abnormal)", va="center", size=9)
-    who.set(xlabel="recordings", ylabel="database", yticks=rows, yticklabels=names)
-    who.set_xlim(0, counts.sum(axis=1).max() * 1.55)
-    legend_above(who)
-    _durations(length, [recordings.query("database == @d")["seconds"] for d in names], names)
-    length.axvline(clip_seconds, color=INK, ls="--", lw=1)
-    length.text(clip_seconds, -0.62, f" clip {clip_seconds:g} s", va="center", size=9)
-    length.set(xlabel="duration (s)", ylim=(len(names) - 0.5, -0.9))
-    noisy = 1 - recordings.groupby("database")["quality"].mean()
-    noise.barh(rows, noisy, color=FAINT, height=0.62)
-    for row, share in enumerate(noisy):
-        noise.text(share, row, f" {share:.0%}", va="center", size=9)
-    noise.set(xlabel="share too noisy", xlim=(0, max(noisy.max() * 1.3, 0.01)))
-    noise.xaxis.set_major_formatter("{x:.0%}")
+    shape = {"ncols": 3, "sharey": True, "width_ratios": (5, 5, 2.6)}
+    figure, (who, length, noise) = style.new_page("Who was recorded, and how?", 4.8, **shape)
+    by_database = recordings.sort_values("database").groupby("database")
+    totals, abnormal = by_database["label"].count(), by_database["label"].mean()
+    _stack(who, recordings, "database", "label", list(totals.index), "stack")
+    for row, (total, share) in enumerate(zip(totals, abnormal, strict=True)):
+        who.text(total, row, f" {total:,} ({share:.0%} abnormal)", va="center")
+    who.set(xlabel="recordings", ylabel="database", xlim=(0, totals.max() * 1.8))
+    spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(recordings))
+    y = recordings["database"].map(list(totals.index).index) + spread
+    look = {"s": 10, "alpha": 0.6, "linewidth": 0, "palette": style.DATABASE_COLORS}
+    sns.scatterplot(recordings, x="seconds", y=y, hue="database", legend=False, ax=length, **look)
+    length.axvline(clip_seconds, **style.DASHED)
+    length.set(xlabel="duration (s)")
+    noisy = 100 * (1 - by_database["quality"].mean())
+    noise.bar_label(noise.barh(totals.index, noisy, color=style.FAINT, height=0.7), fmt=" {:.0f}")
+    noise.set(xlabel="too noisy (%)", xlim=(0, max(1.3 * noisy.max(), 1)))
     for axes in (who, length, noise):
         axes.grid(axis="y", visible=False)
-    totals, shares = counts.sum(axis=1), counts[1] / counts.sum(axis=1)
-    return headline(
-        figure,
-        f"Database {totals.idxmax()} holds {totals.max() / totals.sum():.0%} of the "
-        f"{totals.sum():,} recordings; the abnormal share runs from {shares.min():.0%} "
-        f"({shares.idxmin()}) to {shares.max():.0%} ({shares.idxmax()})",
-    )
+    marks = style.color_key(style.CLASSES, marker="s", ms=9) | {"one recording": style.DOT}
+    style.legend_below(figure, marks | {f"clip of {clip_seconds:g} s": style.DASHED})
+    return figure
 
 
-@styled
+@style.styled
 def split_composition(recordings: pd.DataFrame, splits: pd.DataFrame) -> Figure:
     """Shares of the classes and of the databases in each split.
 
@@ -73,111 +59,135 @@ def split_composition(recordings: pd.DataFrame, splits: pd.DataFrame) -> Figure:
         splits: columns record, split.
     """
     table = recordings.merge(splits, on="record", validate="one_to_one")
-    present = [split for split in SPLITS if split in set(table["split"])]
-    figure, panels = new_page(10, 0.55 * len(present) + 2.1, ncols=2, sharey=True)
-    labels = pd.crosstab(table["split"], table["label"]).reindex(
-        index=present, columns=[0, 1], fill_value=0
-    )
-    databases = pd.crosstab(table["split"], table["database"]).reindex(index=present)
-    for axes, counts, colors in (
-        (panels[0], labels.set_axis(CLASSES, axis=1), CLASS_COLORS),
-        (panels[1], databases, DATABASE_COLORS),
-    ):
-        _stack(axes, counts.div(counts.sum(axis=1), axis=0), colors, counts)
-        axes.set(xlim=(0, 1), xlabel="share of the split (numbers: recordings)")
+    sizes = table["split"].value_counts().reindex(SPLITS).dropna()
+    title, shape = "What does each split hold?", {"ncols": 2, "sharey": True}
+    figure, panels = style.new_page(title, 0.6 * len(sizes) + 2, **shape)
+    for axes, column in zip(panels, ("label", "database"), strict=True):
+        _stack(axes, table, "split", column, list(sizes.index), "fill")
+        axes.set(xlim=(0, 1), xlabel="share of the split (numbers: recordings)", ylabel="")
         axes.xaxis.set_major_formatter("{x:.0%}")
-        axes.grid(False)
-        legend_above(axes, columns=6)
-    sizes = [f"{split}\n{n:,}" for split, n in labels.sum(axis=1).items()]
-    panels[0].set(yticks=range(len(present)), yticklabels=sizes, ylim=(len(present) - 0.5, -0.5))
-    shares = labels[1] / labels.sum(axis=1)
-    rest = ", ".join(f"{split} {share:.0%}" for split, share in shares.drop(present[0]).items())
-    return headline(
-        figure, f"{shares.iloc[0]:.0%} of {present[0]} is abnormal; {rest or 'no other split'}"
-    )
+    panels[0].set_yticks(range(len(sizes)), [f"{name}\n{n:,.0f}" for name, n in sizes.items()])
+    databases = sorted(set(table["database"]))
+    marks = style.color_key(style.CLASSES, marker="s", ms=9)
+    marks |= {f"database {d}": m for d, m in style.color_key(databases, marker="s", ms=9).items()}
+    style.legend_below(figure, marks, columns=4)
+    return figure
 
 
-@styled
-def leaks(audit: pd.DataFrame, most: int = 20) -> Figure:
-    """Groups of recordings that straddle splits, one row a group, recordings counted per split.
+@style.styled
+def leaks(audit: pd.DataFrame) -> Figure:
+    """Related recordings in several splits: one row a group, recordings counted in each split.
 
     Args:
-        audit: columns group, record, split, as `hsutils.splits.audit` gives them; groups that
-            stay within one split are ignored.
-        most: rows drawn at most, largest groups first.
+        audit: columns group, record, split, as `hsutils.data.splits.audit` gives them; groups
+            within one split are not drawn, and of the others the largest 20.
     """
-    counts = pd.crosstab(audit["group"], audit["split"])
-    counts = counts[[*(s for s in SPLITS if s in counts), *counts.columns.difference(SPLITS)]]
-    straddling = counts[(counts > 0).sum(axis=1) > 1]
-    order = straddling.sum(axis=1).sort_values(ascending=False, kind="stable").index
-    shown = straddling.loc[order[:most]]
-    if shown.empty:
-        figure, axes = new_page(10, 1.5)
-        quiet(axes)
-        axes.text(0, 0.5, "Nothing to draw: every group stays within one split.", va="center")
-        return headline(figure, "No group of related recordings straddles splits")
-    figure, axes = new_page(10, 0.34 * len(shown) + 1.7)
-    _dots(axes, shown)
-    plural = "s" * (len(straddling) > 1)
-    hidden = "" if len(straddling) == len(shown) else f" (largest {len(shown)} drawn)"
-    return headline(
-        figure,
-        f"{straddling.to_numpy().sum():,} recordings have kin in another split, "
-        f"in {len(straddling):,} group{plural}{hidden}",
+    counts = pd.crosstab(audit["group"], audit["split"]).reindex(columns=SPLITS, fill_value=0)
+    crossing = counts[(counts > 0).sum(axis=1) > 1].astype(int)
+    order = crossing.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    shown = crossing.loc[order[:MOST_GROUPS]]
+    title = f"Related recordings in several splits: {crossing.to_numpy().sum():,}"
+    figure, axes = style.new_page(title, 0.34 * len(shown) + 2)
+    if len(shown):
+        look = {"cmap": sns.light_palette("#9A7BB5", as_cmap=True), "vmin": 0, "linewidths": 1}
+        words = shown.astype(str).replace("0", "")
+        sns.heatmap(shown, annot=words, fmt="", cbar=False, ax=axes, **look)
+    else:
+        axes.set(xticks=range(len(SPLITS)), xticklabels=SPLITS, yticks=[], xlim=(-0.5, 3.5))
+    axes.tick_params(length=0, labelrotation=0)
+    axes.set(
+        xlabel="split (numbers: recordings)", ylabel=f"group ({len(shown)} of {len(crossing)})"
     )
+    return figure
 
 
-def _dots(axes: Axes, counts: pd.DataFrame) -> None:
-    """A numbered dot for each group (row) and split (column) that holds any of it."""
-    rows, columns = np.nonzero(counts.to_numpy())
-    members = counts.to_numpy()[rows, columns]
-    for row in range(len(counts)):
-        inside = columns[rows == row]
-        axes.plot([inside.min(), inside.max()], [row, row], color=FAINT, lw=2, zorder=1)
-    axes.scatter(columns, rows, s=230, color=MODEL_COLORS["student"], zorder=2)
-    for row, column, n in zip(rows, columns, members, strict=True):
-        place = {"ha": "center", "va": "center_baseline", "color": "white"}
-        axes.text(column, row, n, size=9, weight="bold", **place)
-    axes.set_xticks(range(counts.shape[1]), counts.columns)
-    axes.set_yticks(range(len(counts)), counts.index)
-    axes.set(xlim=(-0.6, counts.shape[1] - 0.4), ylim=(len(counts) - 0.4, -0.6))
-    axes.set(ylabel="group", xlabel="split (numbers: recordings of the group)")
+@style.styled
+def beats_and_cycle(waveform: np.ndarray, rhythm: Rhythm, cycle: np.ndarray, record: str) -> Figure:
+    """The beats found in the first 4 s of a recording, and the mean of all its heart cycles.
+
+    Args:
+        waveform: at 2,000 Hz, shape (samples,).
+        rhythm, cycle: of the same recording, see `hsutils.audio.heart_cycles.mean_cycle`.
+        record: its name.
+    """
+    title = f"{record}: {len(rhythm.onset)} beats"
+    title += f", {60 / rhythm.period:.0f} a minute" if len(rhythm.onset) > 1 else ""
+    figure, (wave, page) = style.new_page(title, 4, ncols=2, width_ratios=(2, 1))
+    shown = waveform[: 4 * RECORDED_RATE]
+    end = max(len(shown), 1) / RECORDED_RATE
+    wave.plot(np.arange(len(shown)) / RECORDED_RATE, shown, color=style.FAINT, lw=0.6)
+    for name, times in (("S1", rhythm.onset), ("S2", rhythm.onset + rhythm.systole)):
+        for time in times[times < end]:
+            wave.axvline(time, **BEATS[name])
+    wave.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, end))
+    decibels = 10 * np.asarray(cycle).T
+    image = _cycle(page, decibels, np.nanmax(np.abs(decibels), initial=1e-6))
+    figure.colorbar(image, ax=page, label="dB over the band's mean")
+    style.legend_below(figure, BEATS)
+    return figure
+
+
+@style.styled
+def mean_cycles(cycles: pd.DataFrame, weights: pd.DataFrame) -> Figure:
+    """How much louder abnormal recordings are in each phase and band, by database.
+
+    Args:
+        cycles: columns database, label, phase, band, value (dB); databases of one class are left
+            out.
+        weights: columns phase, band, weight (per standard deviation) of a linear model of all
+            databases, in the last panel.
+    """
+    phases = list(PHASES)
+    mean = cycles.pivot_table("value", ["database", "band", "phase"], "label").dropna()
+    gains = (mean[1] - mean[0]).unstack("phase")[phases]
+    own = weights[weights["phase"].isin(phases)].astype({"band": int})
+    own = own.pivot(index="band", columns="phase", values="weight")[phases]
+    names = gains.index.unique("database")
+    title = "Where are abnormal recordings louder than normal ones?"
+    rows = -(-(len(names) + 1) // 4)
+    figure, grid = style.new_page(title, 0.8 + 3.2 * rows, nrows=rows, ncols=4, squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=False):
+        louder = _cycle(axes, gains.loc[name].to_numpy(), gains.abs().to_numpy().max())
+        axes.set_title(f"database {name}")
+    last, *rest = grid.flat[len(names) :]
+    image = _cycle(last, own.to_numpy(), own.abs().to_numpy().max(), "PuOr_r")
+    last.set_title("linear model")
+    for axes in grid.flat:
+        axes.label_outer()
+        axes.tick_params(labelbottom=True)
+    for axes in rest:
+        axes.set_axis_off()
+    figure.colorbar(louder, ax=grid[:, -1], label="abnormal minus normal (dB)")
+    figure.colorbar(image, ax=grid[:, -1], label="weight of the linear model")
+    return figure
 
 
 def _stack(
-    axes: Axes, widths: pd.DataFrame, colors: dict[str, str], counts: pd.DataFrame | None = None
+    axes: Axes, table: pd.DataFrame, row: str, column: str, rows: list[str], multiple: str
 ) -> None:
-    """Horizontal bars stacked by column; counts, where given, are written into wide parts."""
-    left = np.zeros(len(widths))
-    for column in widths:
-        rows = range(len(widths))
-        color = colors.get(column, OTHER_COLOR)
-        axes.barh(rows, widths[column], left=left, color=color, height=0.62, label=column)
-        for row in rows if counts is not None else ():
-            if widths[column].iloc[row] > 0.055:
-                middle = left[row] + widths[column].iloc[row] / 2
-                number = f"{counts[column].iloc[row]:,}"
-                axes.text(middle, row, number, ha="center", va="center", color="white", size=9)
-        left += widths[column].to_numpy()
+    """Horizontal bars of the counts of a column, or of its shares with the counts in them."""
+    shown = table.assign(label=style.class_names(table["label"]))
+    shown[row] = pd.Categorical(shown[row], rows)
+    order = style.CLASSES if column == "label" else sorted(set(shown[column]))
+    look = {"palette": style.COLORS, "hue_order": order[::-1], "alpha": 1, "legend": False}
+    look |= {"multiple": multiple, "shrink": 0.7, "linewidth": 0}
+    sns.histplot(shown, y=row, hue=column, ax=axes, **look)
+    totals = shown[row].value_counts()[rows]
+    for bars in axes.containers if multiple == "fill" else ():
+        dark = sns.utils.relative_luminance(bars[0].get_facecolor()) < 0.18
+        ink = {"color": "white" if dark else style.INK, "weight": "bold"}
+        shares = [(bar.get_width(), total) for bar, total in zip(bars, totals, strict=True)]
+        words = [f"{round(share * total):,}" if share > 0.07 else "" for share, total in shares]
+        axes.bar_label(bars, words, label_type="center", **ink)
+    axes.grid(axis="y", visible=False)
 
 
-def _durations(axes: Axes, seconds: Sequence[pd.Series], names: Sequence[str]) -> None:
-    """A box over a strip of jittered points for each database."""
-    rng = np.random.default_rng(0)
-    for row, (values, name) in enumerate(zip(seconds, names, strict=True)):
-        jitter = row + rng.uniform(-0.25, 0.25, len(values))
-        color = DATABASE_COLORS.get(name, OTHER_COLOR)
-        axes.scatter(values, jitter, s=4, color=color, alpha=0.35, linewidths=0, rasterized=True)
-    lines = {"color": INK, "linewidth": 1.1}
-    axes.boxplot(
-        seconds,
-        positions=range(len(names)),
-        orientation="horizontal",
-        widths=0.5,
-        showfliers=False,
-        manage_ticks=False,
-        boxprops=lines,
-        whiskerprops=lines,
-        capprops=lines,
-        medianprops=lines | {"linewidth": 2},
-    )
+def _cycle(axes: Axes, values: np.ndarray, reach: float, colors: str = "RdBu_r") -> AxesImage:
+    """Phases from left to right, bands from below, colors symmetric about 0."""
+    look = {"origin": "lower", "aspect": "auto", "cmap": colors, "vmin": -reach, "vmax": reach}
+    image = axes.imshow(values, **look)
+    rows = range(0, len(values), 2)
+    axes.set_yticks(rows, [f"{band_edges()[row + 1]:.0f} Hz" for row in rows])
+    axes.set_xticks(range(len(PHASES)), SHORT, rotation=90)
+    axes.grid(visible=False)
+    return image

@@ -1,223 +1,195 @@
-"""Figures about predictions: ranking, decisions at logit 0, and where the models err."""
+"""Figures about predictions: ranking, decisions at logit 0, soft labels, and where models err."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from pandas.api.typing import DataFrameGroupBy
+from sklearn.metrics import RocCurveDisplay, confusion_matrix
 
-from hsutils.evaluation.tables import (
-    CLASSES,
-    PAPER,
-    accuracy,
-    auroc,
-    auroc_interval,
-    confusion,
-    in_model_order,
-    roc,
-    side_by_side,
-)
-from hsutils.plots.style import (
-    CLASS_COLORS,
-    FAINT,
-    INK,
-    color_of,
-    headline,
-    legend_above,
-    new_page,
-    quiet,
-    styled,
-)
+from hsutils.evaluation.tables import PAPER, auroc_interval
+from hsutils.plots import style
+
+MEAN = {"marker": "|", "ms": 20, "mew": 2.5, "ls": "none"}
+CLASS_KEY = style.color_key(style.CLASSES, marker="s", ms=9)
+HISTOGRAM = {"palette": style.CLASS_COLORS, "hue_order": style.CLASSES, "legend": False}
+
+Predictions = Mapping[str, pd.DataFrame]
+"""Model -> columns record, label, logit, and group and seed where there are any."""
 
 
-@styled
-def roc_curves(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> Figure:
-    """ROC curves with the operating point at logit 0, and each AUROC with its 95% interval.
+@style.styled
+def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
+    """ROC curves with the operating points at logit 0, and every AUROC.
+
+    One seed is drawn with its 95% interval over recordings, several with their mean.
 
     Args:
-        predictions: model -> predictions on one split (paper: test).
-        paper: mark the paper's AUROC.
+        predictions: of one split (paper: test); every seed has a curve of its own.
+        paper: mark the paper's operating points (table 2) and AUROC (table 3).
     """
-    predictions = in_model_order(predictions)
-    figure, (curve, areas) = new_page(10, 4.9, ncols=2)
-    curve.plot([0, 1], [0, 1], color=FAINT, lw=1, ls="--")
-    values = {}
-    for row, (model, p) in enumerate(predictions.items()):
-        color = color_of(model)
-        curve.plot(*roc(p["label"], p["logit"]), color=color, label=model)
-        matrix = confusion(p["label"], p["logit"])
-        point = matrix[:, 1] / matrix.sum(axis=1)
-        curve.plot(*point, "o", ms=9, color=color, mec="white", mew=1.5, zorder=3)
-        values[model] = auroc(p["label"], p["logit"])
-        areas.plot(auroc_interval(p), [row, row], color=color, lw=5, alpha=0.35)
-        areas.plot(values[model], row, "o", ms=9, color=color)
-        areas.text(values[model], row - 0.17, f"{values[model]:.3f}", ha="center", color=color)
+    models = style.in_order(predictions)
+    title = "How well do the logits rank abnormal above normal?"
+    figure, (curves, areas) = style.new_page(title, 5.2, ncols=2)
+    curves.plot([0, 1], [0, 1], **style.DASHED)
+    for y, model in enumerate(models):
+        color, values = style.color_of(model), []
+        for p in _seeds(predictions[model]):
+            look = {"color": color, "lw": 1.5, "alpha": 0.8}
+            shown = RocCurveDisplay.from_predictions(p.label, p.logit, ax=curves, curve_kwargs=look)
+            values.append(shown.roc_auc)
+            curves.plot(*_point(_confusion(p)), color=color, zorder=3, **style.DOT)
+        if len(values) > 1:
+            areas.plot(np.mean(values), y, color=color, **MEAN)
+        else:
+            areas.plot(auroc_interval(p), [y, y], color=color, **style.BAR)
+        areas.plot(values, [y] * len(values), color=color, **style.DOT)
+        place = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
+        areas.annotate(f"{np.mean(values):.3f}", (np.mean(values), y), (0, 12), **place)
         if paper and model in PAPER:
-            areas.plot(PAPER[model].test_auroc, row, "D", ms=8, mfc="none", mec=INK)
-    curve.plot([], [], "o", color=INK, label="logit 0")
-    curve.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-    curve.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    curve.legend(loc="lower right")
-    areas.plot([], [], color=FAINT, lw=5, label="95% interval")
-    if paper:
-        areas.plot([], [], "D", ms=8, mfc="none", mec=INK, label="paper")
-    areas.set_yticks(range(len(values)), values)
-    areas.set(xlabel="AUROC", ylim=(len(values) - 0.5, -0.6), xmargin=0.08)
+            look = style.PAPER_MARK | {"mec": color, "zorder": 4}
+            curves.plot(*_point(PAPER[model].confusion), **look)
+            areas.plot(PAPER[model].test_auroc, y + 0.18, **look)
+    curves.get_legend().remove()
+    curves.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    areas.set_yticks(range(len(models)), models)
+    areas.set(xlabel="AUROC", xmargin=0.1, ylim=(len(models) - 0.5, -0.6))
     areas.grid(axis="y", visible=False)
-    legend_above(areas)
-    best = max(values, key=values.get)
-    others = ", ".join(f"{m} {v:.3f}" for m, v in values.items() if m != best)
-    if not others:
-        return headline(figure, f"AUROC of the {best}: {values[best]:.3f}")
-    return headline(figure, f"The {best} ranks best, AUROC {values[best]:.3f}; {others}")
+    marks = style.color_key(models, marker="", ls="-") | {"guessing": style.DASHED}
+    marks |= {"one seed: logit 0 (left), AUROC (right)": style.DOT}
+    several = any(p.get("seed", pd.Series([0])).nunique() > 1 for p in predictions.values())
+    marks |= {"mean of the seeds": MEAN | {"ms": 12}} if several else {"95% interval": style.BAR}
+    style.legend_below(figure, marks | ({"paper": style.PAPER_MARK} if paper else {}), columns=4)
+    return figure
 
 
-@styled
-def confusion_matrices(predictions: Mapping[str, pd.DataFrame], paper: bool = True) -> Figure:
+@style.styled
+def confusion_matrices(predictions: Predictions, paper: bool = True) -> Figure:
     """Confusion matrices at logit 0, with the paper's (table 2) beneath.
 
+    Several seeds show their mean, and in brackets the lowest and the highest count.
+
     Args:
-        predictions: model -> predictions on the test split.
+        predictions: of the test split.
         paper: draw the paper's row.
     """
-    predictions = in_model_order(predictions)
-    rows = 1 + paper
-    figure, panels = new_page(
-        10, 2.9 * rows + 0.4, nrows=rows, ncols=len(predictions), squeeze=False
-    )
-    for column, (model, p) in enumerate(predictions.items()):
-        title = f"{model}, ours" if paper else model
-        draw_matrix(panels[0, column], confusion(p["label"], p["logit"]), title, model)
+    shape = {"nrows": 1 + paper, "ncols": len(predictions), "squeeze": False}
+    title = "How many recordings does each model call right at logit 0?"
+    figure, panels = style.new_page(title, 2.9 * (1 + paper) + 0.5, **shape)
+    for column, model in enumerate(style.in_order(predictions)):
+        counts = np.stack([_confusion(p) for p in _seeds(predictions[model])])
+        name = model if len(counts) == 1 else f"{model}, mean of {len(counts)} seeds"
+        _matrix(panels[0, column], counts, name, model)
         if paper and model in PAPER:
-            draw_matrix(panels[1, column], PAPER[model].confusion, f"{model}, paper", model)
+            theirs = np.array([PAPER[model].confusion])
+            _matrix(panels[1, column], theirs, f"{model}, paper", model)
         elif paper:
-            panels[1, column].set_visible(False)
-    for axes in panels[:, 1:].flat:
-        axes.set(ylabel="", yticklabels=[])
-    shares = [f"{m} {accuracy(p['label'], p['logit']):.1%}" for m, p in predictions.items()]
-    return headline(figure, "Accuracy at logit 0: " + ", ".join(shares))
+            panels[1, column].set_axis_off()
+    return figure
 
 
-@styled
-def logit_histograms(predictions: Mapping[str, pd.DataFrame]) -> Figure:
-    """How far each model's logits part the classes; the line is the decision threshold.
+@style.styled
+def logit_histograms(predictions: Predictions) -> Figure:
+    """How far each model's logits part the classes; every model has bins and axes of its own.
 
     Args:
-        predictions: model -> predictions on one split.
+        predictions: of one split and one seed.
     """
-    predictions = in_model_order(predictions)
-    look = {"ncols": len(predictions), "sharex": True, "sharey": True, "squeeze": False}
-    figure, panels = new_page(10, 3.7, **look)
-    logits = np.concatenate([p["logit"] for p in predictions.values()])
-    count = int(np.clip(1.5 * np.sqrt(len(logits) / len(predictions)), 8, 30))
-    bins = np.histogram_bin_edges(logits, count)
-    for axes, (model, p) in zip(panels[0], predictions.items(), strict=True):
-        for label, name in enumerate(CLASSES):
-            logits = p.loc[p["label"] == label, "logit"]
-            axes.hist(logits, bins, color=CLASS_COLORS[name], alpha=0.65, label=name)
-        axes.axvline(0, color=INK, lw=1, ls="--")
-        axes.set(xlabel="logit", title=model)
-    panels[0, 0].set_ylabel("recordings")
-    panels[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0, -1].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
-    found = {m: confusion(p["label"], p["logit"])[1] for m, p in predictions.items()}
-    shares = ", ".join(f"{m} {row[1] / row.sum():.0%}" for m, row in found.items())
-    return headline(figure, f"Abnormal recordings found at logit 0: {shares}")
+    title = "How far apart are the logits of normal and abnormal recordings?"
+    figure, (panels,) = style.new_page(title, 4.2, ncols=len(predictions), squeeze=False)
+    for axes, model in zip(panels, style.in_order(predictions), strict=True):
+        _histogram(axes, predictions[model], "logit", bins=25)
+        axes.axvline(0, **style.DASHED)
+        axes.set(title=model, xlabel="logit", ylabel="recordings")
+    style.legend_below(figure, CLASS_KEY | {"threshold: logit 0": style.DASHED})
+    return figure
 
 
-@styled
-def errors_by_model(
-    predictions: Mapping[str, pd.DataFrame], recordings: pd.DataFrame | None = None
-) -> Figure:
-    """How many models miss each recording, and each model's error rate by database.
+@style.styled
+def soft_label_histogram(soft_labels: pd.DataFrame) -> Figure:
+    """The teacher's soft labels, by true label (which the student never sees).
 
     Args:
-        predictions: model -> predictions, all on the same records.
-        recordings: columns record, database; None leaves the second panel out.
+        soft_labels: columns soft_label in [0, 1], label.
     """
-    table = side_by_side(predictions)
-    models = list(table.columns[2:])
-    wrong = (table[models] > 0).ne(table["label"] == 1, axis=0)
-    widths = (1, 1.7) if recordings is not None else (1,)
-    figure, panels = new_page(10, 4, ncols=len(widths), width_ratios=widths, squeeze=False)
-    _misses(panels[0, 0], wrong.sum(axis=1), table["label"], len(models))
-    if recordings is not None:
-        known = recordings.set_index("record")["database"].reindex(table["record"])
-        _error_rates(panels[0, 1], wrong.groupby(known.to_numpy()))
-    all_wrong, any_wrong = wrong.all(axis=1).sum(), wrong.any(axis=1).sum()
-    return headline(
-        figure,
-        f"{all_wrong} of {len(table)} recordings fool every model; "
-        f"{any_wrong - all_wrong} more fool some",
-    )
+    figure, axes = style.new_page("How sure is the teacher of its soft labels?", 4.2)
+    _histogram(axes, soft_labels, "soft_label", bins=np.linspace(0, 1, 41))
+    axes.axvline(0.5, **style.DASHED)
+    axes.set(xlabel="soft label (the teacher's probability of abnormal)", ylabel="recordings")
+    axes.set_xlim(0, 1)
+    style.legend_below(figure, CLASS_KEY | {"even odds": style.DASHED})
+    return figure
 
 
-def draw_matrix(
-    axes: Axes, matrix: np.ndarray, title: str, model: str, ends: np.ndarray | None = None
-) -> None:
-    """A 2 x 2 table of counts, shaded by share of the actual class.
+@style.styled
+def errors_by_model(predictions: Predictions, recordings: pd.DataFrame) -> Figure:
+    """How many models err on each recording, and each model's error rate by database.
 
     Args:
-        axes: where to draw.
-        matrix: (2, 2) counts, or their mean over seeds.
-        title: of the panel.
-        model: gives the color.
-        ends: (2, 2, 2), lowest and highest count over seeds, written beneath each mean.
+        predictions: of one seed, all on the same records.
+        recordings: columns record, database.
     """
-    matrix, up = np.asarray(matrix), 0.06 * (ends is not None)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    quiet(axes)
-    shades = LinearSegmentedColormap.from_list(model, ["#F7F7F7", color_of(model)])
-    axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
-    for row, column in np.ndindex(2, 2):
-        place = {"ha": "center", "color": _readable_on(shades(shares[row, column]))}
-        count = f"{matrix[row, column]:,.1f}".removesuffix(".0")
-        axes.text(column, row - up, count, size=17, weight="bold", **place)
-        share = f"{shares[row, column]:.0%}"
-        if ends is not None:
-            share = "({:,}–{:,})\n".format(*ends[:, row, column]) + share
-        axes.text(column, row + 0.1 - up, share, va="top", size=9, **place)
-    axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), title=title, xlabel="predicted", ylabel="actual")
-    axes.set_xticks((0, 1), CLASSES)
-    axes.set_yticks((0, 1), CLASSES, rotation=90, va="center")
+    models = style.in_order(predictions)
+    every = pd.concat([predictions[m].assign(model=m) for m in models], ignore_index=True)
+    every["wrong"] = (every["logit"] > 0) != (every["label"] == 1)
+    title, shape = "Do the models err on the same recordings?", {"width_ratios": (1, 1.7)}
+    figure, (counts, rates) = style.new_page(title, 4.6, ncols=2, **shape)
+    each = every.groupby("record").agg(wrong=("wrong", "sum"), label=("label", "first"))
+    each["label"] = style.class_names(each["label"])
+    bars = HISTOGRAM | {"discrete": True, "multiple": "stack", "shrink": 0.8, "alpha": 1}
+    sns.histplot(each, x="wrong", hue="label", ax=counts, edgecolor="white", **bars)
+    for wrong, total in each["wrong"].value_counts().items():
+        counts.text(wrong, total, f"{total:,}", ha="center", va="bottom")
+    counts.set(xlabel="number of models wrong", ylabel="recordings", ymargin=0.1)
+    counts.set_xticks(range(len(models) + 1))
+    joined = every.merge(recordings[["record", "database"]], on="record")
+    joined["percent"] = 100 * joined["wrong"]
+    sizes = joined.groupby("database")["record"].nunique()
+    look = {"palette": {m: style.color_of(m) for m in models}, "saturation": 1, "legend": False}
+    place = {"x": "database", "y": "percent", "order": sizes.index, "hue": "model"}
+    sns.barplot(joined, hue_order=models, errorbar=None, ax=rates, **place, **look)
+    rates.set(xlabel="database (recordings)", ylabel="wrong (%)")
+    rates.set_xticks(range(len(sizes)), [f"{d}\n({n:,})" for d, n in sizes.items()])
+    for axes in (counts, rates):
+        axes.grid(axis="x", visible=False)
+    style.legend_below(figure, CLASS_KEY | style.color_key(models, marker="s", ms=9))
+    return figure
+
+
+def _seeds(p: pd.DataFrame) -> list[pd.DataFrame]:
+    return [part for _, part in p.groupby("seed")] if "seed" in p else [p]
+
+
+def _confusion(p: pd.DataFrame) -> np.ndarray:
+    return confusion_matrix(p["label"], p["logit"] > 0, labels=[0, 1])
+
+
+def _point(matrix: np.ndarray) -> np.ndarray:
+    """Operating point of a confusion matrix: false and true positive rate."""
+    return np.asarray(matrix)[:, 1] / np.sum(matrix, axis=1)
+
+
+def _matrix(axes: Axes, counts: np.ndarray, title: str, model: str) -> None:
+    """Mean (and range) of (seeds, 2, 2) counts, in pale shades of the share of the actual class."""
+    mean = counts.mean(axis=0)
+    shares = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1)
+    words = np.empty((2, 2), dtype=object)
+    for cell in np.ndindex(2, 2):
+        low, high = counts[:, *cell].min(), counts[:, *cell].max()
+        span = f"\n({low:,}–{high:,})" if len(counts) > 1 else ""
+        words[cell] = f"{mean[cell]:,.1f}".removesuffix(".0") + f"{span}\n{shares[cell]:.0%}"
+    look = {"cmap": sns.light_palette(style.color_of(model), as_cmap=True), "vmin": 0, "vmax": 2}
+    text = {"annot": words, "fmt": "", "annot_kws": {"color": style.INK, "size": 13}}
+    names = {"xticklabels": style.CLASSES, "yticklabels": style.CLASSES, "cbar": False}
+    sns.heatmap(shares, linewidths=1, ax=axes, **look, **text, **names)
+    axes.set(title=title, xlabel="predicted", ylabel="actual")
     axes.tick_params(length=0)
 
 
-def _readable_on(background: tuple[float, ...]) -> str:
-    """White or ink, whichever stands out more (relative luminance, WCAG 2)."""
-    linear = np.array(to_rgb(background)) ** 2.2
-    return "white" if linear @ (0.2126, 0.7152, 0.0722) < 0.18 else INK
-
-
-def _misses(axes: Axes, n_wrong: pd.Series, labels: pd.Series, models: int) -> None:
-    """Recordings by the number of models that miss them, stacked by true class."""
-    bottom = np.zeros(models + 1)
-    for label, name in enumerate(CLASSES):
-        counts = np.bincount(n_wrong[labels == label], minlength=models + 1)
-        axes.bar(range(models + 1), counts, bottom=bottom, color=CLASS_COLORS[name], label=name)
-        bottom += counts
-    for x, total in enumerate(bottom):
-        axes.text(x, total, f"{total:,.0f}", ha="center", va="bottom", size=9)
-    axes.set(xlabel="models wrong", ylabel="recordings", xticks=range(models + 1))
-    axes.set_ylim(0, 1.12 * bottom.max())
-    axes.grid(axis="x", visible=False)
-    legend_above(axes)
-
-
-def _error_rates(axes: Axes, wrong: DataFrameGroupBy) -> None:
-    """Error rate of each model in each database, side by side."""
-    rates, sizes = wrong.mean(), wrong.size()
-    width = 0.8 / rates.shape[1]
-    for k, model in enumerate(rates):
-        x = np.arange(len(rates)) + (k - (rates.shape[1] - 1) / 2) * width
-        axes.bar(x, rates[model], width * 0.92, color=color_of(model), label=model)
-    names = [f"{database}\n{n:,}" for database, n in sizes.items()]
-    axes.set_xticks(range(len(rates)), names)
-    axes.set(xlabel="database (recordings)", ylabel="share wrong", ylim=(0, None))
-    axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.grid(axis="x", visible=False)
-    legend_above(axes)
+def _histogram(axes: Axes, table: pd.DataFrame, column: str, bins: int | np.ndarray) -> None:
+    """One step histogram a class, in bins that both classes share."""
+    named = table.assign(label=style.class_names(table["label"]))
+    look = HISTOGRAM | {"element": "step", "alpha": 0.45, "bins": bins}
+    sns.histplot(named, x=column, hue="label", ax=axes, **look)

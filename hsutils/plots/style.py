@@ -1,63 +1,52 @@
-"""One look for every figure: palette, page, headline, and how a figure is saved."""
+"""One look for every figure: fixed colors, the page and its title, legends, and how it is saved."""
 
 import functools
 import io
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from hsutils.files import atomic_path
 
-# Colors are told apart with the common color-vision deficiencies (Okabe-Ito for models, Tol muted
-# for classes, Tol bright for databases). No color means two things.
+# Told apart with the common color-vision deficiencies (Okabe-Ito for models, Tol muted for classes,
+# Tol bright for databases); control models differ in lightness. No color means two things.
 MODEL_COLORS = {"teacher": "#0072B2", "student": "#D55E00", "baseline": "#707070"}
+CONTROL_COLORS = {"band statistics": "#7A4419", "format only": "#14213D"}
+CONTROL_COLORS["database only"] = "#8F6D48"
 CLASS_COLORS = {"normal": "#44AA99", "abnormal": "#882255"}
-DATABASE_COLORS = {
-    "a": "#4477AA",
-    "b": "#EE6677",
-    "c": "#228833",
-    "d": "#CCBB44",
-    "e": "#66CCEE",
-    "f": "#AA3377",
-}
+DATABASE_COLORS = {"a": "#4477AA", "b": "#EE6677", "c": "#228833"}
+DATABASE_COLORS |= {"d": "#CCBB44", "e": "#66CCEE", "f": "#AA3377"}
+DATABASE_MARKERS = dict(zip("abcdef", "os^vDP", strict=True))
 OTHER_COLOR = "#B09C00"
-INK, FAINT, PAPER_TONE = "#222222", "#B8B8B8", "#F3F1EC"
-SPECTROGRAM_COLORS = "magma"
+INK, GRAY, FAINT, PAPER_TONE = "#222222", "#5F5F5F", "#B8B8B8", "#F3F1EC"
+COLORS = MODEL_COLORS | CONTROL_COLORS | CLASS_COLORS | DATABASE_COLORS
+COLORS["format facts"] = CONTROL_COLORS["format only"]
+CLASSES = list(CLASS_COLORS)
+NO_SOUND = ("format only", "database only")
+"""Control models that are given no sound, only how and where a recording was stored."""
 
 STYLE = {
-    "figure.dpi": 120,
-    "savefig.dpi": 120,
-    "figure.facecolor": "white",
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#666666",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.8,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 2.0,
-    "text.color": INK,
-    "svg.hashsalt": "hsutils",
+    **{"figure.dpi": 120, "savefig.dpi": 120, "figure.facecolor": "white"},
+    **{"font.size": 10.5, "axes.titlesize": 10.5, "axes.labelsize": 10.5, "text.color": INK},
+    **{"xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10},
+    **{"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.labelcolor": INK},
+    **{"axes.edgecolor": "#666666", "axes.linewidth": 0.8, "axes.axisbelow": True},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
+    **{"grid.color": "#E4E4E4", "grid.linewidth": 0.8, "lines.linewidth": 2.0},
+    **{"xtick.color": INK, "ytick.color": INK, "legend.frameon": False, "svg.hashsalt": "hsutils"},
 }
 
-P = ParamSpec("P")
+# Marks that mean the same in every figure; `legend_below` names them.
+DOT = {"marker": "o", "ms": 7, "mec": "white", "ls": "none"}
+BAR = {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"}
+DASHED = {"lw": 1.2, "ls": "--", "color": GRAY}
+PAPER_MARK = {"marker": "D", "ms": 8, "mfc": "white", "mec": INK, "mew": 1.8, "ls": "none"}
 
 
 class Picture(Figure):
@@ -69,79 +58,67 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def apply_style() -> None:
-    """Give figures drawn by hand in a notebook the look of the figures in this package."""
-    mpl.rcParams.update(STYLE)
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw with `STYLE`, whatever the caller's matplotlib settings."""
 
     @functools.wraps(draw)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def wrapper(*args: Any, **kwargs: Any) -> Figure:
         with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return wrapper
 
 
-def new_page(width: float = 10, height: float = 4.5, **subplots: Any) -> tuple[Picture, Any]:
-    """A figure of width x height inches and its axes, as `Figure.subplots` returns them."""
-    figure = Picture(figsize=(width, height), layout="constrained")
+def new_page(title: str, height: float, **subplots: Any) -> tuple[Picture, Any]:
+    """A titled figure 10 inches wide and its axes, as `Figure.subplots` returns them."""
+    figure = Picture(figsize=(10, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
     return figure, figure.subplots(**subplots)
 
 
-def headline(figure: Figure, finding: str) -> Figure:
-    """Set the finding as the bold title of the figure, wrapped to its width in even lines."""
-    columns = int(figure.get_figwidth() * 8.6)
-    wrapped = [
-        textwrap.wrap(finding, width, break_on_hyphens=False) for width in range(30, columns + 1)
-    ]
-    even = next(lines for lines in wrapped if len(lines) == len(wrapped[-1]))
-    figure.suptitle(
-        "\n".join(even), x=0.012, ha="left", fontsize=12.5, fontweight="bold", color=INK
-    )
-    return figure
+def color_of(name: str) -> str:
+    """The fixed color of a model, class or database; "compact student" has that of "student"."""
+    return COLORS.get(name.removeprefix("compact "), OTHER_COLOR)
 
 
-def finding_of(figure: Figure) -> str:
-    """The headline on one line; empty when there is none."""
-    return " ".join(figure.get_suptitle().split())
+def in_order(models: Iterable[str]) -> list[str]:
+    """Each model once: the paper's, then others as given, those that are given no sound last."""
+    given = dict.fromkeys(models)
+    known = [model for model in MODEL_COLORS if model in given]
+    return sorted(dict.fromkeys([*known, *given]), key=lambda model: model in NO_SOUND)
 
 
-def color_of(model: str) -> str:
-    """The fixed color of a model; one shared color for models the paper does not have."""
-    return MODEL_COLORS.get(model, OTHER_COLOR)
+def class_names(labels: pd.Series) -> pd.Series:
+    """The class of each label, 0 normal and 1 abnormal."""
+    return labels.map(dict(enumerate(CLASSES)))
 
 
-def legend_above(axes: Axes, columns: int = 4, **options: Any) -> None:
-    """A legend on one line between the title and the plot, where it can cover no data."""
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.2}
-    axes.legend(ncols=columns, **(place | {"columnspacing": 1.2, "handlelength": 1.4} | options))
+def legend_below(figure: Figure, marks: Mapping[str, dict], columns: int = 6) -> None:
+    """A legend under all panels: name -> line properties, in ink where no color is given."""
+    handles = [Line2D([], [], **{"color": INK, "label": name} | m) for name, m in marks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def quiet(axes: Axes) -> None:
-    """Remove grid, ticks and frame, for tables and diagrams drawn inside axes."""
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+def color_key(names: Iterable[str], **look: object) -> dict[str, dict]:
+    """Legend entries: a dot of each name's color, or what `look` makes of it."""
+    return {name: DOT | {"color": color_of(name)} | look for name in names}
 
 
-def save_figure(figure: Figure, folder: Path | str, name: str, source: str = "") -> Path:
+def intervals_at(axes: Axes, x: Iterable, rows: pd.DataFrame, color: str, **look: object) -> None:
+    """An upright bar from `low` to `high` of each row, at its x; none where an end is NaN."""
+    for place, low, high in zip(x, rows["low"], rows["high"], strict=True):
+        axes.plot([place, place], [low, high], **BAR | {"color": color} | look)
+
+
+def save_figure(figure: Figure, folder: Path | str, name: str) -> Path:
     """Write `folder`/`name`.png and .svg, each whole or not at all; equal figures, equal bytes.
 
-    The headline is stored in the PNG as its title, where the report finds its caption; `source`,
-    a digest of the numbers drawn, is stored in both.
-
-    Returns:
-        Path of the PNG.
+    The title is stored in both files, where the report finds its caption. Returns the PNG's path.
     """
     png, svg = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
-    note = {"Title": finding_of(figure)} | ({"Source": source} if source else {})
     with mpl.rc_context(STYLE):
-        with atomic_path(svg) as temporary:
-            figure.savefig(temporary, metadata={"Date": None} | note)
-        with atomic_path(png) as temporary:
-            figure.savefig(temporary, metadata={"Software": None} | note)
+        for path, no_trace in ((svg, {"Date": None}), (png, {"Software": None})):
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, metadata=no_trace | {"Title": figure.get_suptitle()})
     return png

@@ -1,32 +1,23 @@
-"""Figures about training: loss, dev AUROC, the teacher's soft labels and its embeddings."""
+"""Figures about training: loss and dev AUROC by epoch, and embeddings."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 
-from hsutils.evaluation.tables import CLASSES, PAPER, in_model_order
-from hsutils.plots.style import (
-    CLASS_COLORS,
-    DATABASE_COLORS,
-    FAINT,
-    INK,
-    MODEL_COLORS,
-    OTHER_COLOR,
-    color_of,
-    headline,
-    legend_above,
-    new_page,
-    styled,
-)
+from hsutils.evaluation.tables import PAPER
+from hsutils.plots import style
 
-DATABASE_MARKERS = dict(zip(DATABASE_COLORS, "os^vDP", strict=True))
+STAR = style.DOT | {"marker": "*", "ms": 14}
+THIN, THICK, DOTTED = {"lw": 1, "alpha": 0.6}, {"lw": 2.5}, {"lw": 1.6, "ls": ":"}
 
 
-@styled
+@style.styled
 def loss_by_epoch(
     history: pd.DataFrame,
     reference: float | None = None,
@@ -43,149 +34,93 @@ def loss_by_epoch(
         model: whose loss it is; gives the color.
         meaning: of the line, such as "chance": the loss of a model that knows nothing.
     """
-    figure, axes = new_page(10, 3.8)
-    epochs, loss = history["epoch"], history["loss"]
-    axes.plot(epochs, loss, marker="o", color=color_of(model))
+    figure, axes = style.new_page(f"Does the {model}'s loss fall?", 4.2)
+    color = style.color_of(model)
+    sns.lineplot(history, x="epoch", y="loss", marker="o", color=color, ax=axes)
+    marks = style.color_key([model], ls="-")
     if reference is not None:
-        axes.axhline(reference, color=INK, ls="--", lw=1)
-        note = f"{meaning} {reference:.3g}"
-        axes.annotate(
-            note, (1, reference), (-2, 3), axes.get_yaxis_transform(), "offset points", ha="right"
-        )
-    axes.set(xlabel="epoch", ylabel=ylabel, xlim=(epochs.min() - 0.3, epochs.max() + 0.3))
-    axes.margins(y=0.12)
+        axes.axhline(reference, **style.DASHED)
+        marks |= {f"{meaning} {reference:.3g}": style.DASHED}
+    ends = history["epoch"].min() - 0.3, history["epoch"].max() + 0.3
+    axes.set(xlabel="epoch", ylabel=ylabel, xlim=ends, ymargin=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    first, last = loss.iloc[0], loss.iloc[-1]
-    move = "falls" if last < first else "rises" if last > first else "goes"
-    return headline(
-        figure,
-        f"Loss {move} from {first:.3g} to {last:.3g} in {len(history)} epochs"
-        if len(history) > 1
-        else f"Loss after one epoch: {last:.3g}",
-    )
+    style.legend_below(figure, marks)
+    return figure
 
 
-@styled
+@style.styled
 def dev_auroc_by_epoch(histories: Mapping[str, pd.DataFrame], paper: bool = True) -> Figure:
-    """Dev AUROC after each epoch, best epoch starred (paper, figure 5, for every model).
+    """Dev AUROC after each epoch, every seed and their mean (paper, figure 5, for every model).
 
     Args:
-        histories: model -> history with columns epoch, dev_auroc (NaN where not measured).
-        paper: draw the paper's best values (table 1) as faint lines.
+        histories: name, such as a model -> history with columns epoch, dev_auroc (NaN where not
+            measured), and seed where there are several.
+        paper: draw the paper's best values (table 1).
     """
-    figure, axes = new_page(10, 4.6)
-    bests = {}
-    for model, history in in_model_order(histories).items():
-        measured = history.dropna(subset="dev_auroc")
-        if measured.empty:
-            continue
-        best = measured.loc[measured["dev_auroc"].idxmax()]
-        bests[model] = best["dev_auroc"]
-        color = color_of(model)
-        name = f"{model}: {best['dev_auroc']:.3f} at epoch {best['epoch']:.0f}"
-        axes.plot(measured["epoch"], measured["dev_auroc"], ".-", color=color, label=name)
-        axes.plot(best["epoch"], best["dev_auroc"], "*", ms=15, color=color, mec="white")
+    title = "How does dev AUROC grow with training?"
+    shape = {"ncols": len(histories), "sharey": True, "squeeze": False}
+    figure, (panels,) = style.new_page(title, 4.4, **shape)
+    marks = {"best epoch": STAR}
+    for axes, model in zip(panels, style.in_order(histories), strict=True):
+        color, history = style.color_of(model), histories[model].dropna(subset="dev_auroc")
+        seeds = history.get("seed", 0)
+        table = history.assign(seed=seeds).pivot(index="epoch", columns="seed", values="dev_auroc")
+        best, look = table.max(), {"legend": False, "ax": axes, "dashes": False}
+        if len(best) > 1:
+            sns.lineplot(table, palette=[color] * len(best), **look, **THIN)
+            marks |= {"one seed": THIN, "mean of the seeds": THICK}
+        sns.lineplot(table.dropna().mean(axis=1), color=color, ax=axes, **THICK)
+        axes.plot(table.idxmax(), best, color=color, **STAR)
+        axes.set(xlabel="epoch", ylabel="dev AUROC", ymargin=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        name = f"{model}, best {best.mean():.3f}".replace("best nan", "not measured")
         if paper and model in PAPER:
-            axes.axhline(PAPER[model].dev_auroc, color=color, lw=1, ls=":", alpha=0.8)
-    if paper and set(bests) & set(PAPER):
-        axes.plot([], [], color=FAINT, ls=":", label="paper's best")
-    axes.set(xlabel="epoch", ylabel="dev AUROC")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    longest = max((len(h) for h in histories.values()), default=1)
-    axes.set_xlim(0.5, longest + 0.5)
-    axes.margins(y=0.08)
-    if not bests:
-        return headline(figure, "No dev AUROC was measured")
-    legend_above(axes)
-    ranked = sorted(bests, key=bests.get, reverse=True)
-    finding = f"Best dev AUROC: {ranked[0]} {bests[ranked[0]]:.3f}"
-    return headline(figure, ", ".join([finding, *(f"{m} {bests[m]:.3f}" for m in ranked[1:])]))
+            axes.axhline(PAPER[model].dev_auroc, color=color, **DOTTED)
+            name += f"\n(paper {PAPER[model].dev_auroc:.3f})"
+            marks["paper's best"] = DOTTED
+        axes.set_title(name)
+    style.legend_below(figure, marks)
+    return figure
 
 
-@styled
-def soft_label_histogram(soft_labels: pd.DataFrame) -> Figure:
-    """The teacher's soft labels, split by true label when it is known (for the reader only).
-
-    Args:
-        soft_labels: columns record, soft_label in [0, 1], and optionally label.
-    """
-    figure, axes = new_page(10, 3.8)
-    bins = np.linspace(0, 1, 41)
-    values = soft_labels["soft_label"]
-    if "label" in soft_labels:
-        parts = [values[soft_labels["label"] == c] for c in (0, 1)]
-        names = [f"{name} ({len(v):,})" for name, v in zip(CLASSES, parts, strict=True)]
-        axes.hist(parts, bins, stacked=True, color=list(CLASS_COLORS.values()), label=names)
-        truth = f"; {soft_labels['label'].mean():.0%} truly are"
-    else:
-        axes.hist(values, bins, color=MODEL_COLORS["teacher"], label="recordings")
-        truth = ""
-    axes.axvline(0.5, color=INK, ls="--", lw=1)
-    axes.set(xlabel="soft label (teacher's probability of abnormal)", ylabel="recordings")
-    axes.set_xlim(0, 1)
-    legend_above(axes)
-    share = (values > 0.5).mean()
-    return headline(
-        figure, f"The teacher calls {share:.0%} of {len(values):,} recordings abnormal{truth}"
-    )
-
-
-@styled
-def embedding_map(embeddings: np.ndarray, labels: np.ndarray, databases: np.ndarray) -> Figure:
+@style.styled
+def embedding_map(
+    embeddings: Mapping[str, np.ndarray], labels: np.ndarray, databases: np.ndarray
+) -> Figure:
     """Embeddings on their first two principal components, by label and by database.
 
-    The headline compares how often a recording's nearest neighbor (Euclidean, all dimensions)
-    shares its database and its label with how often two random recordings do.
+    Each set is scaled to a mean squared distance of 1 from its center, so that all share their
+    axes. Titles say how often a recording's nearest neighbor (Euclidean, all dimensions) has the
+    same label or database, and how often two random recordings do.
 
     Args:
-        embeddings: (n, d), n >= 3, d >= 2.
+        embeddings: name, such as "before pre-training" -> (n, d), n >= 3, d >= 2.
         labels: (n,) 0 normal, 1 abnormal.
         databases: (n,) letters.
     """
-    labels, databases = np.asarray(labels), np.asarray(databases)
-    centered = np.asarray(embeddings, dtype=float) - np.mean(embeddings, axis=0)
-    u, scale, _ = np.linalg.svd(centered, full_matrices=False)
-    points, variance = u[:, :2] * scale[:2], scale**2 / max((scale**2).sum(), 1e-12)
-    figure, (by_label, by_database) = new_page(10, 4.8, ncols=2, sharex=True, sharey=True)
-    names = np.asarray(CLASSES)[labels]
-    _scatter(by_label, points, names, CLASS_COLORS, dict.fromkeys(CLASSES, "o"))
-    _scatter(by_database, points, databases, DATABASE_COLORS, DATABASE_MARKERS)
-    for axes, what in ((by_label, "by label"), (by_database, "by database")):
-        axes.set(xlabel=f"component 1 ({variance[0]:.0%} of variance)", title=what)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, markerscale=1.6,
-                    columnspacing=0.8, handletextpad=0.1, borderaxespad=0.2)  # fmt: skip
-    by_label.set_ylabel(f"component 2 ({variance[1]:.0%} of variance)")
-    neighbor = _nearest(centered)
-    by, what = (
-        f"{(values == values[neighbor]).mean():.0%} of the time (chance {_luck(values):.0%})"
-        for values in (databases, labels)
-    )
-    return headline(figure, f"Nearest neighbors share their database {by}, their label {what}")
-
-
-def _scatter(
-    axes: Axes, points: np.ndarray, kinds: np.ndarray, colors: dict, markers: dict
-) -> None:
-    """Points by kind, one kind after the other."""
-    for kind in [k for k in colors if k in kinds] + sorted(set(kinds) - set(colors)):
-        look = {"color": colors.get(kind, OTHER_COLOR), "marker": markers.get(kind, "*")}
-        x, y = points[kinds == kind].T
-        axes.scatter(x, y, s=13, alpha=0.6, linewidths=0, label=kind, **look)
-
-
-def _nearest(points: np.ndarray, block: int = 1024) -> np.ndarray:
-    """(n,) index of each point's nearest other point, in blocks so that memory stays flat."""
-    squares = (points**2).sum(axis=1)
-    nearest = np.empty(len(points), dtype=int)
-    for start in range(0, len(points), block):
-        rows = np.arange(start, min(start + block, len(points)))
-        distances = squares - 2 * points[rows] @ points.T
-        distances[np.arange(len(rows)), rows] = np.inf
-        nearest[rows] = distances.argmin(axis=1)
-    return nearest
-
-
-def _luck(values: np.ndarray) -> float:
-    """The chance that two different recordings, drawn at random, share a value."""
-    counts = np.unique(values, return_counts=True)[1]
-    return float((counts * (counts - 1)).sum() / (len(values) * (len(values) - 1)))
+    names, databases = style.class_names(pd.Series(labels)).to_numpy(), np.asarray(databases)
+    kinds = {"label": (names, {"palette": style.CLASS_COLORS})}
+    look = {"palette": style.DATABASE_COLORS, "markers": style.DATABASE_MARKERS}
+    kinds["database"] = (databases, look | {"style": databases})
+    title = "Do recordings of one label, or of one database, lie together?"
+    shape = {"nrows": len(embeddings), "ncols": 2, "sharex": True, "sharey": True, "squeeze": False}
+    figure, grid = style.new_page(title, 1.2 + 3.8 * len(embeddings), **shape)
+    for row, (name, points) in zip(grid, embeddings.items(), strict=True):
+        centered = points - np.mean(points, axis=0)
+        scaled = centered / max(np.sqrt((centered**2).sum(axis=1).mean()), 1e-12)
+        nearest = NearestNeighbors(n_neighbors=1).fit(scaled).kneighbors()[1][:, 0]
+        x, y = PCA(2, svd_solver="full").fit_transform(scaled).T
+        for axes, (kind, (values, look)) in zip(row, kinds.items(), strict=True):
+            look = look | {"s": 34, "alpha": 0.8, "linewidth": 0.3, "legend": False}
+            sns.scatterplot(x=x, y=y, hue=values, ax=axes, **look)
+            counts = np.unique(values, return_counts=True)[1]
+            chance = (counts * (counts - 1)).sum() / (len(values) * (len(values) - 1))
+            alike = (values == values[nearest]).mean()
+            axes.set_title(f"{name}, by {kind}\nneighbors alike: {alike:.0%} (chance {chance:.0%})")
+            axes.set(xlabel="principal component 1", ylabel="principal component 2")
+    marks = style.color_key(style.CLASSES)
+    for name in sorted(set(databases)):
+        look = {"marker": style.DATABASE_MARKERS[name], "color": style.color_of(name)}
+        marks[f"database {name}"] = style.DOT | look
+    style.legend_below(figure, marks, columns=4)
+    return figure
