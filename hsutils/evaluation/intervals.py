@@ -1,184 +1,200 @@
-"""Confidence intervals of one model's metrics when recordings come in groups.
+"""Confidence intervals of metrics, and tests of two models, when recordings come in groups.
 
 Recordings of one subject (or copies of one recording) resemble each other, so 400 recordings of
-120 subjects tell less than 400 of 400. The bootstrap here therefore draws whole groups.
+120 subjects say less than 400 of 400. The bootstrap here therefore draws whole groups: `groups`
+are (n,) names, and without them every recording is its own. Intervals are 95% intervals, and NaN
+where all recordings of a class are one group.
 
-Simulated with 2 to 5 recordings a group, correlated by 0.35, 95% intervals of AUROC, sensitivity
-and accuracy hold the truth in 94 to 96% of cases from 30 groups of each class up; with 15 in 93 to
-96%, with 8 in 91 to 95%: percentiles of so few groups know too little of the tails. Stronger
-correlation or unequal groups cost another point or two. Where a model makes no error at all the
-interval has no width, whatever the number of recordings; use `wilson`.
+Simulated with 2 to 5 recordings a group, correlated by 0.35, intervals of AUROC, sensitivity and
+accuracy hold the truth in 94 to 96% of cases from 30 groups of each class up, with 8 in 91 to 95%.
+Where a model makes no error the interval has no width, whatever the number of recordings.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
+from scipy.stats import rankdata
+from statsmodels.stats import contingency_tables
 
 from hsutils.errors import InputError
-from hsutils.evaluation.metrics import Metric, auroc, checked
+from hsutils.evaluation.metrics import auroc, checked
 
 METRICS = ("auroc", "sensitivity", "specificity", "accuracy", "macc", "f1", "ppv", "npv")
+"""At logit 0. macc is the Challenge's score, the mean of sensitivity and specificity; f1, ppv and
+npv take abnormal as the class to be found."""
 
-# Weights held at once: 32 MB, however many resamples are asked for.
+_Z = float(ndtri(0.975))
 _CELLS = 2**22
+"""Weights held at once: 32 MB, however many resamples are asked for."""
 
 
-def wilson(
-    successes: ArrayLike, n: ArrayLike, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """Score interval of a proportion (Wilson 1927), sound at 0 and 1 and for small n.
+class Difference(NamedTuple):
+    """AUROC of model a minus that of model b, its interval, and the two-sided p."""
 
-    It holds for independent recordings; for grouped ones use `cluster_bootstrap`.
-
-    Args:
-        successes, n: counts of any one shape, 0 <= successes <= n and n >= 1.
-        level: share of such intervals that hold the true proportion, in (0, 1).
-
-    Returns:
-        (low, high), each of that shape, in [0, 1].
-
-    Raises:
-        InputError: if the counts are impossible or the level lies outside (0, 1).
-
-    Example:
-        >>> low, high = wilson(179, 200)
-        >>> print(f"{low:.3f} to {high:.3f}")
-        0.845 to 0.930
-    """
-    z = normal_quantile(level)
-    successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
-    if not ((n >= 1) & (successes >= 0) & (successes <= n)).all():
-        raise InputError("wilson: give counts with 0 <= successes <= n and n of at least 1")
-    share = successes / n
-    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.clip(center - half, 0, 1), np.clip(center + half, 0, 1)
+    difference: float
+    low: float
+    high: float
+    p: float
 
 
 def cluster_bootstrap(
+    labels: ArrayLike, logits: ArrayLike, groups: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Percentile bootstrap intervals of all `METRICS`, resampling whole groups.
+
+    Returns:
+        One row a metric: metric, value, low, high. Resamples in which a metric does not exist (ppv
+        where nothing is called abnormal) are left out.
+
+    Raises:
+        InputError: if a value is unusable, a group is unnamed, or a class is missing.
+    """
+    values, drawn = evaluate(labels, logits), resamples(labels, logits, groups)
+    wider = expansion(labels, groups)
+    rows = [(name, value, *percentiles(drawn[name], wider)) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+
+
+def paired_cluster_bootstrap(
+    labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike, groups: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Intervals of the differences a minus b, both models evaluated on the same resamples.
+
+    Both err on the same difficult recordings, so their difference is known better than either
+    value. Whether their own intervals overlap says little.
+
+    Returns:
+        One row a metric: metric, a, b, difference, low, high. Errors as `cluster_bootstrap`.
+    """
+    models, wider, rows = (logits_a, logits_b), expansion(labels, groups), []
+    values = [evaluate(labels, logits) for logits in models]
+    drawn = [resamples(labels, logits, groups) for logits in models]
+    for name in METRICS:
+        (a, b), (many_a, many_b) = ([found[name] for found in each] for each in (values, drawn))
+        rows.append((name, a, b, a - b, *percentiles(many_a - many_b, wider)))
+    return pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high"])
+
+
+def auroc_and_interval(
     labels: ArrayLike,
     logits: ArrayLike,
     groups: ArrayLike | None = None,
-    metrics: Mapping[str, Metric] | None = None,
-    level: float = 0.95,
     n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Percentile bootstrap intervals of several metrics, resampling whole groups.
-
-    Groups are drawn with replacement within each class composition (only normal, only abnormal,
-    both), so every resample holds both classes and the balance of the split stays, as it would
-    if the split were made anew. The percentiles lie a little farther out than `level`, by
-    `expanded_level`, because groups are few.
+    strata: ArrayLike | None = None,
+) -> dict[str, float]:
+    """auroc, low and high as in `cluster_bootstrap`, but NaN where a class is missing.
 
     Args:
-        labels: (n,) 0 normal, 1 abnormal; both must occur.
-        logits: (n,) finite; called abnormal above 0. For another threshold subtract it first.
-        groups: (n,) names; recordings of one name are drawn together. None: each on its own.
-        metrics: name -> metric of (labels, logits); without it the eight of `METRICS`. macc is
-            the Challenge's score, the mean of sensitivity and specificity; f1, ppv and npv take
-            abnormal as the class to be found.
-        level: share of the resamples inside the interval, in (0, 1).
-        n_resamples: number of resamples.
-        seed: of the resampling; the same seed gives the same intervals.
-
-    Returns:
-        One row a metric: metric, value, low, high, undefined. The last counts the resamples in
-        which the metric does not exist (ppv where nothing is called abnormal); they are left out
-        of the interval, which is NaN only if all are.
-
-    Raises:
-        InputError: if lengths differ, a value is unusable, a class is missing, or a group unnamed.
+        labels, groups, n_resamples: as for `resamples`.
+        logits: (n,), or (seeds, n) for the mean over seeds and the interval of that mean.
+        strata: (n,) names; only pairs of one stratum count.
     """
-    values = evaluate(labels, logits, metrics)
-    reached = expanded_level(labels, groups, level)
-    drawn = resamples(labels, logits, groups, metrics, n_resamples, seed)
-    rows = [(name, values[name], *percentiles(drawn[name], reached)) for name in values]
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "undefined"])
+    models = [checked(labels, row) for row in np.atleast_2d(np.asarray(logits, dtype=float))]
+    labels, n = models[0][0], len(models[0][0])
+    strata = np.zeros(n) if strata is None else np.asarray(strata)
+    parts = [strata == stratum for stratum in np.unique(strata)]
+
+    def mean_over_models(weights: np.ndarray) -> np.ndarray:
+        areas = [
+            ratio(*sum(weighted_wins(labels[p], logits[p], weights[:, p]) for p in parts))
+            for _, logits in models
+        ]
+        return np.mean(areas, axis=0)
+
+    draws = multiplicities(labels, group_codes(groups, n), n_resamples)
+    drawn = np.concatenate([mean_over_models(weights) for weights in draws])
+    low, high = percentiles(drawn, expansion(labels, groups))
+    return {"auroc": float(mean_over_models(np.ones((1, n)))[0]), "low": low, "high": high}
+
+
+def delong(
+    labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike, groups: ArrayLike | None = None
+) -> Difference:
+    """Test of equal AUROC on the same recordings (DeLong et al. 1988; groups: Obuchowski 1997)."""
+    difference = auroc(labels, logits_a) - auroc(labels, logits_b)
+    if fewest_groups(labels, groups) < 2:
+        return Difference(difference, np.nan, np.nan, np.nan)
+    labels, codes = np.asarray(labels), group_codes(groups, len(labels))
+    deviations = _placements(labels, logits_a) - _placements(labels, logits_b) - difference
+    of_class = [labels == c for c in (0, 1)]
+    sums = [np.bincount(codes, deviations * own / own.sum()) for own in of_class]
+    held = [len(np.unique(codes[own])) for own in of_class]
+    variance = sum(n / (n - 1) * total @ total for n, total in zip(held, sums, strict=True))
+    # Not zero where a group holds both classes.
+    variance += len(sums[0]) / (len(sums[0]) - 1) * 2 * sums[0] @ sums[1]
+    error = np.sqrt(max(variance, 0))
+    # Equal rankings leave rounding only, which must not be divided by itself.
+    z = 0.0 if abs(difference) < 1e-12 else abs(difference) / max(error, 1e-12)
+    ends = (float(difference + side * _Z * error) for side in (-1, 1))
+    return Difference(difference, *ends, p=float(2 * ndtr(-z)))
+
+
+def mcnemar(labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike) -> float:
+    """The exact two-sided p of equal accuracy at logit 0 (McNemar 1947).
+
+    Recordings must be independent; for grouped ones use `paired_cluster_bootstrap`.
+    """
+    pairs = [checked(labels, logits) for logits in (logits_a, logits_b)]
+    a, b = ((logits > 0) == (truth == 1) for truth, logits in pairs)
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    return float(contingency_tables.mcnemar(table, exact=True).pvalue)
+
+
+def evaluate(labels: ArrayLike, logits: ArrayLike) -> dict[str, float]:
+    """Each of `METRICS` of the recordings as they are; NaN where undefined. Needs both classes."""
+    auroc(labels, logits)
+    alone = weighted_metrics(*checked(labels, logits), np.ones((1, len(labels))))
+    return {name: float(value[0]) for name, value in alone.items()}
 
 
 def resamples(
     labels: ArrayLike,
     logits: ArrayLike,
     groups: ArrayLike | None = None,
-    metrics: Mapping[str, Metric] | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Each metric in each resample of whole groups; see `cluster_bootstrap`.
+    """Each of `METRICS` in each resample of whole groups, (n_resamples,); NaN where undefined.
 
-    Which groups are drawn depends on labels, groups and seed alone, so two models evaluated on the
-    same recordings with the same seed are paired resample by resample.
-
-    Returns:
-        metric -> (n_resamples,), NaN where a resample leaves the metric undefined.
-
-    Raises:
-        InputError: as `cluster_bootstrap`.
+    Groups are drawn with replacement within each class composition (only normal, only abnormal,
+    both), so every resample holds both classes. Labels, groups and seed alone decide which: two
+    models evaluated on the same recordings are paired resample by resample.
     """
-    labels, logits = _both_classes(labels, logits)
-    parts = []
-    for weights in multiplicities(labels, group_codes(groups, len(labels)), n_resamples, seed):
-        if metrics is None:
-            parts.append(weighted_metrics(labels, logits, weights))
-        else:
-            parts.append(_repeated(labels, logits, weights, metrics))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def evaluate(
-    labels: ArrayLike, logits: ArrayLike, metrics: Mapping[str, Metric] | None = None
-) -> dict[str, float]:
-    """Each metric of the recordings as they are; by default those of `METRICS`."""
-    labels, logits = _both_classes(labels, logits)
-    if metrics is not None:
-        return {name: float(metric(labels, logits)) for name, metric in metrics.items()}
-    alone = weighted_metrics(labels, logits, np.ones((1, len(labels))))
-    return {name: float(value[0]) for name, value in alone.items()}
+    auroc(labels, logits)
+    labels, logits = checked(labels, logits)
+    draws = multiplicities(labels, group_codes(groups, len(labels)), n_resamples, seed)
+    parts = [weighted_metrics(labels, logits, weights) for weights in draws]
+    return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
 
 
 def weighted_metrics(
     labels: np.ndarray, logits: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The metrics of `METRICS` under many weightings of the same recordings, at logit 0.
-
-    Args:
-        labels, logits: (n,)
-        weights: (resamples, n), how often each recording counts.
-
-    Returns:
-        metric -> (resamples,), NaN where undefined.
-    """
+    """`METRICS`, each (resamples,), where recordings count as often as `weights` (resamples, n)."""
     called = logits > 0
     tp, fn = weights @ (called & (labels == 1)), weights @ (~called & (labels == 1))
     fp, tn = weights @ (called & (labels == 0)), weights @ (~called & (labels == 0))
-    with np.errstate(invalid="ignore"):
-        sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
-        return {
-            "auroc": np.divide(*weighted_wins(labels, logits, weights)),
-            "sensitivity": sensitivity,
-            "specificity": specificity,
-            "accuracy": (tp + tn) / (tp + fn + tn + fp),
-            "macc": (sensitivity + specificity) / 2,
-            "f1": 2 * tp / (2 * tp + fp + fn),
-            "ppv": tp / (tp + fp),
-            "npv": tn / (tn + fn),
-        }
+    sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
+    return {
+        "auroc": ratio(*weighted_wins(labels, logits, weights)),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "accuracy": ratio(tp + tn, tp + fn + tn + fp),
+        "macc": (sensitivity + specificity) / 2,
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "ppv": ratio(tp, tp + fp),
+        "npv": ratio(tn, tn + fn),
+    }
 
 
-def weighted_wins(
-    labels: np.ndarray, logits: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of an abnormal and a normal recording: those ranked right (ties half), and all.
+def weighted_wins(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pairs of an abnormal and a normal recording, (2, resamples): those ranked right, and all.
 
-    Args:
-        labels, logits, weights: as in `weighted_metrics`.
-
-    Returns:
-        Two arrays (resamples,), exact for whole weights; their ratio is the AUROC.
+    Ties count one half. The ratio of the two is the AUROC.
     """
     order = np.argsort(logits, kind="stable")
     normal, abnormal = order[labels[order] == 0], order[labels[order] == 1]
@@ -187,22 +203,23 @@ def weighted_wins(
     np.cumsum(weights[:, normal], axis=1, out=heaped[:, 1:])
     below, up_to = (np.searchsorted(logits[normal], logits[abnormal], s) for s in ("left", "right"))
     wins = (weights[:, abnormal] * (heaped[:, below] + heaped[:, up_to])).sum(axis=1) / 2
-    return wins, heaped[:, -1] * weights[:, abnormal].sum(axis=1)
+    return np.array([wins, heaped[:, -1] * weights[:, abnormal].sum(axis=1)])
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Their quotient, NaN where there is nothing."""
+    with np.errstate(invalid="ignore"):
+        return part / whole
 
 
 def multiplicities(
-    classes: np.ndarray, codes: np.ndarray, n_resamples: int, seed: int
+    classes: np.ndarray, codes: np.ndarray, n_resamples: int = 2000, seed: int = 0
 ) -> Iterator[np.ndarray]:
     """Blocks of (resamples, n): how often each recording's group was drawn.
 
-    Args:
-        classes: (n,) integers from 0; a group stands in for one that holds the same classes.
-        codes: (n,) groups, as numbered by `group_codes`.
-        n_resamples: rows of all blocks together, at least 1.
-        seed: of the draws.
+    A group is replaced only by one that holds the same classes (n,), integers from 0; groups are
+    numbered as by `group_codes`.
     """
-    if n_resamples < 1:
-        raise InputError(f"n_resamples: {n_resamples} is too few; 2000 is usual")
     rng = np.random.default_rng(seed)
     holds = [np.bincount(codes, classes == c) > 0 for c in range(classes.max() + 1)]
     composition = np.sum([has * 2**c for c, has in enumerate(holds)], axis=0)
@@ -219,45 +236,35 @@ def multiplicities(
         yield times[:, codes]
 
 
-def expanded_level(labels: ArrayLike, groups: ArrayLike | None, level: float) -> float:
-    """The level at which percentiles reach `level` coverage although the groups are few.
+def expansion(labels: ArrayLike, groups: ArrayLike | None = None) -> float:
+    """How many times wider than its percentiles an interval must be because groups are few.
 
     A bootstrap of n groups is too narrow by sqrt((n - 1) / n) and ignores that Student's t has
-    heavier tails than the normal; wider percentiles undo both (Hesterberg 2015, The American
-    Statistician 69, section 4.4). n is the number of groups that hold the rarer class.
-
-    Raises:
-        InputError: if the level lies outside (0, 1) or all recordings of a class are one group.
+    heavier tails than the normal law (Hesterberg 2015, The American Statistician 69, section 4.4).
     """
-    normal_quantile(level)
+    n = fewest_groups(labels, groups)
+    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975) / _Z) if n > 1 else np.nan
+
+
+def fewest_groups(labels: ArrayLike, groups: ArrayLike | None = None) -> int:
+    """How many groups hold the class that fewer groups hold."""
     labels = np.asarray(labels)
     codes = group_codes(groups, len(labels))
-    n = min(len(np.unique(codes[labels == c])) for c in (0, 1))
-    if n < 2:
-        raise InputError(
-            "groups: all recordings of a class belong to one group; an interval needs two groups"
-        )
-    reach = np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2)
-    return float(1 - 2 * ndtr(-reach))
+    return min(len(np.unique(codes[labels == c])) for c in (0, 1))
 
 
-def percentiles(values: np.ndarray, level: float) -> tuple[float, float, int]:
-    """(low, high, undefined): the middle `level` of the defined values, the number of others."""
-    defined = values[np.isfinite(values)]
-    undefined = len(values) - len(defined)
-    if not len(defined):
-        return np.nan, np.nan, undefined
+def percentiles(values: np.ndarray, wider: float = 1.0) -> tuple[float, float]:
+    """The 95% interval of the finite values, as that of a normal law so many times wider."""
+    finite, outside = values[np.isfinite(values)], ndtr(-_Z * wider)
+    if not len(finite) or np.isnan(wider):
+        return np.nan, np.nan
     # Weibull's rule leaves the wanted share outside on average, however few the resamples.
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2], method="weibull")
-    return float(low), float(high), undefined
+    low, high = np.quantile(finite, [outside, 1 - outside], method="weibull")
+    return float(low), float(high)
 
 
 def group_codes(groups: ArrayLike | None, n: int) -> np.ndarray:
-    """(n,) integers from 0, one for each distinct group; without groups one a recording.
-
-    Raises:
-        InputError: if there is not one named group a recording.
-    """
+    """(n,) integers from 0, one for each distinct group; without groups one a recording."""
     if groups is None:
         return np.arange(n)
     codes, _ = pd.factorize(np.asarray(groups, dtype=object))
@@ -268,31 +275,12 @@ def group_codes(groups: ArrayLike | None, n: int) -> np.ndarray:
     return codes
 
 
-def normal_quantile(level: float) -> float:
-    """How many standard errors a two-sided interval of this level reaches to each side.
-
-    Raises:
-        InputError: if the level lies outside (0, 1).
-    """
-    if not 0 < level < 1:
-        raise InputError(f"level: {level} is not between 0 and 1; 0.95 is usual")
-    return float(ndtri((1 + level) / 2))
-
-
-def _both_classes(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    auroc(labels, logits)
-    return checked(labels, logits)
-
-
-def _repeated(
-    labels: np.ndarray, logits: np.ndarray, weights: np.ndarray, metrics: Mapping[str, Metric]
-) -> dict[str, np.ndarray]:
-    values = {name: np.full(len(weights), np.nan) for name in metrics}
-    for i, times in enumerate(weights.astype(int)):
-        drawn = np.repeat(np.arange(len(labels)), times)
-        for name, metric in metrics.items():
-            try:
-                values[name][i] = metric(labels[drawn], logits[drawn])
-            except InputError:
-                continue  # Undefined here, as when nothing was drawn that the metric needs.
-    return values
+def _placements(labels: np.ndarray, logits: ArrayLike) -> np.ndarray:
+    """(n,) the share of the other class that each recording is ranked right against; ties half."""
+    logits, share = np.asarray(logits, dtype=float), np.empty(len(labels))
+    ranks = rankdata(logits)
+    for c in (0, 1):
+        own = labels == c
+        below = (ranks[own] - rankdata(logits[own])) / (~own).sum()
+        share[own] = below if c else 1 - below
+    return share

@@ -1,50 +1,23 @@
 """Predictions to tables, the paper's numbers beside ours.
 
-A prediction table has the columns record, label (0 normal, 1 abnormal) and logit. If it has a
-column group, intervals are those of whole groups (`intervals.cluster_bootstrap`).
+Predictions have the columns record, label (0 normal, 1 abnormal), logit and group. Intervals hold
+the sampling error of the evaluated recordings, not the spread between training seeds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from hsutils.errors import InputError
-from hsutils.evaluation.intervals import cluster_bootstrap, evaluate
-from hsutils.evaluation.metrics import (
-    CLASSES,
-    accuracy,
-    auroc,
-    class_report,
-    confusion,
-    confusion_report,
-    roc,
-)
+from hsutils.evaluation.intervals import auroc_and_interval, evaluate
+from hsutils.evaluation.metrics import CLASSES, auroc, confusion, confusion_report
 
-__all__ = [
-    "CLASSES",
-    "PAPER",
-    "PaperResult",
-    "accuracy",
-    "auroc",
-    "auroc_interval",
-    "class_report",
-    "confusion",
-    "confusion_report",
-    "errors",
-    "in_model_order",
-    "roc",
-    "side_by_side",
-    "summary",
-    "table_1",
-    "table_2",
-    "table_3",
-]
+Predictions = Mapping[str, pd.DataFrame]
+"""Model -> predictions, all on the same split."""
 
 
-@dataclass(frozen=True)
-class PaperResult:
+class PaperResult(NamedTuple):
     """What the paper prints for one model (tables 1-3)."""
 
     dev_auroc: float
@@ -59,100 +32,56 @@ PAPER = {
 }
 
 
-def in_model_order(by_model: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The paper's models first, in its order, then any others as given."""
-    known = [model for model in PAPER if model in by_model]
-    return {model: by_model[model] for model in [*known, *(m for m in by_model if m not in PAPER)]}
-
-
-def table_1(dev: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Dev AUROC of each model beside the paper's table 1.
-
-    Args:
-        dev: model -> predictions on the dev split.
-
-    Returns:
-        One row a model: model, recordings, auroc, auroc_low, auroc_high (95% bootstrap), paper.
-    """
-    rows = []
-    for model, p in in_model_order(dev).items():
-        paper = PAPER[model].dev_auroc if model in PAPER else np.nan
-        rows.append({"model": model, "recordings": len(p), **_auroc_columns(p), "paper": paper})
+def table_1(dev: Predictions) -> pd.DataFrame:
+    """Dev AUROC: model, recordings, auroc, auroc_low, auroc_high, paper."""
+    rows = [
+        {"model": model, "recordings": len(p)} | _auroc(p) | {"paper": PAPER[model].dev_auroc}
+        for model, p in dev.items()
+    ]
     return pd.DataFrame(rows)
 
 
-def table_2(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Test confusion matrices beside the paper's table 2.
+def table_2(test: Predictions) -> pd.DataFrame:
+    """Test confusion matrices, one row a model and actual class.
 
-    Args:
-        test: model -> predictions on the test split.
-
-    Returns:
-        One row a model and actual class: model, actual, predicted_normal, predicted_abnormal,
-        paper_normal, paper_abnormal.
+    Columns model, actual, predicted_normal, predicted_abnormal, paper_normal, paper_abnormal.
     """
-    rows = []
-    for model, p in in_model_order(test).items():
-        paper = PAPER[model].confusion if model in PAPER else [(pd.NA, pd.NA)] * 2
-        ours = confusion(p["label"], p["logit"])
-        rows += [
-            (model, *row) for row in zip(CLASSES, *ours.T, *zip(*paper, strict=True), strict=True)
-        ]
-    predicted = [f"{who}_{c}" for who in ("predicted", "paper") for c in CLASSES]
-    table = pd.DataFrame(rows, columns=["model", "actual", *predicted])
-    return table.astype(dict.fromkeys(predicted, "Int64"))
+    columns = [f"{who}_{name}" for who in ("predicted", "paper") for name in CLASSES]
+    parts = []
+    for model, p in test.items():
+        counts = zip(confusion(p.label, p.logit), PAPER[model].confusion, strict=True)
+        part = pd.DataFrame([[*ours, *theirs] for ours, theirs in counts], columns=columns)
+        parts.append(part.assign(model=model, actual=CLASSES))
+    return pd.concat(parts, ignore_index=True)[["model", "actual", *columns]]
 
 
-def table_3(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Test precision, recall, F1 and AUROC beside the paper's table 3.
+def table_3(test: Predictions) -> pd.DataFrame:
+    """Test precision, recall, F1 and AUROC, one row a model and class.
 
-    The paper's values are computed from its confusion matrices, so they carry more digits than it
-    prints.
-
-    Args:
-        test: model -> predictions on the test split.
-
-    Returns:
-        One row a model and class: model, class, precision, recall, f1, paper_precision,
-        paper_recall, paper_f1, and the model's auroc, auroc_low, auroc_high, paper_auroc.
+    Columns model, class, precision, recall, f1, paper_precision, paper_recall, paper_f1 (computed
+    from the paper's confusion matrices), auroc, auroc_low, auroc_high, paper_auroc.
     """
     parts = []
-    for model, p in in_model_order(test).items():
-        ours = class_report(p["label"], p["logit"])
-        paper = PAPER.get(model)
-        theirs = confusion_report(paper.confusion if paper else np.full((2, 2), np.nan))
-        part = ours.join(theirs.add_prefix("paper_")).reset_index()
-        columns = _auroc_columns(p) | {"paper_auroc": paper.test_auroc if paper else np.nan}
-        parts.append(part.assign(model=model, **columns))
-    table = pd.concat(parts, ignore_index=True)
-    return table[["model", *table.columns.drop("model")]]
+    for model, p in test.items():
+        theirs = confusion_report(PAPER[model].confusion).add_prefix("paper_")
+        part = confusion_report(confusion(p.label, p.logit)).join(theirs).reset_index()
+        part.insert(0, "model", model)
+        parts.append(part.assign(**_auroc(p), paper_auroc=PAPER[model].test_auroc))
+    return pd.concat(parts, ignore_index=True)
 
 
 def summary(predictions: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """Every metric of every model on every split, one row each.
-
-    Args:
-        predictions: (model, split) -> predictions.
-
-    Returns:
-        Columns model, split, n, auroc, auroc_low, auroc_high, and with abnormal as the class to
-        be found: sensitivity, specificity, accuracy, macc, f1, ppv, npv.
-    """
-    rows = []
-    for (model, split), p in predictions.items():
-        metrics = evaluate(p["label"], p["logit"])
-        rows.append({"model": model, "split": split, "n": len(p), **_auroc_columns(p), **metrics})
+    """model, split, n, auroc, auroc_low, auroc_high, and the others of `intervals.METRICS`."""
+    rows = [
+        {"model": model, "split": split, "n": len(p)} | _auroc(p) | evaluate(p.label, p.logit)
+        for (model, split), p in predictions.items()
+    ]
     return pd.DataFrame(rows)
 
 
-def side_by_side(by_model: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a recording: record, label, and one column of logits a model.
-
-    Raises:
-        InputError: if the models were not evaluated on the same records with the same labels.
-    """
-    by_model = in_model_order(by_model)
-    parts = {m: p.set_index("record")[["label", "logit"]] for m, p in by_model.items()}
+def side_by_side(by_model: Predictions) -> pd.DataFrame:
+    """record, label, and one column of logits a model; an InputError if the records differ."""
+    parts = {model: p.set_index("record")[["label", "logit"]] for model, p in by_model.items()}
     (first, reference), *others = parts.items()
     problems = [
         f"predictions of {model}: records or labels differ from those of {first}; "
@@ -166,52 +95,51 @@ def side_by_side(by_model: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return reference[["label"]].assign(**logits).reset_index()
 
 
-def shared_errors(by_model: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How many recordings two models both get wrong at logit 0.
-
-    Returns:
-        A square table, rows and columns named after the models: each model's own mistakes on the
-        diagonal, those it shares with another beside it.
-    """
-    table = side_by_side(by_model)
-    logits = table.drop(columns=["record", "label"])
-    wrong = (logits > 0).ne(table["label"] == 1, axis=0).astype(int)
+def shared_errors(by_model: Predictions) -> pd.DataFrame:
+    """How many recordings two models both get wrong at logit 0: (models, models), named."""
+    wrong = _wrong(side_by_side(by_model)).astype(int)
     return wrong.T @ wrong
 
 
-def errors(test: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def errors(test: Predictions) -> pd.DataFrame:
     """Recordings that at least one model gets wrong at logit 0, most confident errors first.
 
-    Args:
-        test: model -> predictions, all on the same records.
-
-    Returns:
-        Columns record, label, one column of logits a model, n_wrong, wrong_by (model names joined
-        by commas). Sorted by the wrong logit farthest from 0, whichever model gave it.
+    Columns as `side_by_side`, n_wrong, wrong_by (model names joined by commas). Sorted by the wrong
+    logit farthest from 0, whichever model gave it.
     """
     table = side_by_side(test)
-    logits = table.drop(columns=["record", "label"])
-    wrong = (logits > 0).ne(table["label"] == 1, axis=0)
-    table["n_wrong"] = wrong.sum(axis=1)
-    table["wrong_by"] = [", ".join(logits.columns[row]) for row in wrong.to_numpy()]
-    confidence = logits.abs().where(wrong).max(axis=1)
-    order = confidence.sort_values(ascending=False, kind="stable").dropna().index
+    wrong = _wrong(table)
+    confidence = table[wrong.columns].abs().where(wrong).max(axis=1).dropna()
+    names = [", ".join(wrong.columns[row]) for row in wrong.to_numpy()]
+    table = table.assign(n_wrong=wrong.sum(axis=1), wrong_by=names)
+    order = confidence.sort_values(ascending=False, kind="stable").index
     return table.loc[order].reset_index(drop=True)
 
 
-def auroc_interval(predictions: pd.DataFrame) -> tuple[float, float]:
-    """95% interval of the AUROC; see `intervals.cluster_bootstrap`.
+def hardest(predictions: Predictions, each: int = 2) -> pd.DataFrame:
+    """The recordings on which some model is most confidently wrong, or else most nearly so.
 
-    It holds the sampling error of the evaluated recordings, not the spread between training seeds.
-
-    Raises:
-        InputError: as `intervals.cluster_bootstrap`.
+    Columns as `side_by_side`; `each` recordings a model, those of the first model first.
     """
-    labels, logits, groups = (predictions.get(name) for name in ("label", "logit", "group"))
-    row = cluster_bootstrap(labels, logits, groups).set_index("metric").loc["auroc"]
-    return float(row.low), float(row.high)
+    table = side_by_side(predictions)
+    toward_truth = table.drop(columns=["record", "label"]).mul(2 * table["label"] - 1, axis=0)
+    worst = [row for model in toward_truth for row in toward_truth[model].nsmallest(each).index]
+    return table.loc[list(dict.fromkeys(worst))].reset_index(drop=True)
 
 
-def _auroc_columns(p: pd.DataFrame) -> dict[str, float]:
-    low, high = auroc_interval(p)
-    return {"auroc": auroc(p["label"], p["logit"]), "auroc_low": low, "auroc_high": high}
+def auroc_interval(predictions: pd.DataFrame) -> tuple[float, float]:
+    """95% interval of the AUROC: low, high."""
+    found = auroc_and_interval(predictions.label, predictions.logit, predictions.get("group"))
+    return found["low"], found["high"]
+
+
+def _auroc(predictions: pd.DataFrame) -> dict[str, float]:
+    low, high = auroc_interval(predictions)
+    area = auroc(predictions.label, predictions.logit)
+    return {"auroc": area, "auroc_low": low, "auroc_high": high}
+
+
+def _wrong(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether each model (a column) is wrong about each recording."""
+    logits = table.drop(columns=["record", "label"])
+    return (logits > 0).ne(table["label"] == 1, axis=0)
