@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from hsutils import plots
 from hsutils.audio.heart_cycles import mean_cycle
-from hsutils.audio.spectrograms import log_mel, mel_edges, standardize
+from hsutils.audio.spectrograms import log_mel, mel_edges, read_log_mel, standardize
 from hsutils.audio.wav import read_waveform
 from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd
 from hsutils.data.corpus import data_folder
@@ -122,7 +122,7 @@ def verdicts(table: pd.DataFrame) -> list[str]:
 
 def player(path: Path | str, seconds: float = 10.0) -> Audio:
     """An audio player for the first `seconds` of a recording, scaled to full volume."""
-    waveform = read_waveform(path, PLAYED_RATE)[: round(seconds * PLAYED_RATE)]
+    waveform = read_waveform(path, PLAYED_RATE, seconds)
     loudest = max(np.abs(waveform).max(), 1e-9)
     return Audio(waveform / loudest, rate=PLAYED_RATE, normalize=False)
 
@@ -182,7 +182,7 @@ def excerpt(recording: pd.Series, front_end: FrontEnd, seconds: float) -> Tensor
 
     Where the recording or the clip is shorter, padding follows.
     """
-    scaled, occupied = log_mel(read_waveform(recording.path), RECORDED_RATE, front_end)
+    scaled, occupied = read_log_mel(recording.path, front_end)
     count = round(seconds * front_end.sample_rate / front_end.hop)
     first, last = occupied.frames
     part = scaled[:, first : min(first + count, last)]

@@ -26,7 +26,9 @@ from hsutils.progress import TERMINAL
 from hsutils.run import Run
 
 NOTEBOOKS = CHECKOUT / "notebooks"
-UNWATCHED = ("notebooks", "checkpoints", "report.html")
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
+LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
+UNWATCHED = ("notebooks", "checkpoints", "report.html", "experiment.toml", "environment.json")
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
@@ -91,6 +93,7 @@ def write_report(run: Run) -> Path:
     cells, contents = [], []
     for notebook in series():
         for cell in nbformat.read(run.path("notebooks", notebook.name), as_version=4).cells:
+            cell.source = FORMULA.sub(_mathml, LINK.sub(r"](#\1)", cell.source))
             if cell.cell_type == "code":
                 # Without a kernel, controls would do nothing.
                 cell.outputs = [o for o in cell.outputs if "widget-view" not in str(o.get("data"))]
@@ -98,8 +101,6 @@ def write_report(run: Run) -> Path:
                 name = notebook.name if heading[1] == "#" else f"section-{len(contents)}"
                 contents.append(f"{'  ' * len(heading[1])}- [{heading[2]}](#{name})")
                 cell.source = f'<a id="{name}"></a>\n\n{cell.source}'
-            cell.source = re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", _formula, cell.source, flags=re.DOTALL)
-            cell.source = re.sub(r"\]\((\d\d_\w+\.ipynb)\)", r"](#\1)", cell.source)
             cells.append(cell)
     cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents)))
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
@@ -108,8 +109,8 @@ def write_report(run: Run) -> Path:
     return write_text(run.path("report.html"), PAGE.format(title=title, body=body))
 
 
-def _formula(found: re.Match) -> str:
-    """MathML, which browsers draw without the network."""
+def _mathml(found: re.Match) -> str:
+    """A formula as MathML, which browsers draw without the network."""
     return convert(found[1] or found[2], display="block" if found[1] else "inline")
 
 
