@@ -11,9 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from hsutils.audio.spectrograms import log_mel, standardize
-from hsutils.audio.wav import read_waveform
-from hsutils.config import PROFILES, PROJECT, RECORDED_RATE, Profile, load_profile, parse_profile
+from hsutils.audio.spectrograms import read_log_mel, standardize
+from hsutils.config import PROFILES, PROJECT, Profile, load_profile, parse_profile
 from hsutils.errors import InputError
 from hsutils.files import atomic_path
 from hsutils.models.build import MODELS, new_network
@@ -80,10 +79,7 @@ def classify(
     rows, problems = [], []
     for file in map(Path, files):
         try:
-            if not file.is_file():
-                what = "a folder; name the WAV files in it" if file.is_dir() else "no such file"
-                raise InputError(f"{file}: {what}")
-            spectrogram, _ = log_mel(read_waveform(file), RECORDED_RATE, profile.front_end)
+            spectrogram, _ = read_log_mel(file, profile.front_end)
         except InputError as error:
             problems += error.problems
             continue

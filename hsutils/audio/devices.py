@@ -1,89 +1,156 @@
-"""The same heart, as another stethoscope in another room might have kept it.
+"""Device simulation: what a room, a stethoscope and a WAV file make of the sound of a heart.
 
-What a device does to every recording it makes, a network can learn instead of the heart. Drawn anew
-for every view, it tells nothing any more. Each step has a strength of its own, drawn from mild to
-strong, so that an untouched recording is among those that can come out.
+Three uses: synthetic recordings get a room and a stethoscope (`room_noise`, `capture`), training
+views get another device (`simulate_device`), and evaluation uses worsened recordings
+(`PERTURBATIONS`). Waveforms have `RECORDED_RATE`. Noise has the right kind of spectrum and
+rhythm; it is not fitted to recordings.
 """
 
-import numpy as np
-from scipy.signal import fftconvolve, firwin2
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from hsutils.audio.perturbations import clip_peaks, speech_noise
-from hsutils.audio.wav import SAMPLE_RATE
+import numpy as np
+from scipy.signal import butter, fftconvolve, firwin2, sosfilt
+
+from hsutils.audio.heart_simulator import Rng, ring
+from hsutils.config import RECORDED_RATE
+
+# Synthetic recordings
+
+
+@dataclass(frozen=True)
+class Stethoscope:
+    """What stands between a chest and a WAV file."""
+
+    low: float  # Hz, corners of the pass band (second order below, first order above)
+    high: float
+    floor: float  # electronic noise, dB relative to the heart
+    hum: float  # mains frequency, Hz; 0 for no hum
+    peak: float  # typical peak as a fraction of full scale; what passes full scale is clipped
+    step: int = 1  # between two neighboring levels in the file, in units of the 16-bit integer
+
+
+def room_noise(samples: int, breaths: float, noisy: bool, rng: Rng) -> np.ndarray:
+    """All that is not the heart: rumble, hiss, breath, and at times a voice and handling bumps.
+
+    Args:
+        samples: length of the result, which has unit RMS.
+        breaths: breaths a minute.
+        noisy: True for a recording of quality 0, with more voices and bumps.
+        rng: source of every draw.
+    """
+    time = np.arange(samples) / RECORDED_RATE
+    parts = [
+        rng.uniform(0.5, 1) * _band(rng.standard_normal(samples), 3, rng.uniform(25, 70)),
+        rng.uniform(0.05, 0.2) * rng.standard_normal(samples),
+        rng.uniform(0.05, 0.3) * _breath(time, breaths, rng),
+    ]
+    if rng.uniform() < (0.5 if noisy else 0.1):
+        parts.append(rng.uniform(0.2, 0.8) * _voice(time, rng))
+    bumps = rng.poisson((0.4 if noisy else 0.03) * samples / RECORDED_RATE)
+    onset, gain = rng.uniform(0, samples / RECORDED_RATE, bumps), rng.lognormal(1.5, 0.5, bumps)
+    parts.append(ring(onset, gain, rng.uniform(12, 40), 0.03, samples))
+    noise = sum(parts)
+    return noise / noise.std()
+
+
+def _band(waveform: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The waveform between two frequencies (Hz), scaled to unit RMS."""
+    sections = butter(1, (low, high), "bandpass", fs=RECORDED_RATE, output="sos")
+    band = sosfilt(sections, waveform)
+    return band / band.std()
+
+
+def _breath(time: np.ndarray, breaths: float, rng: Rng) -> np.ndarray:
+    """Airflow: hiss that swells twice a breath, once in, once out."""
+    flow = np.sin(2 * np.pi * (breaths / 60 * time + rng.uniform()))
+    return _band(rng.standard_normal(time.size), 150, 500) * flow**2
+
+
+def _voice(time: np.ndarray, rng: Rng) -> np.ndarray:
+    """A gliding sawtooth in a vowel's band, cut into syllables (4 a second) and sentences."""
+    pitch = rng.uniform(90, 240) * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(0.3, 0.8) * time))
+    buzz = _band(np.cumsum(pitch / RECORDED_RATE) % 1 - 0.5, 200, 800)
+    syllables = np.maximum(0, np.sin(2 * np.pi * (4 * time + rng.uniform())))
+    sentences = np.sin(2 * np.pi * (rng.uniform(0.1, 0.3) * time + rng.uniform())) > 0
+    return buzz * syllables * sentences
+
+
+def capture(sound: np.ndarray, device: Stethoscope, rng: Rng) -> np.ndarray:
+    """A sound (samples,) as 16-bit samples: filtered, with the device's noise, clipped, in steps.
+
+    The corners and the gain differ a little from recording to recording, as placement does.
+    """
+    low, high = np.array([device.low, device.high]) * rng.lognormal(0, 0.12, 2)
+    passed = sosfilt(butter(2, low, "highpass", fs=RECORDED_RATE, output="sos"), sound)
+    passed = sosfilt(butter(1, high, "lowpass", fs=RECORDED_RATE, output="sos"), passed)
+    floor = rng.standard_normal(sound.size)
+    if device.hum:
+        hum = 2 * np.pi * device.hum * np.arange(sound.size) / RECORDED_RATE
+        floor += rng.lognormal(0, 1) * np.sin(hum)
+    passed = passed / passed.std() + 10 ** (device.floor / 20) * floor
+    peak = device.peak * rng.lognormal(0, 0.2) / np.quantile(np.abs(passed), 0.999)
+    levels = np.round(32767 / device.step * peak * passed) * device.step
+    return np.clip(levels, -32768, 32767).astype(np.int16)
+
+
+# Training views. What a device does to each of its recordings, a network can learn instead of the
+# heart; drawn anew for every view, it no longer tells anything. Each step has a strength of its
+# own, from mild to strong, so that a nearly unchanged recording can come out too.
 
 TAPS = 65
 EQUALIZER_HZ = (0, 25, 50, 100, 200, 400, 700, 1000)
 EQUALIZER_DB = 8.0
 """Standard deviation of the response at each of `EQUALIZER_HZ`, at the largest strength."""
-
 ECHO_SECONDS = (0.02, 0.2)
 ECHO_DB = (-30.0, -6.0)
 """Power of all echoes together, relative to the direct sound."""
-
 SNR_DB = (5.0, 45.0)
 CLIPPED_SHARE = (0.4, 1.0)
-"""Of the peak, at which clipping sets in; a recording in three is clipped at all."""
+"""Of the peak, at which clipping sets in; a third of the views is clipped at all."""
 
 BITS = (6, 16)
 
 
-def another_sensor(waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """One drawing of equalizer, echo, noise, clipping and steps of storage, in this order.
+def simulate_device(waveform: np.ndarray, rng: Rng) -> np.ndarray:
+    """The recording as another device in another room might have stored it.
 
-    Args:
-        waveform: samples at 2,000 Hz, shape (samples,), of any loudness.
-        generator: the source of chance.
-
-    Returns:
-        The waveform at a peak of 1, float64, same shape; silence stays silent.
+    One draw of equalizer, echo, noise, clipping and steps of storage, in this order. The result
+    has a peak of 1, float64, shape (samples,); silence stays silent.
     """
     if not np.any(waveform):
         return waveform.astype(float)
-    heard = equalize(waveform, EQUALIZER_DB * generator.random(), generator)
-    seconds = generator.uniform(*ECHO_SECONDS)
-    heard = reverberate(heard, seconds, generator.uniform(*ECHO_DB), generator)
-    heard = add_noise(heard, generator.uniform(*SNR_DB), generator)
-    heard = heard / np.abs(heard).max()
-    if generator.random() < 1 / 3:
-        heard = clip_peaks(heard, generator.uniform(*CLIPPED_SHARE), generator)
-        heard = heard / np.abs(heard).max()
-    return quantize(heard, int(generator.integers(*BITS, endpoint=True)))
+    sound = equalize(waveform, EQUALIZER_DB * rng.random(), rng)
+    seconds = rng.uniform(*ECHO_SECONDS)
+    sound = reverberate(sound, seconds, rng.uniform(*ECHO_DB), rng)
+    sound = add_noise(sound, rng.uniform(*SNR_DB), rng)
+    sound = sound / np.abs(sound).max()
+    if rng.random() < 1 / 3:
+        sound = clip_peaks(sound, rng.uniform(*CLIPPED_SHARE), rng)
+        sound = sound / np.abs(sound).max()
+    return quantize(sound, int(rng.integers(*BITS, endpoint=True)))
 
 
-def equalize(waveform: np.ndarray, deviation: float, generator: np.random.Generator) -> np.ndarray:
-    """A smooth random frequency response, of linear phase.
-
-    Args:
-        waveform: shape (samples,).
-        deviation: standard deviation of the response at `EQUALIZER_HZ`, in dB; linear between.
-        generator: the source of chance.
-    """
-    gains = 10 ** (generator.normal(0, deviation, len(EQUALIZER_HZ)) / 20)
-    response = firwin2(TAPS, EQUALIZER_HZ, gains, fs=SAMPLE_RATE)
+def equalize(waveform: np.ndarray, deviation: float, rng: Rng) -> np.ndarray:
+    """A smooth random frequency response, of linear phase; its `deviation` is in dB."""
+    gains = 10 ** (rng.normal(0, deviation, len(EQUALIZER_HZ)) / 20)
+    response = firwin2(TAPS, EQUALIZER_HZ, gains, fs=RECORDED_RATE)
     return fftconvolve(waveform, response, mode="same")
 
 
-def reverberate(
-    waveform: np.ndarray, seconds: float, level: float, generator: np.random.Generator
-) -> np.ndarray:
-    """Echoes that die away: noise under an exponential, `level` dB of the direct sound in all.
-
-    Args:
-        waveform: shape (samples,).
-        seconds: in which the echoes fall by 60 dB.
-        level: power of all echoes together, in dB relative to the direct sound.
-        generator: the source of chance.
-    """
-    time = np.arange(1, max(2, round(seconds * SAMPLE_RATE)))
-    tail = generator.standard_normal(len(time)) * 10 ** (-3 * time / (seconds * SAMPLE_RATE))
+def reverberate(waveform: np.ndarray, seconds: float, level: float, rng: Rng) -> np.ndarray:
+    """Echoes that fall by 60 dB in `seconds`; together they have `level` dB of the direct sound."""
+    time = np.arange(1, max(2, round(seconds * RECORDED_RATE)))
+    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / (seconds * RECORDED_RATE))
     tail *= 10 ** (level / 20) / np.sqrt(np.sum(tail**2))
     return fftconvolve(waveform, np.concatenate([[1.0], tail]))[: len(waveform)]
 
 
-def add_noise(waveform: np.ndarray, snr: float, generator: np.random.Generator) -> np.ndarray:
+def add_noise(waveform: np.ndarray, snr: float, rng: Rng) -> np.ndarray:
     """Hiss and a talker in a random mixture, `snr` dB below the recording; never clipped."""
-    share, count = generator.random(), len(waveform)
-    parts = [generator.standard_normal(count), speech_noise(count, generator)]
+    share, count = rng.random(), len(waveform)
+    parts = [rng.standard_normal(count), speech_noise(count, rng)]
     hiss, talker = (part / part.std() for part in parts)
     noise = np.sqrt(share) * hiss + np.sqrt(1 - share) * talker
     return waveform + 10 ** (-snr / 20) * waveform.std() * noise
@@ -93,3 +160,121 @@ def quantize(waveform: np.ndarray, bits: int) -> np.ndarray:
     """A waveform in [-1, 1] in steps of 2 ** (1 - bits), without dither, as plain devices do."""
     step = 2.0 ** (1 - bits)
     return step * np.round(waveform / step)
+
+
+# Worsened recordings. All but the shortened ones are stored as in a 16-bit file. Noise and hum are
+# turned down with the recording where the sum would clip, so that they show noise and not clipping.
+# Levels relate to the recording's own variance, heart and existing noise together.
+
+SPEECH_HZ = (63, 80, 100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000)
+SPEECH_DB = (38.6, 43.5, 54.4, 57.7, 56.8, 60.2, 60.3, 59.0, 62.1, 62.1, 60.5, 56.8, 53.7)
+"""The average talker in third-octave bands, dB of 70 dB in all: men and women of 12 languages
+(Byrne et al. 1994, J. Acoust. Soc. Am. 96:2108, table 2)."""
+
+SYLLABLES = (3.0, 5.0)
+"""A second; speech comes and goes most at about 4 Hz (Houtgast and Steeneken 1985,
+J. Acoust. Soc. Am. 77:1069)."""
+
+HARMONICS = np.arange(1, 6)
+
+Sound = Callable[[int, Rng], np.ndarray]
+Apply = Callable[[np.ndarray, float, Rng], np.ndarray]
+"""From a waveform (samples,) in [-1, 1], a level and the source of chance to the worse waveform,
+float32 in [-1, 1]."""
+
+
+class Perturbation(NamedTuple):
+    """One way in which a recording can be worse."""
+
+    name: str
+    unit: str  # of the levels
+    levels: tuple[float, ...]  # from mild to severe; of the gain from soft to loud
+    apply: Apply
+
+
+def speech_noise(samples: int, rng: Rng) -> np.ndarray:
+    """Noise with the spectrum of the average talker below 1 kHz, in syllables, no words.
+
+    White noise is given the density of `SPEECH_DB` (linear in dB over log frequency; nothing below
+    the lowest band) and swells and falls as sin^2 with each syllable. This is the idea of the ICRA
+    noises (Dreschler et al. 2001, Audiology 40:148), with one talker and one band.
+    """
+    hz = np.fft.rfftfreq(samples, 1 / RECORDED_RATE)
+    spoken = np.maximum(hz, SPEECH_HZ[0] / 2 ** (1 / 6))
+    level = np.interp(np.log(spoken), np.log(SPEECH_HZ), SPEECH_DB)
+    # A third of an octave is as wide as it is high, so the density falls by the frequency.
+    density = np.where(hz == spoken, 10 ** (level / 10) / spoken, 0)
+    shaped = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * np.sqrt(density), samples)
+    seconds = np.arange(samples) / RECORDED_RATE
+    lasting = 1 / rng.uniform(*SYLLABLES, size=3 + int(SYLLABLES[1] * samples / RECORDED_RATE))
+    onsets = np.append(0, np.cumsum(lasting))
+    # The first syllable is under way already.
+    syllables = np.interp(seconds + rng.uniform(0, lasting[0]), onsets, np.arange(len(onsets)))
+    return shaped * np.sin(np.pi * syllables) ** 2
+
+
+def hum(hz: float) -> Sound:
+    """Mains hum of random phases, with harmonics up to the fifth: the k-th has 1/k of amplitude."""
+
+    def sound(samples: int, rng: Rng) -> np.ndarray:
+        turns = hz * np.arange(samples) / RECORDED_RATE
+        phases = rng.uniform(size=len(HARMONICS))
+        return np.sin(2 * np.pi * (turns[:, None] * HARMONICS + phases)) @ (1 / HARMONICS)
+
+    return sound
+
+
+def added(sound: Sound, sign: int) -> Apply:
+    """Add a sound whose power, times `sign`, is `level` dB over the recording's."""
+
+    def apply(waveform: np.ndarray, level: float, rng: Rng) -> np.ndarray:
+        extra = sound(len(waveform), rng)
+        gain = 10 ** (sign * level / 20) * waveform.std() / extra.std()
+        mixed = waveform + gain * extra
+        return _stored(mixed / max(1, np.abs(mixed).max()))
+
+    return apply
+
+
+def change_gain(waveform: np.ndarray, gain: float, rng: Rng) -> np.ndarray:
+    """Record `gain` dB louder: soft recordings drown in the steps of 16 bits, loud ones clip."""
+    return _stored(10 ** (gain / 20) * waveform.astype(float))
+
+
+def clip_peaks(waveform: np.ndarray, share: float, rng: Rng) -> np.ndarray:
+    """Cut all that passes a share of the recording's peak."""
+    limit = share * np.abs(waveform).max()
+    return _stored(np.clip(waveform, -limit, limit))
+
+
+def shorten(waveform: np.ndarray, seconds: float, rng: Rng) -> np.ndarray:
+    """The first seconds; a shorter recording stays as it is."""
+    return waveform[: round(seconds * RECORDED_RATE)]
+
+
+_SNR = (20.0, 15.0, 10.0, 5.0, 0.0)
+_HUM = (-20.0, -10.0, 0.0, 10.0)
+
+PERTURBATIONS = {
+    p.name: p
+    for p in (
+        Perturbation(
+            "white noise",
+            "dB SNR",
+            _SNR,
+            added(lambda samples, rng: rng.standard_normal(samples), -1),
+        ),
+        Perturbation("speech-like noise", "dB SNR", _SNR, added(speech_noise, -1)),
+        Perturbation("gain", "dB", (-20.0, -10.0, 10.0, 20.0), change_gain),
+        Perturbation("clipping", "of the peak", (0.5, 0.2, 0.1, 0.05), clip_peaks),
+        Perturbation("hum 50 Hz", "dB over the signal", _HUM, added(hum(50), 1)),
+        Perturbation("hum 60 Hz", "dB over the signal", _HUM, added(hum(60), 1)),
+        Perturbation("shortened", "s", (20.0, 10.0, 5.0, 3.0), shorten),
+    )
+}
+
+
+def _stored(waveform: np.ndarray) -> np.ndarray:
+    """The waveform as a 16-bit WAV file keeps it."""
+    steps = np.clip(np.round(32_768 * waveform), -32_768, 32_767)
+    return (steps / 32_768).astype(np.float32)

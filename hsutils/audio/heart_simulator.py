@@ -1,68 +1,49 @@
 """A patient's heart as a sum of sounds: when it beats, how its valves ring, what murmurs.
 
-Times are seconds from the start of a recording, waveforms are sampled at `RATE`, and the first
-heart sound of an average beat peaks near 1. Nothing here knows of rooms, microphones or files.
+Times are seconds from the start of a recording, waveforms have `RECORDED_RATE`, and the first
+heart sound (S1) of an average beat peaks near 1. Rooms and devices follow in `devices`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-RATE = 2000  # Hz, as in the Challenge
-MURMUR_DB = {1: -33.0, 2: -26.0, 3: -20.0, 4: -14.0}  # RMS at its loudest, to the peak of S1
+from hsutils.config import RECORDED_RATE
 
+Rng = np.random.Generator
+MURMUR_DB = {1: -33.0, 2: -26.0, 3: -20.0, 4: -14.0}
+"""RMS of a murmur where it is loudest, relative to the peak of S1, for each grade."""
 
-def _diamond(u: np.ndarray) -> np.ndarray:
-    return np.sin(np.pi * u)
-
-
-def _plateau(u: np.ndarray) -> np.ndarray:
-    return np.minimum(1, np.minimum(u, 1 - u) / 0.08)
-
-
-def _decrescendo(u: np.ndarray) -> np.ndarray:
-    return np.minimum(1, u / 0.05) * (1 - u) ** 1.5
-
-
-def _crescendo(u: np.ndarray) -> np.ndarray:
-    return u**1.5 * np.minimum(1, (1 - u) / 0.05)
+SHAPES = {
+    "diamond": lambda u: np.sin(np.pi * u),
+    "plateau": lambda u: np.minimum(1, np.minimum(u, 1 - u) / 0.08),
+    "decrescendo": lambda u: np.minimum(1, u / 0.05) * (1 - u) ** 1.5,
+    "crescendo": lambda u: u**1.5 * np.minimum(1, (1 - u) / 0.05),
+}
+"""Gain (0 to 1) of a murmur against the position in it (0 to 1)."""
 
 
 @dataclass(frozen=True)
 class Murmur:
-    """Band-limited turbulence with a place and a shape in the cardiac cycle.
+    """Band-limited turbulence with a place and a shape in the cardiac cycle."""
 
-    Attributes:
-        phase: "systole" or "diastole".
-        start, stop: where it sounds, as fractions of that phase.
-        shape: gain (0 to 1) against position in the murmur (0 to 1).
-        low, high: band edges, Hz.
-    """
-
-    phase: str
-    start: float
+    phase: str  # systole or diastole
+    start: float  # as a fraction of that phase
     stop: float
-    shape: Callable[[np.ndarray], np.ndarray]
-    low: float
+    shape: str  # of SHAPES
+    low: float  # Hz, band edges
     high: float
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """What a diagnosis does to the sounds: its murmur and gains relative to a normal S1.
-
-    Attributes:
-        murmur: None where the lesion is heard only in extra sounds.
-        s1, s2: factors on the first and second heart sound.
-        s3, s4, click: gains of the extra sounds; 0 where there is none.
-    """
+    """What a diagnosis does to the sounds: its murmur, and gains relative to a normal S1."""
 
     murmur: Murmur | None = None
-    s1: float = 1.0
+    s1: float = 1.0  # factors on the first and second heart sound
     s2: float = 1.0
-    s3: float = 0.0
+    s3: float = 0.0  # gains of the extra sounds
     s4: float = 0.0
     click: float = 0.0
 
@@ -72,12 +53,12 @@ class Lesion:
 # 71:166 (click and late murmur of mitral prolapse). Bands and gains are ours: typical, not fitted.
 LESIONS = {
     "none": Lesion(),
-    "innocent": Lesion(Murmur("systole", 0.15, 0.65, _diamond, 70, 220)),
+    "innocent": Lesion(Murmur("systole", 0.15, 0.65, "diamond", 70, 220)),
     "physiological_s3": Lesion(s3=0.2),
-    "aortic_stenosis": Lesion(Murmur("systole", 0.12, 0.92, _diamond, 80, 400), s2=0.7),
-    "mitral_regurgitation": Lesion(Murmur("systole", 0.02, 1.0, _plateau, 120, 500), s1=0.8),
-    "aortic_regurgitation": Lesion(Murmur("diastole", 0.0, 0.65, _decrescendo, 130, 600)),
-    "mitral_prolapse": Lesion(Murmur("systole", 0.5, 1.0, _crescendo, 120, 450), click=0.35),
+    "aortic_stenosis": Lesion(Murmur("systole", 0.12, 0.92, "diamond", 80, 400), s2=0.7),
+    "mitral_regurgitation": Lesion(Murmur("systole", 0.02, 1.0, "plateau", 120, 500), s1=0.8),
+    "aortic_regurgitation": Lesion(Murmur("diastole", 0.0, 0.65, "decrescendo", 130, 600)),
+    "mitral_prolapse": Lesion(Murmur("systole", 0.5, 1.0, "crescendo", 120, 450), click=0.35),
     "gallop": Lesion(s1=0.8, s3=0.4, s4=0.3),
 }
 # The odds of each finding among normal (0) and abnormal (1) recordings, and of its grade on the
@@ -97,51 +78,31 @@ GRADES = {0: (0.5, 0.4, 0.1, 0.0), 1: (0.13, 0.32, 0.35, 0.2)}
 
 @dataclass(frozen=True)
 class Patient:
-    """One heart: its rhythm, the pitch of its valves, and what ails it.
+    """One heart: its rhythm, the pitch of its valves, and its lesion."""
 
-    Attributes:
-        lesion: a key of `LESIONS`.
-        grade: loudness of the murmur, 1 to 4; 0 without a murmur.
-        rate: mean heart rate, beats a minute.
-        breaths: breaths a minute.
-        respiratory, mayer: depth of the two rhythms in the RR interval, fraction of its mean.
-        systole_offset: this heart's departure from the mean systolic interval, s.
-        pitch: factor on the frequency of every valve.
-        s2: second heart sound relative to the first, as heard at this place on the chest.
-    """
-
-    lesion: str
-    grade: int
-    rate: float
-    breaths: float = 15.0
-    respiratory: float = 0.03
+    lesion: str  # of LESIONS
+    grade: int  # loudness of the murmur, 1 to 4; 0 without a murmur
+    rate: float  # mean heart rate, beats a minute
+    breaths: float = 15.0  # a minute
+    respiratory: float = 0.03  # depth of two rhythms in the RR interval, fraction of its mean
     mayer: float = 0.02
-    systole_offset: float = 0.0
-    pitch: float = 1.0
-    s2: float = 0.8
+    systole_offset: float = 0.0  # s, from the mean systolic interval at this rate
+    pitch: float = 1.0  # factor on the frequency of every valve
+    s2: float = 0.8  # second heart sound relative to the first, at this place on the chest
 
 
 @dataclass(frozen=True)
 class Beats:
-    """The timetable of a recording; every array has shape (beats,).
+    """The timetable of a recording; every array has shape (beats,)."""
 
-    Attributes:
-        onset: first heart sound, s; the first beat starts at or before 0.
-        systole, diastole: from S1 to S2 and from S2 to the next S1, s.
-        breath: phase of breathing at S1, rad; its sine is positive while breathing in.
-    """
-
-    onset: np.ndarray
-    systole: np.ndarray
-    diastole: np.ndarray
-    breath: np.ndarray
+    onset: np.ndarray  # S1, s; the first beat starts at or before 0
+    systole: np.ndarray  # from S1 to S2, s
+    diastole: np.ndarray  # from S2 to the next S1, s
+    breath: np.ndarray  # phase of breathing at S1, rad; its sine is positive while breathing in
 
 
-def draw_patient(label: int, rng: np.random.Generator) -> Patient:
-    """A random normal (label 0) or abnormal (label 1) patient; the classes share all but findings.
-
-    Heart and breathing rates are those of people at rest.
-    """
+def draw_patient(label: int, rng: Rng) -> Patient:
+    """A random patient at rest, normal (label 0) or abnormal (1); only findings differ."""
     lesion = str(rng.choice(list(FINDINGS[label]), p=list(FINDINGS[label].values())))
     grade = int(rng.choice(4, p=GRADES[label])) + 1 if LESIONS[lesion].murmur else 0
     return Patient(
@@ -161,13 +122,13 @@ def systolic_interval(rate: np.ndarray | float) -> np.ndarray:
     """Seconds from S1 to S2 at a heart rate in beats a minute; diastole gives way first.
 
     Electromechanical systole QS2 = 546 - 2.1 rate ms (Weissler, Harris and Schoenfeld 1968,
-    Circulation 37:149, men), less about 60 ms from the Q wave to S1. The line was
-    fitted at rest: above 115 beats a minute it would wrongly shrink systole's share of the cycle.
+    Circulation 37:149, men), less about 60 ms from the Q wave to S1. The line was fitted at rest:
+    above 115 beats a minute it would wrongly shrink systole's share of the cycle.
     """
     return (546 - 2.1 * np.asarray(rate) - 60) / 1000
 
 
-def draw_beats(patient: Patient, seconds: float, rng: np.random.Generator) -> Beats:
+def draw_beats(patient: Patient, seconds: float, rng: Rng) -> Beats:
     """Beats that cover a recording of `seconds`.
 
     RR intervals carry a respiratory rhythm and a Mayer wave at 0.1 Hz, the two peaks of the
@@ -189,22 +150,19 @@ def ring(
 ) -> np.ndarray:
     """Valve closures: at each onset a damped oscillation whose pitch falls as it dies.
 
-    A decaying chirp, as Xu, Durand and Pibarot 2000 (IEEE Trans. Biomed. Eng. 47:1328) model
-    A2 and P2.
+    A decaying chirp, as Xu, Durand and Pibarot 2000 (IEEE Trans. Biomed. Eng. 47:1328) model A2
+    and P2.
 
     Args:
         onset: start of each closure, s, shape (beats,); what falls outside is cut.
         gain: peak of its envelope, shape (beats,).
         frequency: pitch after the fall, Hz; it starts half as high again.
         decay: time constant, s; the envelope peaks one constant after the onset.
-        samples: length of the result.
-
-    Returns:
-        Waveform, shape (samples,).
+        samples: length of the result, shape (samples,).
     """
-    first = np.ceil(onset * RATE).astype(int)
-    place = first[:, None] + np.arange(int(10 * decay * RATE))
-    t = place / RATE - onset[:, None]
+    first = np.ceil(onset * RECORDED_RATE).astype(int)
+    place = first[:, None] + np.arange(int(10 * decay * RECORDED_RATE))
+    t = place / RECORDED_RATE - onset[:, None]
     envelope = t / decay * np.exp(1 - t / decay)
     phase = 2 * np.pi * frequency * (t + 0.5 * decay * (1 - np.exp(-t / decay)))
     sound = gain[:, None] * envelope * np.sin(phase)
@@ -212,17 +170,12 @@ def ring(
     return np.bincount(place[inside], sound[inside], minlength=samples)
 
 
-def valve_sounds(
-    patient: Patient, beats: Beats, samples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """S1 (mitral, tricuspid), S2 (aortic, pulmonary) and the lesion's extra sounds.
+def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.ndarray:
+    """S1 (mitral, tricuspid), S2 (aortic, pulmonary) and the lesion's extra sounds, (samples,).
 
     Breathing in delays P2, so S2 splits, and moves the heart away from the chest wall (Leatham
     1954, Lancet 267:607). S3 follows S2 by 0.15 s, S4 precedes S1 by 0.1 s. Both main sounds
     have a short sharp part, without which they would lack their energy above 100 Hz.
-
-    Returns:
-        Waveform, shape (samples,).
     """
     lesion = LESIONS[patient.lesion]
     inspiration = np.sin(beats.breath)
@@ -247,30 +200,27 @@ def valve_sounds(
     )
 
 
-def murmur_gain(murmur: Murmur, beats: Beats, samples: int) -> np.ndarray:
+def murmur_sound(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.ndarray:
+    """The patient's murmur alone, shape (samples,): white noise, filtered and shaped; or zeros.
+
+    Before it is shaped, the noise has an RMS of 10 ** (MURMUR_DB[grade] / 20).
+    """
+    murmur = LESIONS[patient.lesion].murmur
+    if murmur is None:
+        return np.zeros(samples)
+    band = butter(2, (murmur.low, murmur.high), "bandpass", fs=RECORDED_RATE, output="sos")
+    noise = sosfilt(band, rng.standard_normal(samples))
+    level = 10 ** (MURMUR_DB[patient.grade] / 20)
+    return level * noise / noise.std() * _murmur_gain(murmur, beats, samples)
+
+
+def _murmur_gain(murmur: Murmur, beats: Beats, samples: int) -> np.ndarray:
     """The murmur's shape repeated in every beat, 0 to 1, shape (samples,)."""
-    time = np.arange(samples) / RATE
+    time = np.arange(samples) / RECORDED_RATE
     beat = np.searchsorted(beats.onset, time, side="right") - 1
     start, length = beats.onset, beats.systole
     if murmur.phase == "diastole":
         start, length = start + beats.systole, beats.diastole
     position = (time - start[beat]) / length[beat]
     u = (position - murmur.start) / (murmur.stop - murmur.start)
-    return np.where((u >= 0) & (u <= 1), murmur.shape(np.clip(u, 0, 1)), 0)
-
-
-def murmur_sound(
-    patient: Patient, beats: Beats, samples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """The patient's murmur alone: filtered white noise under its shape; zeros without one.
-
-    Returns:
-        Waveform, shape (samples,); the noise under it has RMS 10 ** (MURMUR_DB[grade] / 20).
-    """
-    murmur = LESIONS[patient.lesion].murmur
-    if murmur is None:
-        return np.zeros(samples)
-    band = butter(2, (murmur.low, murmur.high), "bandpass", fs=RATE, output="sos")
-    noise = sosfilt(band, rng.standard_normal(samples))
-    level = 10 ** (MURMUR_DB[patient.grade] / 20)
-    return level * noise / noise.std() * murmur_gain(murmur, beats, samples)
+    return np.where((u >= 0) & (u <= 1), SHAPES[murmur.shape](np.clip(u, 0, 1)), 0)

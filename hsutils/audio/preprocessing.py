@@ -1,8 +1,8 @@
-"""What the stethoscope and the file leave in a waveform, removed before anything listens.
+"""What device and file leave in a waveform, removed before its spectrogram is computed.
 
-Inside one database the number of distinct sample values alone can tell normal from abnormal, and
-across databases clipping, loudness and bandwidth name the device. Each step takes one such cue
-away and leaves the rhythm and the murmur, as far as they were recorded at all.
+Inside one database the number of distinct sample values alone can tell normal from abnormal.
+Across databases clipping, loudness and bandwidth tell the device. Each step removes one such cue
+and leaves the rhythm and the murmur.
 """
 
 import zlib
@@ -11,7 +11,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.signal import butter, sosfiltfilt
 
-from hsutils.settings import FrontEnd
+from hsutils.config import FrontEnd
 
 LEVEL = 0.05
 """Root mean square, of full scale, that recordings are brought to before they are dithered."""
@@ -20,8 +20,8 @@ BEYOND = 1.5
 """A repaired peak rises at most to this multiple of the flat top it replaces."""
 
 
-def control(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
-    """The waveform after those steps that the front end asks for, in this order.
+def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
+    """The waveform after the steps that the front end asks for, in this order.
 
     Args:
         waveform: samples in [-1, 1], shape (samples,).
@@ -29,7 +29,7 @@ def control(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
         front_end: `repair_clips`, `pass_low_hz` and `pass_high_hz`, `bits`.
 
     Returns:
-        The waveform, float64, same shape; unchanged where no step is asked for.
+        The waveform, float64, same shape; the very same array where no step is asked for.
     """
     if front_end.repair_clips:
         waveform = repair_clips(waveform)
@@ -52,13 +52,10 @@ def clipped(samples: np.ndarray) -> np.ndarray:
 
 
 def repair_clips(waveform: np.ndarray) -> np.ndarray:
-    """Flat tops rounded by a cubic spline through all other samples.
+    """Flat tops of a waveform (samples,) rounded by a cubic spline through all other samples.
 
     A repaired sample lies no lower than the flat top it replaces, and at most `BEYOND` times as
     high. A recording that is all flat is returned as it is.
-
-    Args:
-        waveform: shape (samples,).
     """
     flat, repaired, time = clipped(waveform), waveform.astype(float), np.arange(len(waveform))
     if flat.any() and np.count_nonzero(~flat) > 1:
@@ -70,12 +67,10 @@ def repair_clips(waveform: np.ndarray) -> np.ndarray:
 
 
 def pass_band(waveform: np.ndarray, rate: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """The waveform without what lies below and above a band: Butterworth, order 4, both ways.
+    """A waveform (samples,) of some rate (Hz) without what lies below and above a band.
 
-    Args:
-        waveform: shape (samples,).
-        rate: its sample rate in Hz.
-        low_hz, high_hz: where the gain is a half (-6 dB); 0 for no limit.
+    Butterworth, order 4, forward and backward: at `low_hz` and `high_hz` the gain is a half (-6
+    dB); 0 for no limit.
     """
     kind = "bandpass" if low_hz and high_hz else "highpass" if low_hz else "lowpass"
     edges = (low_hz, high_hz) if kind == "bandpass" else low_hz or high_hz

@@ -7,6 +7,7 @@ computed: a frame of pure padding has zero power and so the floor's value, exact
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,8 +15,12 @@ from scipy.signal.windows import tukey
 from torch import Tensor
 from torchaudio.functional import resample
 
-from hsutils.audio.preprocessing import control
-from hsutils.settings import FrontEnd
+from hsutils.audio.preprocessing import remove_artefacts
+from hsutils.audio.wav import read_waveform
+from hsutils.config import RECORDED_RATE, FrontEnd
+
+READ_SECONDS = 300.0
+"""Removing artefacts looks at a whole recording; of a longer one, these first seconds must do."""
 
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
 # the spectrogram's floor, which torchaudio's default filter does not achieve.
@@ -29,12 +34,9 @@ KAISER_BEST = {
 
 @dataclass(frozen=True)
 class Occupied:
-    """The part of a spectrogram that a recording fills; the rest is padding.
+    """The part of a spectrogram that a recording fills; the rest is padding."""
 
-    `rows` and `frames` are (first, one past last) mel bands and frames.
-    """
-
-    rows: tuple[int, int]
+    rows: tuple[int, int]  # the first mel band and one past the last
     frames: tuple[int, int]
 
 
@@ -63,19 +65,21 @@ def mel_edges(front_end: FrontEnd) -> np.ndarray:
 def resample_waveform(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> Tensor:
     """The first `clip_seconds` of a waveform (samples,) at the front end's sample rate."""
     clip = waveform[: round(front_end.clip_seconds * rate)]
-    return resample(
-        torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float64)),
-        rate,
-        front_end.sample_rate,
-        **KAISER_BEST,
-    )
+    samples = torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float64))
+    return resample(samples, rate, front_end.sample_rate, **KAISER_BEST)
+
+
+def read_log_mel(path: Path | str, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
+    """`log_mel` of a WAV file, no more of which is read than needed; raises as `read_waveform`."""
+    seconds = max(front_end.clip_seconds, READ_SECONDS)
+    return log_mel(read_waveform(path, seconds=seconds), RECORDED_RATE, front_end)
 
 
 def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
     """The scaled log-mel spectrogram of one recording, before standardization.
 
-    Scaled either by the recording's minimum and maximum (the paper), or by taking each band's mean
-    over the recording away: what a device does to a band at all times goes with it.
+    It is scaled by the recording's minimum and maximum (the paper), or each band's mean over the
+    recording is subtracted, which removes what a device does to that band at all times.
 
     Args:
         waveform: samples in [-1, 1], shape (samples,).
@@ -83,22 +87,25 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tenso
         front_end: the settings.
 
     Returns:
-        Spectrogram (mels, frames) and the region the recording occupies. Min-max: in [0, 1], where
-        padding holds the minimum. Band mean: in factors of ten of power, where padding holds 0.
-        A silent recording gives all zeros.
+        Spectrogram (mels, frames), float32, and the region the recording occupies. Padding holds 0:
+        the minimum of "min-max", which lies in [0, 1], and the mean of "band mean", in factors of
+        ten of power. A silent recording gives all zeros.
     """
-    clip = resample_waveform(control(waveform, rate, front_end), rate, front_end)
+    clip = resample_waveform(remove_artefacts(waveform, rate, front_end), rate, front_end)
     first, last, chunk = _occupied_chunk(clip, front_end)
     power = _power_density(chunk, front_end) @ mel_filters(front_end)
     occupied = torch.log10(power + front_end.floor).T
-    scaled = _SCALED[front_end.scaling](occupied, front_end)
+    if front_end.scaling == "min-max":
+        scaled = _min_max(occupied, front_end)
+    else:
+        scaled = occupied - occupied.mean(dim=1, keepdim=True)
     spectrogram = torch.zeros(front_end.mels, front_end.frames)
     spectrogram[:, first:last] = scaled
     return spectrogram, Occupied(_occupied_rows(scaled), (first, last))
 
 
 def standardize(spectrograms: Tensor, front_end: FrontEnd) -> Tensor:
-    """Shift and scale [0, 1] spectrograms as the lab's code does before the networks."""
+    """Shifted and scaled spectrograms, as the lab's code gives them to the networks."""
     return (spectrograms + front_end.offset) / front_end.scale
 
 
@@ -126,15 +133,8 @@ def _min_max(occupied: Tensor, front_end: FrontEnd) -> Tensor:
     return (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
 
 
-def _without_band_means(occupied: Tensor, front_end: FrontEnd) -> Tensor:
-    return occupied - occupied.mean(dim=1, keepdim=True)
-
-
-_SCALED = {"min-max": _min_max, "band mean": _without_band_means}
-
-
 def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
-    window = _window(front_end.n_fft)
+    window = torch.from_numpy(tukey(front_end.n_fft, 0.25, sym=False))
     frames = samples.unfold(0, front_end.n_fft, front_end.hop)
     frames = (frames - frames.mean(dim=1, keepdim=True)) * window
     spectrum = torch.fft.rfft(frames)[:, : front_end.bins]
@@ -142,11 +142,6 @@ def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
     # One-sided: every bin but 0 Hz and the Nyquist frequency counts twice.
     density[:, 1 : (front_end.n_fft + 1) // 2] *= 2
     return density
-
-
-@lru_cache
-def _window(n_fft: int) -> Tensor:
-    return torch.from_numpy(tukey(n_fft, 0.25, sym=False))
 
 
 def _occupied_rows(scaled: Tensor, tolerance: float = 1e-3) -> tuple[int, int]:

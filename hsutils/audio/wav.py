@@ -1,124 +1,121 @@
 """WAV files -> samples, refusing what would quietly turn into wrong audio."""
 
 import math
-from io import BytesIO
+import re
+import warnings
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from hsutils.config import RECORDED_RATE
 from hsutils.errors import InputError
 
-SAMPLE_RATE = 2_000
-"""Hz, of every recording of the Challenge."""
-
 SHORTEST_SECONDS = 512 / 22_050
-"""One frame of the spectrogram: a shorter recording would be mostly padding."""
+"""One frame of the paper's spectrogram: a shorter recording would be mostly padding."""
+RATES = (500, 384_000)
+"""Hz that a file may have: heart sounds need the lowest; above the highest resampling is slow."""
+OVERSHOOT = 1.5
+"""Times full scale: resampling and lossy compression leave less, another scale leaves more."""
+SAMPLE_FORMATS = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 
-# A program that writes into a pipe cannot return to fill in the length; it leaves 0 or a huge one.
+# A program that writes into a pipe cannot return to fill in the length; it leaves a huge one.
 _PIPED_LENGTH = 0x7FFF_F000
+_CUT_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+_clipped: list[Path | str] = []  # the first recording that was
 
 
-def read_waveform(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """The recording as one channel at `sample_rate`.
-
-    Args:
-        path: a WAV file of any sample rate, channel count and sample format.
-        sample_rate: Hz, of the result.
+def read_waveform(
+    path: Path | str, sample_rate: int = RECORDED_RATE, seconds: float = math.inf
+) -> np.ndarray:
+    """The first `seconds` of a recording as one channel at `sample_rate` (Hz).
 
     Returns:
         float32 array (samples,) in [-1, 1]; channels are averaged, other rates are resampled.
 
     Raises:
-        InputError: as `read_samples`.
+        InputError: as `read_samples`, or if the channels cancel each other.
+
+    Warns:
+        UserWarning: once, of the first recording that exceeds full scale: it is clipped.
     """
-    samples, file_rate = read_samples(path)
+    # The resampler's filter reaches at most 20 ms beyond a sample.
+    samples, file_rate = read_samples(path, seconds + 0.1)
     scale = 32_768 if samples.dtype == np.int16 else 1
     waveform = samples.mean(axis=1, dtype=np.float32) / np.float32(scale)
+    if not np.ptp(waveform):
+        raise InputError(f"{path}: its channels cancel each other; keep one of them")
+    peak = np.abs(waveform).max()
+    if peak > 1 + 2**-15 and not _clipped:
+        _clipped.append(path)
+        text = f"{path}: peaks at {peak:.6g} times full scale; it and others like it are clipped"
+        warnings.warn(text, stacklevel=2)
     if file_rate != sample_rate:
         common = math.gcd(file_rate, sample_rate)
         waveform = resample_poly(waveform, sample_rate // common, file_rate // common)
+    if math.isfinite(seconds):
+        waveform = waveform[: round(seconds * sample_rate)]
     return np.clip(waveform, -1, 1, dtype=np.float32)
 
 
-def read_samples(path: Path | str) -> tuple[np.ndarray, int]:
-    """The samples as they are stored, and their rate.
+def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarray, int]:
+    """The samples of the first `seconds` as they are stored, and their rate in Hz.
 
     Returns:
-        Array (samples, channels), int16 for 16-bit files and float32 in [-1, 1] for all others;
-        sample rate in Hz.
+        Array (samples, channels), int16 of 16-bit files, else float32 of full scale [-1, 1].
 
     Raises:
-        InputError: if the file cannot be read, is cut short, is empty, is shorter than one
-            frame (`SHORTEST_SECONDS`), or holds NaN, infinity or values beyond full scale.
+        InputError: if the file is no WAV file of `SAMPLE_FORMATS` and `RATES`, is cut short, is
+            shorter than `SHORTEST_SECONDS`, holds no sound, or NaN, or more than `OVERSHOOT`.
     """
     path = Path(path)
     try:
-        data = _data_chunk(path)
-        with soundfile.SoundFile(_closed(path, data)) as file:
-            sample_rate = file.samplerate
+        if not path.is_file():
+            what = "not a regular file" if path.exists() else "no such file"
+            what = "a folder; name the WAV files in it" if path.is_dir() else what
+            raise InputError(f"{path}: {what}")
+        # Opened here, since libsndfile takes no names that are not UTF-8.
+        with path.open("rb") as stream, soundfile.SoundFile(stream) as file:
+            if problem := _header_problem(file):
+                raise InputError(f"{path}: {problem}")
+            frames = -1 if math.isinf(seconds) else round(seconds * file.samplerate)
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            samples = file.read(dtype=dtype, always_2d=True)
+            samples, sample_rate = file.read(frames, dtype, always_2d=True), file.samplerate
     except (soundfile.SoundFileError, OSError) as error:
-        raise InputError(f"{path}: not a readable WAV file ({error}); use a good copy") from error
-    if problem := _problem(data, samples, sample_rate):
+        why = getattr(error, "error_string", error)
+        raise InputError(f"{path}: not a readable WAV file ({why}); fetch it again") from error
+    if problem := _sample_problem(samples):
         raise InputError(f"{path}: {problem}")
     return samples, sample_rate
 
 
-class _DataChunk(NamedTuple):
-    """Where a WAV file keeps its samples, in bytes."""
-
-    start: int = 0
-    declared: int = 0
-    held: int = 0
-
-
-def _data_chunk(path: Path) -> _DataChunk:
-    """The first `data` chunk; all zero if there is none or the file is no RIFF file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] not in (b"RIFF", b"RIFX") or riff[8:] != b"WAVE":
-            return _DataChunk()
-        order = "little" if riff[:4] == b"RIFF" else "big"
-        while len(chunk := file.read(8)) == 8:
-            length = int.from_bytes(chunk[4:], order)
-            if chunk[:4] == b"data":
-                empty = length == 0 and int.from_bytes(riff[4:8], order) == size - 8
-                return _DataChunk(file.tell(), length, 0 if empty else size - file.tell())
-            file.seek(length + length % 2, 1)
-    return _DataChunk()
+def _header_problem(file: soundfile.SoundFile) -> str:
+    if file.format not in ("WAV", "WAVEX"):
+        return f"holds {file.format}, not WAV; convert it to 16-bit PCM WAV"
+    if file.subtype not in SAMPLE_FORMATS:
+        return f"holds {file.subtype} samples; convert it to 16-bit PCM WAV"
+    # libsndfile reads what there is of a file cut short and says so in its log alone.
+    if found := _CUT_SHORT.search(file.extra_info):
+        declared, held = map(int, found.groups())
+        if declared < _PIPED_LENGTH:
+            return f"cut short, {declared - held:,} bytes of audio are missing; fetch it again"
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        return f"has {file.samplerate:,} Hz, not {RATES[0]} to {RATES[1]:,}; correct its header"
+    if file.frames == 0:
+        return "holds no samples; fetch it again or remove it together with its row"
+    if (seconds := file.frames / file.samplerate) < SHORTEST_SECONDS:
+        least = f"{SHORTEST_SECONDS * 1000:.1f} ms, one spectrogram frame"
+        return f"lasts {seconds * 1000:.1f} ms, less than {least}; remove it together with its row"
+    return ""
 
 
-def _closed(path: Path, data: _DataChunk) -> Path | BytesIO:
-    """The file, or a copy that declares a length where its writer left 0, which reads as empty."""
-    if data.declared or not data.held:
-        return path
-    content = bytearray(path.read_bytes())
-    content[data.start - 4 : data.start] = b"\xff" * 4
-    return BytesIO(content)
-
-
-def _problem(data: _DataChunk, samples: np.ndarray, sample_rate: int) -> str:
-    """What makes these samples unusable and what to do about it, or "" if nothing does."""
-    # libsndfile reads what there is of a file cut short and says nothing.
-    if data.held < data.declared < _PIPED_LENGTH:
-        missing = data.declared - data.held
-        return f"cut short, {missing:,} bytes of audio are missing; use an undamaged copy"
-    if len(samples) == 0:
-        return "holds no samples; use an undamaged copy, or remove it and its row"
+def _sample_problem(samples: np.ndarray) -> str:
     if samples.dtype != np.int16:
         if not np.isfinite(samples).all():
             return "holds NaN or infinite samples; export it again, best as 16-bit PCM"
-        if (peak := np.abs(samples).max()) > 1:
-            return f"peaks at {peak:.3g}, beyond full scale; rescale it to [-1, 1]"
-    seconds = len(samples) / sample_rate
-    if seconds < SHORTEST_SECONDS:
-        return (
-            f"lasts {seconds * 1000:.1f} ms, less than one spectrogram frame "
-            f"({SHORTEST_SECONDS * 1000:.1f} ms); remove it together with its row"
-        )
+        if (peak := np.abs(samples).max()) > OVERSHOOT:
+            return f"peaks at {peak:.6g} times full scale; rescale it to [-1, 1]"
+    if not np.ptp(samples, axis=0).any():
+        return f"no sound in its first {len(samples):,} samples; remove it together with its row"
     return ""

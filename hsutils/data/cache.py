@@ -18,9 +18,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from hsutils.audio.spectrograms import Occupied, log_mel, standardize
-from hsutils.audio.wav import read_waveform
-from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd, fingerprint
+from hsutils.audio.spectrograms import Occupied, read_log_mel, standardize
+from hsutils.config import PROJECT, FrontEnd, fingerprint
 from hsutils.data.disk import require_space
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
@@ -138,7 +137,7 @@ def _digest(path: Path, size: int, time: int) -> str:
 
 def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:
     def one(path: str) -> tuple[np.ndarray, Occupied]:
-        spectrogram, occupied = log_mel(read_waveform(path), RECORDED_RATE, front_end)
+        spectrogram, occupied = read_log_mel(path, front_end)
         return spectrogram.half().numpy(), occupied
 
     shape, index, paths = (len(recordings), *front_end.shape[1:]), [], recordings.path.tolist()

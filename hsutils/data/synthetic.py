@@ -9,24 +9,22 @@ only the heart tells the label.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import soundfile
 from filelock import FileLock
 
-from hsutils.audio.devices import another_sensor
+from hsutils.audio.devices import Stethoscope, capture, room_noise, simulate_device
 from hsutils.audio.heart_simulator import (
-    RATE,
     Patient,
     draw_beats,
     draw_patient,
     murmur_sound,
     valve_sounds,
 )
-from hsutils.audio.stethoscope import Stethoscope, capture, room_noise
-from hsutils.config import PROJECT, Data, Synthetic, fingerprint
+from hsutils.config import PROJECT, RECORDED_RATE, Data, Synthetic, fingerprint
 from hsutils.data.disk import require_space
 from hsutils.errors import InputError
 from hsutils.files import digest_of, read_json, write_csv, write_json, write_text
@@ -49,32 +47,20 @@ Rendered = tuple[np.ndarray, dict[str, Any]]
 """16-bit samples (samples,), and what was drawn: lesion, murmur_grade, heart_rate, snr_db."""
 
 
-class Database(NamedTuple):
-    """Counts of one of the Challenge's databases, quantiles of its durations (s), and its device.
-
-    `noisy` means of quality 0. The device was tuned by hand until the median spectrum resembled
-    the real one.
-    """
-
-    recordings: int
-    abnormal: int
-    noisy: int
-    seconds: tuple[float, ...]
-    device: tuple[float, ...]
-
-
-DATABASES = {
-    "a": Database(409, 292, 17, (9.3, 20.6, 30.8, 35.6, 35.7, 36.2, 36.5), (9, 150, -28, 50, 0.4)),
-    "b": Database(490, 104, 122, (5.3, 7.9, 8.0, 8.0, 8.0, 8.0, 8.0), (2, 60, -56, 0, 0.9)),
-    "c": Database(31, 24, 4, (9.6, 13.1, 29.6, 44.4, 68.7, 97.7, 122.0), (7, 90, -46, 0, 1.0)),
-    "d": Database(55, 28, 3, (6.6, 7.4, 9.3, 12.3, 18.3, 29.3, 48.5), (8, 100, -43, 60, 0.2)),
-    "e": Database(
-        *(2141, 183, 213, (8.1, 10.2, 16.3, 21.1, 26.7, 43.1, 101.7), (16, 140, -30, 60, 0.8, 64))
-    ),
-    "f": Database(
-        *(114, 34, 5, (29.4, 30.1, 30.8, 31.7, 33.4, 40.8, 59.6), (28, 600, -25, 0, 0.85))
-    ),
+_DATABASES = {
+    "a": (409, 292, 17, (9.3, 20.6, 30.8, 35.6, 35.7, 36.2, 36.5), (9, 150, -28, 50, 0.4)),
+    "b": (490, 104, 122, (5.3, 7.9, 8.0, 8.0, 8.0, 8.0, 8.0), (2, 60, -56, 0, 0.9)),
+    "c": (31, 24, 4, (9.6, 13.1, 29.6, 44.4, 68.7, 97.7, 122.0), (7, 90, -46, 0, 1.0)),
+    "d": (55, 28, 3, (6.6, 7.4, 9.3, 12.3, 18.3, 29.3, 48.5), (8, 100, -43, 60, 0.2)),
+    "e": (2141, 183, 213, (8.1, 10.2, 16.3, 21.1, 26.7, 43.1, 101.7), (16, 140, -30, 60, 0.8, 64)),
+    "f": (114, 34, 5, (29.4, 30.1, 30.8, 31.7, 33.4, 40.8, 59.6), (28, 600, -25, 0, 0.85)),
 }
+_COLUMNS = ["recordings", "abnormal", "noisy", "seconds", "device"]
+REAL = pd.DataFrame.from_dict(_DATABASES, orient="index", columns=_COLUMNS)
+"""The Challenge's databases: counts (noisy: of quality 0), `QUANTILES` of durations, `Stethoscope`.
+
+The devices were tuned by hand until the median spectrum resembled the real database's.
+"""
 
 
 def write_corpus(data: Data) -> Path:
@@ -93,8 +79,8 @@ def write_corpus(data: Data) -> Path:
     Raises:
         InputError: if the recordings are too few or the disk is full, or beside real recordings.
     """
-    if data.recordings < len(DATABASES):
-        raise InputError(f"data.recordings={data.recordings}: use {len(DATABASES)} or more")
+    if data.recordings < len(REAL):
+        raise InputError(f"data.recordings={data.recordings}: use {len(REAL)} or more")
     folder = corpus_folder(data)
     above = folder.parent
     beside = [path.parent for path in (*above.glob("training-*"), *above.glob("*/training-*"))]
@@ -135,7 +121,7 @@ def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
     folder = PROJECT / Path(settings.folder).expanduser() / fingerprint(settings, VERSION)
     numbers = np.arange(settings.recordings)
     planned = pd.DataFrame({"record": [f"z{number:05d}" for number in numbers]})
-    planned = planned.assign(label=numbers % 2, sample_rate=RATE, seconds=settings.seconds)
+    planned = planned.assign(label=numbers % 2, sample_rate=RECORDED_RATE, seconds=settings.seconds)
     planned["file"] = planned.record + ".wav"
 
     def render(row: Any) -> Rendered:
@@ -152,19 +138,18 @@ def plan(n_recordings: int, seed: int, seconds_scale: float = 1.0) -> pd.DataFra
         One row a recording: record, database, label (0 or 1), quality (1 usable, 0 noisy),
         seconds. Every database is present, the small ones with three recordings where possible.
     """
-    real = pd.DataFrame(DATABASES.values())
-    total, size = real.recordings.sum(), real.recordings.to_numpy()
+    size = REAL.recordings.to_numpy()
     counts = allocate(n_recordings, size, floor=max(1, min(3, n_recordings // 20)))
     abnormal, noisy = (
-        allocate(round(n_recordings * real[kind].sum() / total), counts * real[kind] / size)
-        for kind in ("abnormal", "noisy")
+        allocate(round(n_recordings * of_kind.sum() / size.sum()), counts * of_kind / size)
+        for of_kind in (REAL.abnormal.to_numpy(), REAL.noisy.to_numpy())
     )
     tables = []
-    for index, (name, database) in enumerate(DATABASES.items()):
+    for index, (name, quantiles) in enumerate(REAL.seconds.items()):
         rng, count = np.random.default_rng([seed, index]), counts[index]
         # One draw from each of `count` equal slices keeps the median in a database of three.
         drawn = (rng.permutation(count) + rng.uniform(size=count)) / count
-        seconds = seconds_scale * np.interp(drawn, QUANTILES, database.seconds)
+        seconds = seconds_scale * np.interp(drawn, QUANTILES, quantiles)
         digits = 5 if name == "e" else 4  # a0001 but e00001, as in the Challenge
         columns = {
             "record": [f"{name}{i:0{digits}d}" for i in range(1, count + 1)],
@@ -178,11 +163,7 @@ def plan(n_recordings: int, seed: int, seconds_scale: float = 1.0) -> pd.DataFra
 
 
 def allocate(total: int, shares: np.ndarray, floor: int = 0) -> np.ndarray:
-    """Split a whole into whole parts: each at least `floor`, the rest by largest remainder.
-
-    Returns:
-        Integers that sum to `total`, shape of `shares`.
-    """
+    """Integers that sum to `total`: each at least `floor`, the rest by largest remainder."""
     ideal = np.maximum(total * shares / shares.sum() - floor, 0)
     ideal *= (total - floor * shares.size) / ideal.sum()
     parts = np.floor(ideal).astype(int)
@@ -192,30 +173,20 @@ def allocate(total: int, shares: np.ndarray, floor: int = 0) -> np.ndarray:
 
 
 def corpus_recording(row: Any, data: Data) -> Rendered:
-    """One recording of a corpus, drawn from the seed and its name alone.
-
-    Args:
-        row: of `plan`. Noisy recordings lie 13 dB deeper in noise than usable ones.
-        data: settings of the corpus.
-    """
+    """One recording of a `plan`, drawn from the seed and its name alone."""
     rng = np.random.default_rng([data.seed, *row.record.encode()])
     patient, _, heart = _heart(row.label, row.seconds, lambda: data.murmur_db, rng)
+    # Noisy recordings lie 13 dB deeper in noise than usable ones.
     snr = data.snr_db + rng.normal(0, 4) - (0 if row.quality else 13)
     noise = room_noise(len(heart), patient.breaths, not row.quality, rng)
     sound = heart + heart.std() * 10 ** (-snr / 20) * noise
     drawn = {"lesion": patient.lesion, "murmur_grade": patient.grade}
     drawn |= {"heart_rate": round(patient.rate, 1), "snr_db": round(snr, 1)}
-    return capture(sound, Stethoscope(*DATABASES[row.database].device), rng), drawn
+    return capture(sound, Stethoscope(*REAL.device[row.database]), rng), drawn
 
 
 def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
-    """One recording to train with, drawn from the seed alone.
-
-    Args:
-        label: 0 normal, 1 abnormal.
-        seconds: duration.
-        seed: the only source of chance.
-    """
+    """One recording to train with, of label 0 (normal) or 1, drawn from the seed alone."""
     rng = np.random.default_rng(seed)
     patient, valves, heart = _heart(label, seconds, lambda: rng.uniform(*MURMUR_DB), rng)
     noise = room_noise(len(heart), patient.breaths, rng.random() < NOISY, rng)
@@ -223,7 +194,7 @@ def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
     sound = heart + valves.std() * 10 ** (-rng.uniform(*SNR_DB) / 20) * noise
     stored = capture(sound, any_device(rng), rng)
     if rng.random() < SECOND_DEVICE:
-        again = another_sensor(stored / 32768, rng)
+        again = simulate_device(stored / 32768, rng)
         stored = np.round(32767 * again).clip(-32768, 32767).astype(np.int16)
     return stored, {"lesion": patient.lesion, "murmur_grade": patient.grade}
 
@@ -232,7 +203,7 @@ def _heart(
     label: int, seconds: float, murmur_db: Callable[[], float], rng: np.random.Generator
 ) -> tuple[Patient, np.ndarray, np.ndarray]:
     """A patient, the sound of the valves, and that of the whole heart, each (samples,)."""
-    patient, samples = draw_patient(label, rng), round(seconds * RATE)
+    patient, samples = draw_patient(label, rng), round(seconds * RECORDED_RATE)
     beats = draw_beats(patient, seconds, rng)
     valves = valve_sounds(patient, beats, samples, rng)
     gain = 10 ** (murmur_db() / 20)
@@ -260,7 +231,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not _is_whole(folder, lists):
-            require_space(folder, round(planned.seconds.sum() * RATE * 2), setting)
+            require_space(folder, round(planned.seconds.sum() * RECORDED_RATE * 2), setting)
             # The note marks the folder as ours from now on, and is complete only in the end.
             write_json(folder / NOTE, {})
             for name, text in lists.items():
@@ -268,7 +239,9 @@ def _write(
             drawn = []
             for row in progress(planned.itertuples(), len(planned), "synthetic recordings"):
                 samples, truth = render(row)
-                soundfile.write(folder / row.file, samples, RATE, subtype="PCM_16", format="WAV")
+                soundfile.write(
+                    folder / row.file, samples, RECORDED_RATE, subtype="PCM_16", format="WAV"
+                )
                 drawn.append(truth | {"digest": digest_of(folder / row.file)})
             write_csv(folder / TABLE, planned.join(pd.DataFrame(drawn)))
             write_json(folder / NOTE, {"digest": digest_of(folder / TABLE)})

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from hsutils.audio.augment import spec_augment
-from hsutils.audio.devices import another_sensor
+from hsutils.audio.devices import simulate_device
 from hsutils.audio.spectrograms import Occupied, log_mel, standardize
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, Augment, Fit
@@ -79,7 +79,7 @@ class ViewPairs(Dataset):
                 start = int(generator.integers(len(waveform) - length + 1))
                 waveform = waveform[start : start + length]
         if settings.simulate_devices:
-            waveform = another_sensor(waveform, generator)
+            waveform = simulate_device(waveform, generator)
         scaled, occupied = log_mel(waveform, RECORDED_RATE, front_end)
         spectrogram = standardize(scaled, front_end)[None]
         return spec_augment(spectrogram, _inner(occupied), settings, generator)
