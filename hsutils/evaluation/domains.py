@@ -5,7 +5,7 @@ of abnormal recordings, the recording device alone can rank a pair from two data
 rank a pair from one database.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -44,16 +44,12 @@ def within_database(cases: pd.DataFrame, models: Models) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def unseen_databases(
-    cases: pd.DataFrame, models: Models, n_resamples: int = 2000, conservative: bool = True
-) -> pd.DataFrame:
+def unseen_databases(cases: pd.DataFrame, models: Models, n_resamples: int = 2000) -> pd.DataFrame:
     """AUROC of models in databases that they were not trained with, and its mean over these.
 
     Args:
         cases, models: as for `within_database`; logits are NaN where that seed was not tested.
-        n_resamples: see `intervals.resamples`.
-        conservative: whether the database of fewest groups decides how wide the mean's interval
-            is, or each database how far its own resamples spread (`intervals.expansion`).
+        n_resamples: see `intervals.resamples`. Each database is resampled on its own.
 
     Returns:
         Columns `COLUMNS`: a row a model and database, then database "" for the mean of a model
@@ -71,17 +67,14 @@ def unseen_databases(
     asked, means = sorted(set(both_classes.database)), []
     for model, part in both_classes.groupby("model", sort=False):
         if len(part) == len(asked):
-            row = {"model": model, "database": "", "seeds": part.seeds.min()}
-            row |= part[["recordings", "abnormal"]].sum().to_dict() | {"auroc": part.auroc.mean()}
-            chosen = [(parts[database], tested[model, database]) for database in asked]
-            drawn, wider = zip(*_draws(chosen, n_resamples), strict=True)
-            if conservative:
-                ends = intervals.percentiles(np.mean(drawn, axis=0), np.max(wider))
-            else:
-                spread = [d.mean() + w * (d - d.mean()) for d, w in zip(drawn, wider, strict=True)]
-                ends = intervals.percentiles(np.mean(spread, axis=0))
-            row["low"], row["high"] = ends
-            means.append(row)
+            drawn = [
+                _drawn(parts[database], tested[model, database], n_resamples, seed)
+                for seed, database in enumerate(asked)
+            ]
+            low, high = intervals.percentiles(np.mean(drawn, axis=0))
+            row = {"model": model, "database": "", "seeds": part.seeds.min(), "low": low}
+            row |= {"high": high, "auroc": part.auroc.mean()}
+            means.append(row | part[["recordings", "abnormal"]].sum().to_dict())
     table = pd.concat([table, pd.DataFrame(means, columns=COLUMNS)], ignore_index=True)
     return table.assign(protocol=UNSEEN)
 
@@ -103,11 +96,9 @@ def counts_and_auroc(
     return counts | found
 
 
-def _draws(
-    chosen: Iterable[tuple[pd.DataFrame, Sequence[str]]], n_resamples: int
-) -> Iterator[tuple[np.ndarray, float]]:
-    """Each database's AUROC in its own resamples, mean over seeds, and its expansion."""
-    for seed, (part, columns) in enumerate(chosen):
-        about = part.group, n_resamples, seed
-        every = [intervals.resamples(part.label, part[c], *about)["auroc"] for c in columns]
-        yield np.mean(every, axis=0), intervals.expansion(part.label, part.group)
+def _drawn(part: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: int) -> np.ndarray:
+    """(n_resamples,) AUROC, mean over seeds, spread as far as few groups ask for."""
+    about = part.group, n_resamples, seed
+    every = [intervals.resamples(part.label, part[c], *about)["auroc"] for c in columns]
+    drawn = np.mean(every, axis=0)
+    return drawn.mean() + intervals.expansion(part.label, part.group) * (drawn - drawn.mean())

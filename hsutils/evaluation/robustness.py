@@ -5,6 +5,7 @@ a function names, and a column of logits a model. Intervals are those of `interv
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd
 from hsutils.evaluation import intervals
 from hsutils.evaluation.domains import counts_and_auroc
-from hsutils.evaluation.metrics import CLASSES, checked
+from hsutils.evaluation.metrics import checked
 from hsutils.progress import progress
 from hsutils.run import Run
 from hsutils.training.devices import start_fabric
@@ -76,15 +77,13 @@ def robustness(scores: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     table = scores.merge(clean, "left", ["model", "record"], suffixes=("", "_clean"))
     table = table.merge(cases[["record", "label", "group"]], "left", "record")
     for key, part in table.groupby(keys, sort=False, dropna=False):
-        found = intervals.cluster_bootstrap(part.label, part.logit, part.group)
-        found = found.set_index("metric")
-        pair = intervals.paired_cluster_bootstrap(
-            part.label, part.logit, part.logit_clean, part.group
-        )
-        change = pair.set_index("metric").loc["auroc"]
-        row = dict(zip(keys, key, strict=True)) | {"auroc": found.value["auroc"]}
-        row |= found.loc["auroc", ["low", "high"]].to_dict()
-        row |= found.value[["sensitivity", "specificity"]].to_dict()
+        truth, groups = part.label, part.group
+        pair = intervals.paired_cluster_bootstrap(truth, part.logit, part.logit_clean, groups)
+        pair = pair.set_index("metric")
+        change = pair.loc["auroc"]
+        row = dict(zip(keys, key, strict=True))
+        row |= intervals.auroc_and_interval(truth, part.logit, groups)
+        row |= pair.a[["sensitivity", "specificity"]].to_dict()
         row |= {"change": change.difference, "change_low": change.low, "change_high": change.high}
         flips = float(((part.logit > 0) != (part.logit_clean > 0)).mean())
         rows.append(row | {"flips": flips})
@@ -99,13 +98,8 @@ def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
         abnormal, auroc, low, high.
     """
     usable = cases.quality == 1
-    subsets = {"all": cases, "usable": cases[usable], "too noisy": cases[~usable]}
-    rows = [
-        {"model": model, "subset": subset} | counts_and_auroc(part, part[model])
-        for model in models
-        for subset, part in subsets.items()
-    ]
-    return pd.DataFrame(rows)
+    parts = {"all": cases, "usable": cases[usable], "too noisy": cases[~usable]}
+    return _by_part([({"subset": name}, part) for name, part in parts.items()], models)
 
 
 def by_length(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
@@ -117,13 +111,8 @@ def by_length(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     """
     edges = cases.seconds.quantile([0.25, 0.5, 0.75])
     bins = [part for _, part in cases.groupby(np.searchsorted(edges, cases.seconds))]
-    rows = [
-        {"model": model, "shortest": part.seconds.min(), "longest": part.seconds.max()}
-        | counts_and_auroc(part, part[model])
-        for model in models
-        for part in bins
-    ]
-    return pd.DataFrame(rows)
+    ends = [{"shortest": part.seconds.min(), "longest": part.seconds.max()} for part in bins]
+    return _by_part(list(zip(ends, bins, strict=True)), models)
 
 
 def length_score(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
@@ -140,21 +129,15 @@ def length_score(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     codes, labels = intervals.group_codes(cases.group, len(cases)), cases.label.to_numpy()
     weights = np.vstack([np.ones(len(cases)), *intervals.multiplicities(labels, codes)])
     wider, rows = intervals.expansion(labels, cases.group), []
-    for model in models:
-        for label in range(len(CLASSES)):
-            part, own = cases[labels == label], weights[:, labels == label]
-            row = {"model": model, "label": label, "recordings": len(part)}
-            whole = np.zeros(len(part))
-            for name, prefix, strata in (
-                ("spearman", "", whole),
-                ("within", "within_", part.database.to_numpy()),
-            ):
-                found = _rank_correlation(
-                    part[model].to_numpy(), part.seconds.to_numpy(), strata, own
-                )
-                low, high = intervals.percentiles(found[1:], wider)
-                row |= {name: found[0], f"{prefix}low": low, f"{prefix}high": high}
-            rows.append(row)
+    for model, label in product(models, (0, 1)):
+        part, own = cases[labels == label], weights[:, labels == label]
+        logits, seconds, database = (part[c].to_numpy() for c in (model, "seconds", "database"))
+        row = {"model": model, "label": label, "recordings": len(part)}
+        for name, end, strata in (("spearman", "", 0 * logits), ("within", "within_", database)):
+            found = _rank_correlation(logits, seconds, strata, own)
+            low, high = intervals.percentiles(found[1:], wider)
+            row |= {name: found[0], f"{end}low": low, f"{end}high": high}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -188,6 +171,16 @@ def without_leaks(
         row |= {f"{name}_kept": value for name, value in fewer.items()}
         row |= {"change": fewer["auroc"] - every["auroc"], "low_change": low, "high_change": high}
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _by_part(parts: Sequence[tuple[dict, pd.DataFrame]], models: Sequence[str]) -> pd.DataFrame:
+    """One row a model and part of the cases, with what is to be said about that part."""
+    rows = [
+        {"model": model} | about | counts_and_auroc(part, part[model])
+        for model in models
+        for about, part in parts
+    ]
     return pd.DataFrame(rows)
 
 

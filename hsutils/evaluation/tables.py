@@ -133,10 +133,9 @@ def auroc_interval(predictions: pd.DataFrame) -> tuple[float, float]:
     return found["low"], found["high"]
 
 
-def _auroc(predictions: pd.DataFrame) -> dict[str, float]:
-    low, high = auroc_interval(predictions)
-    area = auroc(predictions.label, predictions.logit)
-    return {"auroc": area, "auroc_low": low, "auroc_high": high}
+def _auroc(p: pd.DataFrame) -> dict[str, float]:
+    low, high = auroc_interval(p)
+    return {"auroc": auroc(p.label, p.logit), "auroc_low": low, "auroc_high": high}
 
 
 def _wrong(table: pd.DataFrame) -> pd.DataFrame:
