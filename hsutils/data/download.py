@@ -183,7 +183,7 @@ def _receive(url: str, part: Path) -> None:
             part.unlink()
             raise requests.ConnectionError("the server cannot go on from there", response=response)
         response.raise_for_status()
-        have = have if resumes else 0
+        first = have = have if resumes else 0
         length = response.headers.get("Content-Length", "")
         total = have + (int(length) if length.isdecimal() else 0)
         options = {"unit": "B", "unit_scale": True, "disable": None}
@@ -194,7 +194,7 @@ def _receive(url: str, part: Path) -> None:
                 have += file.write(chunk)
                 bar.update(len(chunk))
                 seconds = time.monotonic() - started
-                if seconds > _PATIENCE_SECONDS and bar.n - bar.initial < _SLOWEST * seconds:
+                if seconds > _PATIENCE_SECONDS and have - first < _SLOWEST * seconds:
                     raise requests.Timeout(f"slower than {_SLOWEST / 1000:g} kB a second")
                 if have > _LARGEST_BYTES:
                     part.unlink()

@@ -35,12 +35,8 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
         UserWarning: if lists from a folder are not the published ones, byte for byte.
     """
     files = _list_files(lists)
-    changed = [
-        path.name
-        for path, published in zip(files.values(), LISTS.values(), strict=True)
-        if digest_of(path) != published
-    ]
-    if changed:
+    pairs = zip(files.values(), LISTS.values(), strict=True)
+    if changed := [path.name for path, published in pairs if digest_of(path) != published]:
         warnings.warn(
             f"split lists {', '.join(changed)} are not the published ones: results on them "
             "cannot be compared with the paper's",
@@ -54,14 +50,13 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     unknown = sorted(set(listed.record) - set(recordings.record))
     problems = []
     if twice:
-        problems.append(f"{len(twice)} records are listed twice ({', '.join(twice[:5])})")
+        told = f"{len(twice)} records are listed twice ({', '.join(twice[:5])})"
+        problems.append(f"split lists: {told}; keep one of each")
     if unknown:
-        problems.append(
-            f"{len(unknown)} listed records are not in the data ({', '.join(unknown[:5])}): "
-            "fetch all six folders, or use splits.method=generated"
-        )
+        told = f"{len(unknown)} listed records are not in the data ({', '.join(unknown[:5])})"
+        problems.append(f"split lists: {told}; fetch all folders or use splits.method=generated")
     if problems:
-        raise InputError([f"split lists: {problem}" for problem in problems])
+        raise InputError(problems)
     return listed.sort_values("record", ignore_index=True)
 
 

@@ -1,26 +1,24 @@
 """The cache holds what the front end computes, once, whole, and without filling memory."""
 
+import errno
 import os
 import pickle
-import signal
-import subprocess
-import sys
-import threading
+import shutil
 import time
-from dataclasses import replace
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from hsutils.data import cache as module
-from hsutils.data.cache import SpectrogramCache, build_cache, cache_key, cache_root
-from hsutils.errors import InputError
-from hsutils.experiment import PROJECT
-from hsutils.settings import FrontEnd
 from hsutils.audio.spectrograms import log_mel, standardize
+from hsutils.audio.wav import read_waveform
+from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd
+from hsutils.data import cache as module
+from hsutils.data.cache import build_cache, cache_key, cache_root
 from hsutils.data.splits import stratified_subset
-from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+from hsutils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,7 +59,7 @@ def test_the_cache_is_a_read_only_half_precision_map(noise_cache, noise_recordin
 
 def test_every_row_is_its_recordings_spectrogram_to_half_precision(noise_cache, noise_recordings):
     for row, recording in enumerate(noise_recordings.itertuples()):
-        expected, occupied = log_mel(read_waveform(recording.path), SAMPLE_RATE, SHORT)
+        expected, occupied = log_mel(read_waveform(recording.path), RECORDED_RATE, SHORT)
         assert noise_cache.rows([recording.record]) == [row]
         np.testing.assert_allclose(noise_cache.array[row], expected, rtol=2**-11, atol=2**-25)
         assert noise_cache.occupied(row) == occupied
@@ -78,12 +76,6 @@ def test_batches_are_standardized_float32_in_the_order_asked_for(noise_cache):
     assert torch.equal(noise_cache.spectrogram(record), batch[0])
 
 
-def test_changing_a_batch_does_not_change_the_cache(noise_cache):
-    before = noise_cache.batch([3])
-    noise_cache.batch([3]).zero_()
-    assert torch.equal(noise_cache.batch([3]), before)
-
-
 def test_a_cache_travels_to_another_process_as_its_address(noise_cache):
     parcel = pickle.dumps(noise_cache)
     assert len(parcel) < 1_000
@@ -96,13 +88,16 @@ def test_unknown_records_are_named(noise_cache):
 
 
 def test_a_second_call_computes_nothing(noise_cache, noise_recordings, monkeypatch):
-    fail_after(monkeypatch, "log_mel", 0)
+    fail_after(monkeypatch, "read_log_mel", 0)
     again = build_cache(noise_recordings, SHORT)
     assert again.folder == noise_cache.folder
     np.testing.assert_array_equal(again.array, noise_cache.array)
 
 
-@pytest.mark.parametrize(("name", "calls"), [("log_mel", 3), ("log_mel", 38), ("write_csv", 0)])
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("read_log_mel", 3), ("read_log_mel", 38), ("write_csv", 0), ("write_json", 0)],
+)
 def test_an_interrupted_build_leaves_nothing_that_looks_whole(
     empty, noise_recordings, noise_cache, monkeypatch, name, calls
 ):
@@ -110,61 +105,76 @@ def test_an_interrupted_build_leaves_nothing_that_looks_whole(
         fail_after(patch, name, calls)
         build_cache(noise_recordings, SHORT)
     folder = empty / cache_key(noise_recordings, SHORT)
-    with pytest.raises(FileNotFoundError):
-        SpectrogramCache(folder, SHORT)
+    assert not (folder / "note.json").exists()
     built = build_cache(noise_recordings, SHORT)
     np.testing.assert_array_equal(built.array, noise_cache.array)
-    assert {p.name for p in folder.iterdir()} <= {"spectrograms.npy", "index.csv", "lock"}
+    assert {p.name for p in folder.iterdir()} <= {*module.FILES, "note.json", "lock"}
 
 
-KILLED_BUILD = """
-import sys, time
-import pandas as pd
-from hsutils.data import cache
-from hsutils.settings import FrontEnd
-
-compute, calls = cache.log_mel, []
-
-def log_mel(*arguments):
-    calls.append(1)
-    if len(calls) > 5:
-        print("halfway", flush=True)
-        time.sleep(60)
-    return compute(*arguments)
-
-cache.log_mel = log_mel
-table = pd.read_csv(sys.argv[1], dtype={"digest": str})
-cache.build_cache(table, FrontEnd(clip_seconds=1.5, mels=24))
-"""
+@pytest.mark.parametrize("name", [*module.FILES, "note.json"])
+@pytest.mark.parametrize("damage", ["a bit", "cut", "empty", "gone"])
+def test_a_damaged_cache_heals(empty, noise_recordings, noise_cache, name, damage):
+    some = noise_recordings[:5]
+    path = build_cache(some, SHORT).folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    left = {"a bit": content, "cut": content[: len(content) // 2], "empty": b"", "gone": b""}
+    path.write_bytes(left[damage])
+    if damage == "gone":
+        path.unlink()
+    again = build_cache(some, SHORT)
+    np.testing.assert_array_equal(again.array, noise_cache.array[:5])
+    assert again.index.equals(noise_cache.index[:5])
 
 
-def test_a_killed_build_is_swept_away_by_the_next(empty, noise_recordings, noise_cache, tmp_path):
-    table = tmp_path / "recordings.csv"
-    noise_recordings.to_csv(table, index=False)
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED_BUILD, table], stdout=subprocess.PIPE, cwd=PROJECT
-    )
-    # Two threads may get there at once, and their words run together.
-    assert process.stdout.readline().startswith(b"halfway")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def test_too_little_room_is_one_line_that_names_the_setting(empty, noise_recordings, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 80_000))
+    with pytest.raises(InputError) as caught:
+        build_cache(noise_recordings, SHORT)
+    told = "0.1 MB are needed and 0.1 MB are free; make room or name another folder in"
+    assert caught.value.problems == [f"HSUTILS_CACHE={empty}: {told} HSUTILS_CACHE"]
+    assert [path.name for path in empty.rglob("*") if path.is_file()] in ([], ["lock"])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot allocate")
+def test_the_map_has_its_blocks_before_a_spectrogram_is_made(empty, noise_recordings, monkeypatch):
+    fail_after(monkeypatch, "read_log_mel", 0)
+    asked, give = [], os.posix_fallocate
+    monkeypatch.setattr(os, "posix_fallocate", lambda *a: asked.append(a[1:]) or give(*a))
+    with pytest.raises(Killed):
+        build_cache(noise_recordings, SHORT)
+    assert asked == [(0, 128 + 40 * 24 * 73 * 2)]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=f"HSUTILS_CACHE={empty}: .* MB are needed"):
+        build_cache(noise_recordings, SHORT)
+
+
+def test_no_more_threads_than_cores_that_may_be_used(empty, noise_recordings, monkeypatch):
+    pools, pool = [], module.ThreadPoolExecutor
+    monkeypatch.setattr(module, "ThreadPoolExecutor", lambda n: pools.append(n) or pool(n))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    build_cache(noise_recordings[:2], SHORT)
+    assert pools == [3]
+
+
+def test_what_a_killed_build_left_is_swept_away(empty, noise_recordings, noise_cache):
     folder = empty / cache_key(noise_recordings, SHORT)
-    assert list(folder.glob(".spectrograms-*")), "a kill cannot tidy up after itself"
-    built = build_cache(noise_recordings, SHORT)
-    np.testing.assert_array_equal(built.array, noise_cache.array)
-    assert not list(folder.glob(".spectrograms-*"))
+    folder.mkdir()
+    (folder / ".spectrograms-x.npy").write_bytes(bytes(100))
+    np.testing.assert_array_equal(build_cache(noise_recordings, SHORT).array, noise_cache.array)
+    assert not list(folder.glob(".*"))
 
 
 def test_two_builders_at_once_compute_once(empty, noise_recordings, monkeypatch):
-    computed, compute = [], module.log_mel
-    monkeypatch.setattr(module, "log_mel", lambda *a: computed.append(1) or compute(*a))
-    builders = [
-        threading.Thread(target=build_cache, args=(noise_recordings, SHORT)) for _ in range(2)
-    ]
-    for builder in builders:
-        builder.start()
-    for builder in builders:
-        builder.join()
+    computed, compute = [], module.read_log_mel
+    monkeypatch.setattr(module, "read_log_mel", lambda *a: computed.append(1) or compute(*a))
+    with ThreadPoolExecutor(2) as builders:
+        list(builders.map(lambda _: build_cache(noise_recordings, SHORT), range(2)))
     assert len(computed) == len(noise_recordings)
 
 
@@ -178,13 +188,13 @@ def test_the_key_follows_samples_and_settings_and_nothing_else(noise_recordings)
         table.loc[0, column] = value
     keys = [cache_key(table, SHORT) for table in (*changed, noise_recordings[1:])]
     settings = ({"floor": 1e-10}, {"offset": 0.0}, {"clip_seconds": 1.6}, {"mels": 25})
-    keys += [cache_key(noise_recordings, replace(SHORT, **setting)) for setting in settings]
+    keys += [cache_key(noise_recordings, SHORT.model_copy(update=setting)) for setting in settings]
     assert len({key, *keys}) == 1 + 4 + 4
 
 
 def test_a_slow_disk_does_not_fill_memory(empty, noise_recordings, monkeypatch):
     made, read, ahead = [], [], []
-    compute = module.log_mel
+    compute = module.read_log_mel
 
     def slowly(items, total, description):
         for item in items:
@@ -193,26 +203,11 @@ def test_a_slow_disk_does_not_fill_memory(empty, noise_recordings, monkeypatch):
             time.sleep(0.002)
             yield item
 
-    monkeypatch.setattr(module, "log_mel", lambda *a: made.append(1) or compute(*a))
+    monkeypatch.setattr(module, "read_log_mel", lambda *a: made.append(1) or compute(*a))
     monkeypatch.setattr(module, "progress", slowly)
     build_cache(noise_recordings, SHORT)
     assert len(made) == len(read) == len(noise_recordings)
     assert max(ahead) <= 18
-
-
-def test_results_come_in_order_and_only_a_few_ahead_of_the_reader():
-    started = []
-
-    def square(x):
-        started.append(x)
-        return x * x
-
-    with module.ThreadPoolExecutor(3) as pool:
-        squares = module._map_ahead(pool, square, range(100), ahead=4)
-        assert next(squares) == 0
-        time.sleep(0.05)
-        assert len(started) <= 6
-        assert list(squares) == [x * x for x in range(1, 100)]
 
 
 def test_the_cache_lies_where_the_user_says_or_beside_the_package(monkeypatch, tmp_path):

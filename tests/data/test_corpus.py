@@ -1,0 +1,121 @@
+"""Stages 01 and 02 of a run: made once, healed when damaged, divided as the profile says."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hsutils.config import Profile, load_profile
+from hsutils.data import corpus as module
+from hsutils.data.corpus import Corpus, data_folder, load_corpus, load_recordings, load_splits
+from hsutils.errors import InputError
+from hsutils.run import Run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory) -> Profile:
+    changes = {"data.folder": str(tmp_path_factory.mktemp("data")), "data.seconds_scale": 0.01}
+    return load_profile("small", changes | {"front_end.clip_seconds": 2.2, "front_end.mels": 24})
+
+
+@pytest.fixture
+def run(profile, tmp_path) -> Run:
+    return Run(tmp_path / "run", profile)
+
+
+def changed(run: Run, **splits: str) -> Run:
+    settings = run.profile.splits.model_copy(update=splits)
+    return Run(run.folder, run.profile.model_copy(update={"splits": settings}))
+
+
+def test_rows_of_a_split_are_those_of_its_recordings(run):
+    corpus = load_corpus(run)
+    for split in ("pretrain", "finetune", "dev", "test"):
+        listed = set(corpus.splits.record[corpus.splits.split == split])
+        part, rows = corpus.of(split), corpus.rows(split)
+        assert set(part.record) == listed != set()
+        assert corpus.cache.index.index[rows].tolist() == part.record.tolist()
+        assert [corpus.paths[row] for row in rows] == part.path.tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "labeled", "unlabeled"),
+    [
+        ("finetune", {"finetune"}, {"pretrain"}),
+        ("all", {"pretrain", "finetune"}, {"pretrain", "finetune"}),
+    ],
+)
+def test_which_recordings_are_labeled_is_up_to_the_profile(run, labels, labeled, unlabeled):
+    corpus = load_corpus(changed(run, labeled=labels))
+    of = corpus.splits.set_index("record").split
+    assert set(of[corpus.of("labeled").record]) == labeled
+    assert set(of[corpus.of("unlabeled").record]) == unlabeled
+    assert len(corpus.of("labeled")) == of.isin(labeled).sum()
+
+
+def test_with_a_database_left_out_all_labels_are_those_of_every_other_split(run):
+    plain, every = (
+        load_splits(changed(run, leave_out="b", labeled=of)) for of in ("finetune", "all")
+    )
+    recordings = load_recordings(run)
+    held = set(recordings.record[recordings.database == "b"])
+    assert (
+        set(plain.record[plain.split == "test"]) == set(every.record[every.split == "test"]) == held
+    )
+    assert set(every.record) == set(recordings.record) and set(plain.record) < set(every.record)
+
+
+def test_an_unknown_database_left_out_is_one_line(run):
+    with pytest.raises(InputError) as caught:
+        load_splits(changed(run, leave_out="nowhere"))
+    told = "splits.leave_out=nowhere: no such database; there are a, b, c, d, e, f"
+    assert caught.value.problems == [told]
+
+
+def test_what_is_there_is_not_made_again(run, monkeypatch):
+    corpus = load_corpus(run)
+    for name in ("read_recordings", "generated_splits"):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("made again"))
+    again = load_corpus(run)
+    pd.testing.assert_frame_equal(again.recordings, corpus.recordings)
+    pd.testing.assert_frame_equal(again.splits, corpus.splits)
+
+
+@pytest.mark.parametrize("name", ["recordings.csv", "splits.csv", "recordings.json", "splits.json"])
+@pytest.mark.parametrize("damage", ["cut", "empty"])
+def test_damaged_tables_heal(run, name, damage):
+    before = load_corpus(run)
+    path = run.path(name)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    after = load_corpus(run)
+    pd.testing.assert_frame_equal(after.recordings, before.recordings)
+    pd.testing.assert_frame_equal(after.splits, before.splits)
+
+
+def test_a_bit_of_a_synthetic_recording_that_flips_changes_no_number(run):
+    before = load_corpus(run)
+    path = Path(before.paths[5])
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    after = load_corpus(run)
+    pd.testing.assert_frame_equal(after.recordings, before.recordings)
+    np.testing.assert_array_equal(after.cache.array, before.cache.array)
+    assert after.cache.folder == before.cache.folder
+
+
+def test_a_subset_of_real_recordings_is_drawn_as_asked(tiny_data, tmp_path):
+    changes = {"data.folder": str(tiny_data / "recordings"), "data.recordings": 20}
+    run = Run(tmp_path / "run", load_profile("paper", changes))
+    assert 18 <= len(load_recordings(run)) <= 22
+    assert data_folder(run) == tiny_data / "recordings"
+
+
+def test_a_corpus_without_settings_is_divided_as_the_papers():
+    recordings = pd.DataFrame({"record": ["a", "b"]})
+    splits = recordings.assign(split=["pretrain", "finetune"])
+    assert Corpus(recordings, splits, None).of("labeled").record.tolist() == ["b"]
