@@ -82,20 +82,23 @@ def noise_recordings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
     """Their spectrograms, 1 x 24 x 73."""
     from hsutils.data.cache import build_cache
-    from hsutils.settings import FrontEnd
+    from hsutils.config import FrontEnd
 
     return build_cache(noise_recordings, FrontEnd(clip_seconds=1.5, mels=24))
 
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 artificial recordings of 2 s (in `recordings`), and the lists that split them."""
+    """36 synthetic recordings of 2 s (in `recordings`), and the lists that split them."""
+    from hsutils.config import Data
     from hsutils.data.challenge import read_recordings
     from hsutils.data.splits import generated_splits
     from hsutils.data.synthetic import write_corpus
 
     root = tmp_path_factory.mktemp("data")
-    write_corpus(root / "recordings", 36, seconds_scale=0.01)
+    write_corpus(Data(folder=str(root), recordings=36, seconds_scale=0.01)).rename(
+        root / "recordings"
+    )
     recordings = read_recordings(root / "recordings")
     for split, part in generated_splits(recordings).groupby("split"):
         (root / f"{split}.txt").write_text("\n".join(part.record))

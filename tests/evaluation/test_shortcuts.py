@@ -11,6 +11,7 @@ import soundfile
 from scipy.special import expit
 
 from hsutils.evaluation import shortcuts
+from hsutils.config import Data
 from hsutils.data.corpus import Corpus
 from hsutils.errors import InputError
 from hsutils.evaluation.metrics import accuracy, auroc
@@ -36,8 +37,9 @@ NOT_BANDS = RIVALS[:2]
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> pd.DataFrame:
     """160 artificial recordings of 2 s."""
-    folder = tmp_path_factory.mktemp("shortcuts") / "recordings"
-    return read_recordings(write_corpus(folder, 160, seed=1, seconds_scale=0.01))
+    folder = str(tmp_path_factory.mktemp("shortcuts"))
+    data = Data(folder=folder, recordings=160, seed=1, seconds_scale=0.01)
+    return read_recordings(write_corpus(data))
 
 
 @pytest.fixture(scope="module")
