@@ -86,16 +86,14 @@ def read_recordings(root: Path | str, annotations: Path | str | None = None) -> 
 
 
 def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFrame:
-    """Which recordings the files of the Challenge's `validation` folder copy.
-
-    The folder reads like held-out data but is none.
+    """Which recordings the Challenge's `validation` folder copies: it is no held-out data.
 
     Args:
         root: folder of the data; the validation folder may lie at any depth.
         recordings: columns record, digest, seconds.
 
     Returns:
-        One row a recording and file with the very same samples, as in `duplicates.related_pairs`:
+        One row a recording and file with equal samples, as in `duplicates.related_pairs`:
         record_a, record_b (`validation/` and the file's name), kind, seconds.
 
     Raises:

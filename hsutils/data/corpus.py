@@ -10,14 +10,14 @@ from hsutils.config import PROJECT, Splits, fingerprint
 from hsutils.data.cache import SpectrogramCache, build_cache
 from hsutils.data.challenge import read_recordings
 from hsutils.data.splits import (
-    digest_lists,
     generated_splits,
     leave_out,
+    list_files,
     published_splits,
     stratified_subset,
 )
 from hsutils.data.synthetic import corpus_folder, write_corpus
-from hsutils.files import write_csv
+from hsutils.files import digest_of, write_csv
 from hsutils.run import Run
 
 
@@ -83,8 +83,9 @@ def load_splits(run: Run) -> pd.DataFrame:
         write_csv(file, table)
 
     identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
-    lists = digest_lists(settings.lists) if published and settings.lists else []
-    stamp = fingerprint(settings, seed, identity, lists, with_test)
+    # Lists in a folder may be edited; those that are fetched cannot differ.
+    lists = list_files(settings.lists).values() if published and settings.lists else []
+    stamp = fingerprint(settings, seed, identity, [*map(digest_of, lists)], with_test)
     return pd.read_csv(run.cached("splits.csv", stamp, make), dtype=str)
 
 

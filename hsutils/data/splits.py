@@ -34,7 +34,7 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     Warns:
         UserWarning: if lists from a folder are not the published ones, byte for byte.
     """
-    files = _list_files(lists)
+    files = list_files(lists)
     pairs = zip(files.values(), LISTS.values(), strict=True)
     if changed := [path.name for path, published in pairs if digest_of(path) != published]:
         warnings.warn(
@@ -60,12 +60,7 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     return listed.sort_values("record", ignore_index=True)
 
 
-def digest_lists(lists: Path | str) -> list[str]:
-    """SHA-256 of each of the four lists in a folder, by which an edited list is noticed."""
-    return [digest_of(path) for path in _list_files(lists).values()]
-
-
-def _list_files(lists: Path | str | None) -> dict[str, Path]:
+def list_files(lists: Path | str | None) -> dict[str, Path]:
     """Split -> its list, in a folder under our or the lab's name, or fetched."""
     if not lists:
         return dict(zip(SPLITS, fetch_lists(), strict=True))

@@ -8,6 +8,8 @@ only the heart tells the label.
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +114,8 @@ def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
         settings: how many, how long, of which seed, and below which folder.
 
     Returns:
-        One row a recording: record, label (0 normal, 1 abnormal, in turn), sample_rate (Hz),
-        seconds, path and digest, as in `challenge.read_recordings`; and what was drawn.
+        One row a recording: record, label (0 and 1 in turn), sample_rate (Hz), seconds, path,
+        digest (of the file), lesion, murmur_grade.
 
     Raises:
         InputError: if the disk is full.
@@ -225,24 +227,24 @@ def _write(
 ) -> pd.DataFrame:
     """Write recordings and lists (name -> text), unless all are there as their digests say.
 
-    Returns:
-        The plan with what was drawn and the SHA-256 of each file (`digest`).
+    Returns the plan with what was drawn and the SHA-256 of each file (`digest`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not _is_whole(folder, lists):
-            require_space(folder, round(planned.seconds.sum() * RECORDED_RATE * 2), setting)
+            needed = round(planned.seconds.sum() * RECORDED_RATE * 2)
+            require_space(folder.parent, needed, setting)
             # The note marks the folder as ours from now on, and is complete only in the end.
             write_json(folder / NOTE, {})
             for name, text in lists.items():
                 write_text(folder / name, text)
             drawn = []
             for row in progress(planned.itertuples(), len(planned), "synthetic recordings"):
-                samples, truth = render(row)
-                soundfile.write(
-                    folder / row.file, samples, RECORDED_RATE, subtype="PCM_16", format="WAV"
-                )
-                drawn.append(truth | {"digest": digest_of(folder / row.file)})
+                (samples, truth), wav = render(row), BytesIO()
+                soundfile.write(wav, samples, RECORDED_RATE, subtype="PCM_16", format="WAV")
+                # Written by Python, a full disk is an error that names the file.
+                (folder / row.file).write_bytes(wav.getvalue())
+                drawn.append(truth | {"digest": sha256(wav.getvalue()).hexdigest()})
             write_csv(folder / TABLE, planned.join(pd.DataFrame(drawn)))
             write_json(folder / NOTE, {"digest": digest_of(folder / TABLE)})
     return pd.read_csv(folder / TABLE, dtype={"record": str})

@@ -1,5 +1,6 @@
 """Stages 01 and 02 of a run: made once, healed when damaged, divided as the profile says."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ from hsutils.data.corpus import Corpus, data_folder, load_corpus, load_recording
 from hsutils.errors import InputError
 from hsutils.run import Run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,21 @@ def test_an_unknown_database_left_out_is_one_line(run):
         load_splits(changed(run, leave_out="nowhere"))
     told = "splits.leave_out=nowhere: no such database; there are a, b, c, d, e, f"
     assert caught.value.problems == [told]
+
+
+def test_a_split_list_that_is_edited_is_read_again(tiny_data, tmp_path):
+    lists = Path(shutil.copytree(tiny_data, tmp_path / "lists"))
+    folders = {"data.folder": str(tiny_data / "recordings"), "splits.lists": str(lists)}
+    run = Run(tmp_path / "run", load_profile("paper", folders))
+    before = load_splits(run)
+    moved = before.record[before.split == "pretrain"].iloc[0]
+    for name, change in {
+        "pretrain": lambda t: t.replace(moved, ""),
+        "dev": lambda t: f"{t} {moved}",
+    }.items():
+        path = lists / f"{name}.txt"
+        path.write_text(change(path.read_text()))
+    assert load_splits(run).set_index("record").split[moved] == "dev"
 
 
 def test_what_is_there_is_not_made_again(run, monkeypatch):
