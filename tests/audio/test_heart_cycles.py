@@ -1,22 +1,169 @@
-"""Sixty numbers of a heart: what moves them is the heart, not the device."""
+"""Beats found in a sound are those that made it; features follow the heart, not the device."""
 
-import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.signal import lfilter
-from test_beats import SAMPLES, SECONDS, heart
 
-from hsutils.audio import heart_cycles as cycles
-from hsutils.audio.heart_simulator import LESIONS, draw_beats, draw_patient, murmur_sound, valve_sounds
-from hsutils.audio.heart_cycles import BANDS, NAMES, PHASES, mean_cycle, numbers_of, sixty_numbers
+from hsutils.audio import heart_cycles as module
+from hsutils.audio.devices import room_noise
+from hsutils.audio.heart_cycles import (
+    BANDS,
+    CLEAR_HEARTBEAT,
+    FEATURES,
+    PHASES,
+    STEP,
+    find_beats,
+    heart_cycle_features,
+    mean_cycle,
+)
+from hsutils.audio.heart_simulator import (
+    LESIONS,
+    Beats,
+    Patient,
+    draw_beats,
+    draw_patient,
+    murmur_sound,
+    valve_sounds,
+)
+from hsutils.config import RECORDED_RATE as RATE
+
+SECONDS = 12.0
+SAMPLES = round(SECONDS * RATE)
+
+
+def heart(number: int, noise_db: float = 15.0) -> tuple[np.ndarray, Beats, Patient]:
+    """A random patient's heart in a room, and when it beats; every other one is ill."""
+    rng = np.random.default_rng([3, number])
+    patient = draw_patient(number % 2, rng)
+    made = draw_beats(patient, SECONDS, rng)
+    sound = valve_sounds(patient, made, SAMPLES, rng) + murmur_sound(patient, made, SAMPLES, rng)
+    room = room_noise(SAMPLES, patient.breaths, False, rng)
+    return sound + sound.std() * 10 ** (-noise_db / 20) * room, made, patient
+
+
+def whole_beats(made: Beats) -> np.ndarray:
+    """Which beats lie inside the recording as a whole."""
+    return (made.onset > 0.3) & (made.onset < SECONDS - 1)
+
+
+# Beats
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_every_first_sound_is_found_and_no_second_is_taken_for_one(number):
+    waveform, made, _ = heart(number)
+    found, inside = find_beats(waveform), whole_beats(made)
+    first = made.onset[inside]
+    second = first + made.systole[inside]
+    assert np.abs(first[:, None] - found.onset).min(axis=1).max() < 0.06
+    assert np.abs(second[:, None] - found.onset).min() > 0.06
+    assert np.abs(second[:, None] - (found.onset + found.systole)).min(axis=1).max() < 0.08
+    assert found.period == pytest.approx(np.diff(made.onset).mean(), rel=0.06)
+
+
+def test_loudness_and_polarity_of_a_recording_do_not_matter():
+    waveform, _, _ = heart(0)
+    first, louder = find_beats(waveform), find_beats(-7 * waveform)
+    assert np.array_equal(first.onset, louder.onset)
+    assert np.array_equal(first.systole, louder.systole)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(20_000), np.full(20_000, 0.3), np.ones(500)])
+def test_silence_and_scraps_have_no_beats(waveform):
+    found = find_beats(waveform)
+    assert len(found.onset) == len(found.systole) == 0
+    assert np.isnan(found.period) and found.regularity == 0
+
+
+def test_a_knock_does_not_outweigh_the_heart():
+    waveform, made, _ = heart(5)
+    waveform[10_000:10_200] += 50 * waveform.std() * np.random.default_rng(0).standard_normal(200)
+    first = made.onset[whole_beats(made)]
+    away = np.abs(first[:, None] - find_beats(waveform).onset).min(axis=1)
+    assert np.median(away) < 0.06
+
+
+def test_half_a_period_is_taken_where_it_repeats_as_well():
+    lags = np.arange(400)
+    correlation = np.cos(2 * np.pi * lags / 50) + 0.01 * (lags == 100)
+    assert module._period(correlation) == 50
+    correlation[(lags > 40) & (lags < 60)] *= 0.5  # now it does not
+    assert module._period(correlation) == 100
+
+
+def without_a_heart() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Sounds against time (s) in which there is no heartbeat."""
+    return {
+        "hum": lambda time: 0.5 * np.sin(2 * np.pi * 50 * time),
+        "a tone out of the band": lambda time: 4e-4 * np.sin(2 * np.pi * 990 * time),
+        "one click": lambda time: (np.abs(time - 5) < 1e-3).astype(float),
+        "the last bit": lambda time: np.arange(len(time)) % 2 / 32_768,
+        "a slope": lambda time: time,
+    }
+
+
+@pytest.mark.parametrize("name", without_a_heart())
+def test_what_holds_no_heart_is_not_regular(name):
+    waveform = without_a_heart()[name](np.arange(10 * RATE) / RATE)
+    assert find_beats(waveform).regularity < CLEAR_HEARTBEAT
+
+
+def test_hearts_are_clear_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    noise = [find_beats(rng.standard_normal(SAMPLES)).regularity for _ in range(50)]
+    hearts = [find_beats(heart(number)[0]).regularity for number in range(24)]
+    assert np.mean(np.array(noise) > CLEAR_HEARTBEAT) <= 0.02
+    assert min(hearts) > CLEAR_HEARTBEAT
+
+
+def test_the_autocorrelation_is_that_of_its_definition():
+    values = np.random.default_rng(0).standard_normal(300)
+    plain = [np.mean(values[: 300 - lag] * values[lag:]) for lag in range(300)]
+    assert module._autocorrelation(values) == pytest.approx(np.array(plain) / plain[0])
+
+
+def test_the_best_chain_is_that_of_trying_step_by_step():
+    score, period = np.random.default_rng(1).standard_normal(500), 40
+    shortest, longest = (int(factor * period) for factor in module.GAPS)
+    best, before = score.copy(), {}
+    for step in range(len(score)):
+        for gap in range(shortest, longest + 1):
+            if step >= gap:
+                value = best[step - gap] - module.TIGHTNESS * np.log(gap / period) ** 2
+                if value > 0 and score[step] + value > best[step]:
+                    best[step], before[step] = score[step] + value, step - gap
+    step = max(range(len(score) - longest, len(score)), key=lambda s: best[s])
+    chain = [step]
+    while step in before:
+        step = before[step]
+        chain.append(step)
+    assert module._chain(score, period).tolist() == chain[::-1]
+
+
+def test_the_envelope_follows_the_heart_sounds_in_steps_of_ten_milliseconds():
+    waveform, made, _ = heart(2, noise_db=30.0)
+    loudness = module.envelope(waveform)
+    assert len(loudness) == SAMPLES // STEP
+    assert loudness.mean() == pytest.approx(0, abs=1e-9) and loudness.std() == pytest.approx(1)
+    inside = (made.onset > 0) & (made.onset < SECONDS - 1.5)
+    onset, systole, diastole = (x[inside] for x in (made.onset, made.systole, made.diastole))
+    first, quiet = (
+        np.interp(times * RATE / STEP, np.arange(len(loudness)), loudness)
+        for times in (onset + 0.02, onset + systole + 0.6 * diastole)
+    )
+    assert first.min() > quiet.max()
+
+
+# The mean cycle and its features
 
 
 def with_lesion(lesion: str) -> np.ndarray:
     """One patient's mean cycle, in decibels, with this lesion at grade 3."""
     rng = np.random.default_rng(5)
-    patient = dataclasses.replace(draw_patient(0, rng), lesion=lesion, grade=3)
-    patient = dataclasses.replace(patient, grade=3 if LESIONS[lesion].murmur else 0)
+    patient = replace(draw_patient(0, rng), lesion=lesion, grade=3 if LESIONS[lesion].murmur else 0)
     made = draw_beats(patient, SECONDS, rng)
     sound = valve_sounds(patient, made, SAMPLES, np.random.default_rng(6))
     sound += murmur_sound(patient, made, SAMPLES, np.random.default_rng(7))
@@ -54,7 +201,7 @@ def test_a_device_that_filters_and_amplifies_changes_little():
 
 def test_phases_follow_one_another_from_beat_to_beat():
     rhythm = mean_cycle(heart(3)[0])[1]
-    edges = cycles._edges(rhythm)
+    edges = module._edges(rhythm)
     assert edges.shape == (len(rhythm.onset) - 1, len(PHASES) + 1)
     assert (np.diff(edges, axis=1) > 0).all()
     assert edges[1:, 0] == pytest.approx(edges[:-1, -1])
@@ -70,16 +217,15 @@ def test_a_knock_in_one_beat_changes_nothing_but_that_beat():
 
 def test_the_end_of_a_recording_does_not_scatter_systole():
     waveform, made, _ = heart(0)
-    cut = round((made.onset[6] + 0.1) * 2000)  # inside systole
-    whole, short = (
-        sixty_numbers(w)[NAMES.index("scatter of systole")] for w in (waveform, waveform[:cut])
-    )
+    cut = round((made.onset[6] + 0.1) * RATE)  # inside systole
+    scatter = FEATURES.index("scatter of systole")
+    whole, short = (heart_cycle_features(w)[scatter] for w in (waveform, waveform[:cut]))
     assert short < 1.5 * whole
 
 
 def test_the_rhythm_is_that_of_the_beats():
     waveform, made, patient = heart(4)
-    period, share, scatter, _ = sixty_numbers(waveform)[-4:]
+    period, share, scatter, _ = heart_cycle_features(waveform)[-4:]
     gaps = np.diff(made.onset)
     assert period == pytest.approx(60 / patient.rate, rel=0.06)
     assert share == pytest.approx(made.systole.mean() / gaps.mean(), abs=0.05)
@@ -87,24 +233,8 @@ def test_the_rhythm_is_that_of_the_beats():
 
 
 def test_there_are_sixty_and_none_without_beats():
-    assert len(NAMES) == len(set(NAMES)) == len(PHASES) * BANDS + 4 == 60
-    assert np.isnan(sixty_numbers(np.zeros(9_000))).all()
-    assert np.isfinite(sixty_numbers(heart(0)[0])).all()
-
-
-def test_numbers_are_computed_once_and_again_for_other_samples(noise_recordings, monkeypatch):
-    few, heard = noise_recordings.head(3), []
-
-    def lengths(waveform: np.ndarray) -> np.ndarray:
-        heard.append(len(waveform))
-        return np.full(60, len(waveform))
-
-    monkeypatch.setattr(cycles, "sixty_numbers", lengths)
-    samples = (few.seconds * few.sample_rate).round()
-    assert numbers_of(few)[:, 7].tolist() == samples.tolist()  # in the order of the table
-    assert numbers_of(few).shape == (3, 60) and len(heard) == 3
-    numbers_of(few.assign(digest="other"))
-    assert len(heard) == 6
-    monkeypatch.setattr(cycles, "VERSION", cycles.VERSION + 1)
-    numbers_of(few)
-    assert len(heard) == 9
+    assert len(FEATURES) == len(set(FEATURES)) == len(PHASES) * BANDS + 4 == 60
+    assert np.isnan(heart_cycle_features(np.zeros(9_000))).all()
+    features, cycle = heart_cycle_features(heart(0)[0]), mean_cycle(heart(0)[0])[0]
+    assert np.isfinite(features).all()
+    assert features[FEATURES.index("S2, band 3")] == cycle[PHASES.index("S2"), 2]

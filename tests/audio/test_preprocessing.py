@@ -3,21 +3,28 @@
 import numpy as np
 import pytest
 import scipy.signal
+from sklearn.metrics import roc_auc_score
 
-from hsutils.audio.preprocessing import LEVEL, clipped, control, dither, pass_band, repair_clips
-from hsutils.evaluation.metrics import auroc
-from hsutils.settings import FrontEnd
-from hsutils.audio.wav import SAMPLE_RATE
+from hsutils.audio.preprocessing import (
+    LEVEL,
+    clipped,
+    dither,
+    pass_band,
+    remove_artefacts,
+    repair_clips,
+)
+from hsutils.config import RECORDED_RATE as RATE
+from hsutils.config import FrontEnd
 
 SECONDS = 4
 
 
 def tone(hz: float, amplitude: float = 0.5) -> np.ndarray:
-    return amplitude * np.sin(2 * np.pi * hz * np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE)
+    return amplitude * np.sin(2 * np.pi * hz * np.arange(SECONDS * RATE) / RATE)
 
 
 def noise(seed: int, seconds: float = SECONDS) -> np.ndarray:
-    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE))
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))
 
 
 def stored_in(waveform: np.ndarray, bits: int) -> np.ndarray:
@@ -28,7 +35,7 @@ def stored_in(waveform: np.ndarray, bits: int) -> np.ndarray:
 
 def test_the_papers_front_end_leaves_the_waveform_alone():
     waveform = noise(0)
-    assert control(waveform, SAMPLE_RATE, FrontEnd()) is waveform
+    assert remove_artefacts(waveform, RATE, FrontEnd()) is waveform
 
 
 # Clipping
@@ -75,20 +82,20 @@ def test_a_recording_of_one_value_stays_as_it_is():
                                       (25, 0, 900, 5)]
 )  # fmt: skip
 def test_only_the_band_passes(low, high, kept, lost):
-    middle = slice(SAMPLE_RATE, -SAMPLE_RATE)
-    inside = pass_band(tone(kept), SAMPLE_RATE, low, high)[middle]
-    outside = pass_band(tone(lost), SAMPLE_RATE, low, high)[middle]
+    middle = slice(RATE, -RATE)
+    inside = pass_band(tone(kept), RATE, low, high)[middle]
+    outside = pass_band(tone(lost), RATE, low, high)[middle]
     assert inside.std() == pytest.approx(tone(kept)[middle].std(), rel=0.02)
     assert outside.std() < 0.01 * tone(lost).std()
 
 
 def test_the_edges_of_the_band_halve_the_amplitude():
-    passed = pass_band(tone(400), SAMPLE_RATE, 0, 400)
+    passed = pass_band(tone(400), RATE, 0, 400)
     assert passed[2000:-2000].std() == pytest.approx(tone(400).std() / 2, rel=0.01)
 
 
 def test_the_shortest_recording_passes():
-    assert pass_band(noise(0, 0.03), SAMPLE_RATE, 25, 400).shape == (60,)
+    assert pass_band(noise(0, 0.03), RATE, 25, 400).shape == (60,)
 
 
 # Level and bit depth
@@ -126,13 +133,13 @@ def test_steps_of_storage_no_longer_tell_the_classes_apart():
     """What gives training-e away: normal recordings stored in far fewer levels."""
     waveforms = [(noise(n, 4 + n % 3), n % 2) for n in range(60)]
     stored = [stored_in(w, 12 if label else 7) for w, label in waveforms]
-    labels = np.array([label for _, label in waveforms])
+    labels = [label for _, label in waveforms]
 
     def levels_per_second(waveform: np.ndarray) -> float:
         return len(np.unique(waveform)) / len(waveform)
 
-    before = auroc(labels, np.array([levels_per_second(w) for w in stored]))
-    after = auroc(labels, np.array([levels_per_second(dither(w, 9)) for w in stored]))
+    before = roc_auc_score(labels, [levels_per_second(w) for w in stored])
+    after = roc_auc_score(labels, [levels_per_second(dither(w, 9)) for w in stored])
     assert before == 1
     assert 0.35 < after < 0.65
 
@@ -140,5 +147,5 @@ def test_steps_of_storage_no_longer_tell_the_classes_apart():
 def test_all_steps_together_keep_the_waveform():
     front_end = FrontEnd(repair_clips=True, pass_low_hz=25, pass_high_hz=400, bits=10)
     waveform = tone(100) + tone(60, 0.2)
-    found = control(waveform, SAMPLE_RATE, front_end)
+    found = remove_artefacts(waveform, RATE, front_end)
     assert np.corrcoef(found[2000:-2000], waveform[2000:-2000])[0, 1] > 0.99

@@ -1,6 +1,5 @@
 """The front end against an independent one in float64, and what it does to padding."""
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import soundfile
 import torch
 import torchaudio
 
-from hsutils.audio.preprocessing import control
-from hsutils.settings import FrontEnd
+from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.spectrograms import (
     Occupied,
     log_mel,
@@ -22,7 +20,9 @@ from hsutils.audio.spectrograms import (
     resample_waveform,
     standardize,
 )
-from hsutils.audio.wav import SAMPLE_RATE, read_waveform
+from hsutils.audio.wav import read_waveform
+from hsutils.config import RECORDED_RATE as RATE
+from hsutils.config import FrontEnd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +30,7 @@ PAPER = FrontEnd()
 SHORT = FrontEnd(clip_seconds=3.0)
 
 
-def beating(seconds: float, seed: int = 0, rate: int = SAMPLE_RATE) -> np.ndarray:
+def beating(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
     """Noise whose loudness beats like a heart, in 16-bit steps."""
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
@@ -69,7 +69,7 @@ def reference_filters(front_end: FrontEnd) -> np.ndarray:
 
 def reference_log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     """The front end of the lab, literally: the whole padded clip through scipy, in float64."""
-    clip = waveform[: round(front_end.clip_seconds * SAMPLE_RATE)]
+    clip = waveform[: round(front_end.clip_seconds * RATE)]
     samples = reference_resampled(clip, 441, 40)
     total = round(front_end.clip_seconds * front_end.sample_rate)
     samples = samples[:total]
@@ -93,14 +93,14 @@ def outside(spectrogram: torch.Tensor, occupied: Occupied) -> torch.Tensor:
 @pytest.mark.parametrize("seconds", [0.03, 0.5, 1.2345, 2.9, 2.9995, 3.0, 3.0005, 4.2])
 def test_the_front_end_agrees_with_scipy_in_double_precision(seconds):
     waveform = beating(seconds)
-    ours, _ = log_mel(waveform, SAMPLE_RATE, SHORT)
+    ours, _ = log_mel(waveform, RATE, SHORT)
     assert np.abs(ours.numpy() - reference_log_mel(waveform, SHORT)).max() < 1e-5
 
 
 @pytest.mark.parametrize("seconds", [8.0, 60.0])
 def test_the_papers_front_end_agrees_with_scipy_in_double_precision(seconds):
     waveform = beating(seconds)
-    ours, _ = log_mel(waveform, SAMPLE_RATE, PAPER)
+    ours, _ = log_mel(waveform, RATE, PAPER)
     assert ours.shape == (50, 2805)
     assert np.abs(ours.numpy() - reference_log_mel(waveform, PAPER)).max() < 1e-5
 
@@ -115,7 +115,7 @@ def test_the_papers_front_end_agrees_with_scipy_in_double_precision(seconds):
 )
 def test_other_settings_agree_with_scipy_too(front_end):
     waveform = beating(0.8)
-    ours, _ = log_mel(waveform, SAMPLE_RATE, front_end)
+    ours, _ = log_mel(waveform, RATE, front_end)
     assert ours.shape == front_end.shape[1:]
     assert np.abs(ours.numpy() - reference_log_mel(waveform, front_end)).max() < 1e-5
 
@@ -125,13 +125,13 @@ def test_other_settings_agree_with_scipy_too(front_end):
 def test_real_recordings_agree_with_scipy_in_double_precision(real_data, record):
     (path,) = Path(real_data).rglob(f"training-{record}.wav")
     waveform = read_waveform(path)
-    ours, _ = log_mel(waveform, SAMPLE_RATE, PAPER)
+    ours, _ = log_mel(waveform, RATE, PAPER)
     assert np.abs(ours.numpy() - reference_log_mel(waveform, PAPER)).max() < 1e-5
 
 
 def test_16_bit_samples_arrive_unchanged(tmp_path):
     waveform = beating(0.5)
-    soundfile.write(tmp_path / "a0001.wav", waveform, SAMPLE_RATE, subtype="PCM_16")
+    soundfile.write(tmp_path / "a0001.wav", waveform, RATE, subtype="PCM_16")
     np.testing.assert_array_equal(read_waveform(tmp_path / "a0001.wav"), waveform)
 
 
@@ -157,15 +157,15 @@ def test_neighboring_filters_add_up_to_one_between_their_centers():
 
 
 def test_most_of_the_papers_image_lies_above_what_2000_hz_recordings_hold():
-    nyquist, edges = SAMPLE_RATE / 2, mel_edges(PAPER)
+    nyquist, edges = RATE / 2, mel_edges(PAPER)
     assert (edges[:-2] >= nyquist).sum() == 31
     assert (edges[1:-1] < nyquist).sum() == 18
 
 
 @pytest.mark.parametrize("hz", [100, 400, 900])
 def test_resampling_leaves_no_image_above_the_recordings_nyquist_frequency(hz):
-    tone = np.sin(2 * np.pi * hz * np.arange(6_000) / SAMPLE_RATE) * np.hanning(6_000)
-    resampled = resample_waveform(tone, SAMPLE_RATE, SHORT).numpy()
+    tone = np.sin(2 * np.pi * hz * np.arange(6_000) / RATE) * np.hanning(6_000)
+    resampled = resample_waveform(tone, RATE, SHORT).numpy()
     power = np.abs(np.fft.rfft(resampled)) ** 2
     frequency = np.fft.rfftfreq(len(resampled), 1 / SHORT.sample_rate)
     assert frequency[power.argmax()] == pytest.approx(hz, abs=1)
@@ -177,14 +177,14 @@ def test_resampling_leaves_no_image_above_the_recordings_nyquist_frequency(hz):
 
 def test_a_long_recording_is_its_first_seconds():
     waveform = beating(5.0)
-    whole, first = (log_mel(w, SAMPLE_RATE, SHORT)[0] for w in (waveform, waveform[:6_000]))
+    whole, first = (log_mel(w, RATE, SHORT)[0] for w in (waveform, waveform[:6_000]))
     assert torch.equal(whole, first)
-    assert len(resample_waveform(waveform, SAMPLE_RATE, SHORT)) == 3 * 22_050
+    assert len(resample_waveform(waveform, RATE, SHORT)) == 3 * 22_050
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.9, 1.7, 2.5])
 def test_padding_is_the_same_on_both_sides(seconds):
-    _, occupied = log_mel(beating(seconds), SAMPLE_RATE, SHORT)
+    _, occupied = log_mel(beating(seconds), RATE, SHORT)
     before, after = occupied.frames[0], SHORT.frames - occupied.frames[1]
     assert abs(before - after) <= 1
     assert occupied.frames[1] - occupied.frames[0] == pytest.approx(seconds * 22_050 / 448, abs=2)
@@ -193,14 +193,14 @@ def test_padding_is_the_same_on_both_sides(seconds):
 def test_a_sound_in_the_middle_of_a_short_recording_stands_in_the_middle_frame():
     waveform = np.zeros(2_001, np.float32)
     waveform[1_000] = 1
-    spectrogram, _ = log_mel(waveform, SAMPLE_RATE, SHORT)
+    spectrogram, _ = log_mel(waveform, RATE, SHORT)
     loudest = spectrogram.sum(0).argmax().item()
     assert abs(loudest - SHORT.frames // 2) <= 1
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 2.9])
 def test_frames_of_pure_padding_hold_the_minimum_exactly(seconds):
-    spectrogram, occupied = log_mel(beating(seconds), SAMPLE_RATE, SHORT)
+    spectrogram, occupied = log_mel(beating(seconds), RATE, SHORT)
     padding = outside(spectrogram, occupied)
     assert padding.numel() > 0
     assert (padding == 0).all()
@@ -209,15 +209,15 @@ def test_frames_of_pure_padding_hold_the_minimum_exactly(seconds):
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 2.9, 4.0])
 def test_occupied_frames_are_exactly_those_that_hear_the_recording(seconds):
-    loud = np.random.default_rng(0).choice([-1.0, 1.0], round(seconds * SAMPLE_RATE)).astype("f4")
-    spectrogram, occupied = log_mel(loud, SAMPLE_RATE, SHORT)
+    loud = np.random.default_rng(0).choice([-1.0, 1.0], round(seconds * RATE)).astype("f4")
+    spectrogram, occupied = log_mel(loud, RATE, SHORT)
     heard = torch.nonzero(spectrogram.amax(0) > 0).flatten()
     assert occupied.frames == (int(heard[0]), int(heard[-1]) + 1)
 
 
 def test_occupied_rows_are_the_bands_that_rise_from_the_floor():
     soft = beating(2.0) * np.hanning(4_000).astype("f4") / 100
-    spectrogram, occupied = log_mel(soft, SAMPLE_RATE, SHORT)
+    spectrogram, occupied = log_mel(soft, RATE, SHORT)
     first, last = occupied.rows
     peaks = spectrogram.amax(1)
     assert peaks[first] > 1e-3 and peaks[last - 1] > 1e-3
@@ -229,15 +229,15 @@ def test_occupied_rows_are_the_bands_that_rise_from_the_floor():
 @pytest.mark.parametrize("floor", [1e-11, 3e-9, 7.7e-5])
 def test_a_silent_recording_is_all_zeros(seconds, floor):
     front_end = FrontEnd(clip_seconds=3.0, floor=floor)
-    silence = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
-    spectrogram, occupied = log_mel(silence, SAMPLE_RATE, front_end)
+    silence = np.zeros(round(seconds * RATE), np.float32)
+    spectrogram, occupied = log_mel(silence, RATE, front_end)
     assert (spectrogram == 0).all()
     assert occupied.rows == (0, 50)
 
 
 def test_values_fill_the_unit_interval_and_are_float32():
     for seconds in (1.0, 4.0):
-        spectrogram, _ = log_mel(beating(seconds), SAMPLE_RATE, SHORT)
+        spectrogram, _ = log_mel(beating(seconds), RATE, SHORT)
         assert spectrogram.dtype == torch.float32
         assert (spectrogram.min().item(), spectrogram.max().item()) == (0, 1)
 
@@ -266,7 +266,7 @@ def test_bands_may_begin_above_zero():
 
 
 def test_without_band_means_every_band_averages_zero_and_padding_holds_zero():
-    found, occupied = log_mel(beating(4.0), SAMPLE_RATE, NATIVE)
+    found, occupied = log_mel(beating(4.0), RATE, NATIVE)
     inside = found[:, slice(*occupied.frames)]
     assert inside.mean(dim=1).abs().max() < 1e-5
     assert not outside(found, occupied).any()
@@ -275,18 +275,18 @@ def test_without_band_means_every_band_averages_zero_and_padding_holds_zero():
 
 def test_without_band_means_a_device_that_filters_leaves_no_trace():
     waveform = beating(5.9)
-    filtered = scipy.signal.sosfilt(scipy.signal.butter(1, 300, fs=SAMPLE_RATE, output="sos"),
+    filtered = scipy.signal.sosfilt(scipy.signal.butter(1, 300, fs=RATE, output="sos"),
                                     7 * waveform)  # fmt: skip
-    plain, occupied = log_mel(waveform, SAMPLE_RATE, NATIVE)
-    other, _ = log_mel(filtered, SAMPLE_RATE, NATIVE)
+    plain, occupied = log_mel(waveform, RATE, NATIVE)
+    other, _ = log_mel(filtered, RATE, NATIVE)
     # The first and last frames reach over the edges of the recording.
     inside = slice(occupied.frames[0] + 7, occupied.frames[1] - 7)
     apart = (plain - other)[:, inside]
     assert apart.std() < 0.1 * plain[:, inside].std()
 
 
-def test_the_waveform_is_controlled_before_it_is_transformed():
-    front_end = dataclasses.replace(NATIVE, bits=9, pass_high_hz=300.0, repair_clips=True)
-    controlled = control(beating(4.0), SAMPLE_RATE, front_end)
-    expected, _ = log_mel(controlled, SAMPLE_RATE, NATIVE)
-    assert torch.equal(log_mel(beating(4.0), SAMPLE_RATE, front_end)[0], expected)
+def test_artefacts_are_removed_before_the_waveform_is_transformed():
+    front_end = NATIVE.model_copy(update={"bits": 9, "pass_high_hz": 300.0, "repair_clips": True})
+    clean = remove_artefacts(beating(4.0), RATE, front_end)
+    expected, _ = log_mel(clean, RATE, NATIVE)
+    assert torch.equal(log_mel(beating(4.0), RATE, front_end)[0], expected)

@@ -1,0 +1,207 @@
+"""WAV files are read as they are stored, within bounds; all else is refused in one line."""
+
+import os
+import struct
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import resample
+
+from hsutils.audio import wav
+from hsutils.audio.spectrograms import READ_SECONDS, read_log_mel
+from hsutils.audio.wav import read_samples, read_waveform
+from hsutils.config import RECORDED_RATE as RATE
+from hsutils.config import FrontEnd
+from hsutils.errors import InputError
+
+NOTES = b"LIST" + struct.pack("<I", 5) + b"notes\0"
+
+
+def noise(seed: int = 0, samples: int = 3_000) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-9_000, 9_000, samples).astype(np.int16)
+
+
+def riff(data: bytes, declared: int | None = None, before=b"", order="<", rate=RATE) -> bytes:
+    """A mono 16-bit WAV file by hand, with chunks `before` the samples and any declared size."""
+    fmt = struct.pack(f"{order}4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    size = len(data) if declared is None else declared
+    body = b"WAVE" + fmt + before + b"data" + struct.pack(f"{order}I", size) + data
+    whole = len(body) if declared is None else declared
+    return (b"RIFF" if order == "<" else b"RIFX") + struct.pack(f"{order}I", whole) + body
+
+
+def flac(frames: int) -> bytes:
+    """The 42 bytes that begin a FLAC file of so many frames."""
+    stream = struct.pack(">HH6xQ16x", 4096, 4096, (RATE << 44) | (15 << 36) | frames)
+    return b"fLaC\x80\0\0\x22" + stream
+
+
+def encoded(kind: str, subtype: str | None = None, rate: int = 8_000) -> bytes:
+    """Noise in another format."""
+    path = Path(os.environ["HSUTILS_CACHE"]) / "encoded"
+    soundfile.write(path, noise() / 32_768, rate, subtype, format=kind)
+    return path.read_bytes()
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_samples(path)
+    (line,) = caught.value.problems
+    with pytest.raises(InputError):
+        read_waveform(path)
+    assert line.startswith(f"{path}: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        pytest.param(riff(noise().tobytes())[:-101], "101 bytes of audio are missing", id="cut"),
+        pytest.param(riff(noise().tobytes(), before=NOTES)[:-9], "9 bytes of", id="cut, notes"),
+        pytest.param(riff(b""), "holds no samples", id="empty"),
+        pytest.param(riff(noise().tobytes(), declared=0), "holds no samples", id="piped, size 0"),
+        pytest.param(riff(noise(samples=46).tobytes()), "lasts 23.0 ms, less than", id="46"),
+        pytest.param(b"", "not a readable WAV file", id="no bytes"),
+        pytest.param(b"RIFF, but not really", "not a readable WAV file", id="not RIFF"),
+        pytest.param(riff(bytes(6_000)), "no sound in its first 3,000 samples", id="silence"),
+        pytest.param(riff(b"\1\2" * 3_000), "no sound in its first 3,000", id="a constant"),
+        pytest.param(riff(noise().tobytes(), rate=1), "has 1 Hz, not 500 to 384,000", id="1 Hz"),
+        pytest.param(riff(noise().tobytes(), rate=100), "has 100 Hz, not", id="100 Hz"),
+        pytest.param(riff(noise().tobytes(), rate=2**31 - 1), "has 2,147,483,647 Hz", id="2 GHz"),
+        pytest.param(flac(0), "holds FLAC, not WAV; convert it", id="FLAC of 42 bytes"),
+        pytest.param(flac(2**36 - 1), "holds FLAC, not WAV; convert it", id="FLAC of 128 GiB"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, complaint):
+    path = tmp_path / "a0001.wav"
+    path.write_bytes(content)
+    assert complaint in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_other_formats_are_told_by_content_whole_or_cut(own_cache, tmp_path, kind, share):
+    content = encoded(kind)
+    path = tmp_path / "a0001.wav"
+    path.write_bytes(content[: int(share * len(content))])
+    assert "not WAV; convert it to 16-bit" in refusal(path) or (kind, share) == ("OGG", 0.5)
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "MS_ADPCM", "IMA_ADPCM", "G721_32"])
+def test_compressed_samples_are_refused(own_cache, tmp_path, subtype):
+    (tmp_path / "a.wav").write_bytes(encoded("WAV", subtype))
+    assert f"holds {subtype} samples; convert it" in refusal(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("subtype", sorted(wav.SAMPLE_FORMATS))
+def test_every_sample_format_is_read_as_it_is(own_cache, tmp_path, subtype):
+    (tmp_path / "a.wav").write_bytes(encoded("WAV", subtype, RATE))
+    steps = {"PCM_U8": 2**-7, "ULAW": 2**-5, "ALAW": 2**-5}.get(subtype, 2**-15)
+    assert np.abs(read_waveform(tmp_path / "a.wav") - noise() / 32_768).max() <= steps
+
+
+def test_a_pipe_does_not_hang_and_folders_and_absent_files_are_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert refusal(tmp_path / "pipe.wav").endswith("not a regular file")
+    assert refusal(tmp_path).endswith("a folder; name the WAV files in it")
+    assert refusal(tmp_path / "absent.wav").endswith("no such file")
+
+
+def test_a_name_that_is_not_utf_8_is_read(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    path.write_bytes(riff(noise().tobytes()))
+    np.testing.assert_array_equal(read_samples(path)[0][:, 0], noise())
+
+
+@pytest.mark.parametrize(("value", "complaint"), [(np.nan, "NaN"), (np.inf, "NaN or infinite"),
+                                                  (1.6, "peaks at 1.6 times")])  # fmt: skip
+def test_float_samples_without_a_meaning_are_refused(tmp_path, value, complaint):
+    soundfile.write(tmp_path / "a.wav", np.append(noise() / 32_768, value), RATE, subtype="FLOAT")
+    assert complaint in refusal(tmp_path / "a.wav")
+
+
+def test_what_a_resampler_overshoots_is_clipped_with_one_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(wav, "_clipped", [])
+    samples = np.append(noise() / 32_768, [1.0047, -1.4]).astype(np.float32)
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, samples, RATE, subtype="FLOAT")
+    with pytest.warns(UserWarning, match=r"a\.wav: peaks at 1.4 times full scale") as caught:
+        waveforms = [read_waveform(tmp_path / name) for name in ("a.wav", "b.wav")]
+    assert len(caught) == 1
+    for waveform in waveforms:
+        np.testing.assert_array_equal(waveform, np.clip(samples, -1, 1))
+
+
+def test_a_last_bit_beyond_full_scale_is_no_matter(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.append(noise() / 32_768, 1.00003), RATE, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_waveform(tmp_path / "a.wav").max() == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(riff(noise().tobytes(), declared=0x7FFFF000), id="piped by SoX"),
+        pytest.param(riff(noise().tobytes(), declared=0xFFFFFFFF), id="piped by FFmpeg"),
+        pytest.param(riff(noise().byteswap().tobytes(), order=">"), id="big-endian"),
+        pytest.param(riff(noise().tobytes()) + b"junk", id="junk at the end"),
+        pytest.param(riff(noise().tobytes(), before=NOTES), id="notes before the samples"),
+    ],
+)
+def test_unusual_but_legal_headers_are_read_in_full(tmp_path, content):
+    (tmp_path / "a.wav").write_bytes(content)
+    np.testing.assert_array_equal(read_waveform(tmp_path / "a.wav") * 32_768, noise())
+
+
+def test_channels_are_averaged_and_cancelling_ones_refused(tmp_path):
+    left, right = noise(0) // 2 * 2, noise(1) // 2 * 2
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE)
+    waveform = read_waveform(tmp_path / "a.wav")
+    assert waveform.dtype == np.float32
+    np.testing.assert_allclose(waveform * 32_768, (left + right) / 2, atol=1e-2)
+    soundfile.write(tmp_path / "b.wav", np.stack([left, -left], axis=1), RATE)
+    with pytest.raises(InputError, match="its channels cancel each other; keep one of them"):
+        read_waveform(tmp_path / "b.wav")
+
+
+@pytest.mark.parametrize("rate", [1_000, 4_000, 44_100])
+def test_resampling_keeps_a_tone_and_agrees_with_the_fourier_method(tmp_path, rate):
+    tone = 0.5 * np.sin(2 * np.pi * 100 * np.arange(2 * rate) / rate)
+    soundfile.write(tmp_path / "a.wav", tone, rate, subtype="FLOAT")
+    waveform, middle = read_waveform(tmp_path / "a.wav"), slice(200, -200)
+    assert waveform.shape == (2 * RATE,)
+    np.testing.assert_allclose(waveform[middle], resample(tone, 2 * RATE)[middle], atol=2e-3)
+
+
+def test_full_scale_stays_within_one_after_resampling(tmp_path):
+    square = np.where(np.arange(8_000) // 50 % 2, 32_767, -32_768).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", square, 4_000)
+    assert np.abs(read_waveform(tmp_path / "a.wav")).max() <= 1
+
+
+@pytest.mark.parametrize("rate", [500, 1_999, RATE, 11_025, 48_000])
+@pytest.mark.parametrize("asked", [RATE, 8_000])
+@pytest.mark.parametrize("seconds", [0.3, 1.2345, 9.0])
+def test_the_first_seconds_are_those_of_the_whole(tmp_path, rate, asked, seconds):
+    soundfile.write(tmp_path / "a.wav", noise(samples=3 * rate), rate)
+    whole, first = (read_waveform(tmp_path / "a.wav", asked, s) for s in (np.inf, seconds))
+    np.testing.assert_array_equal(first, whole[: round(seconds * asked)])
+
+
+def test_no_more_is_read_than_the_front_end_needs(tmp_path):
+    front_end, minute = FrontEnd(clip_seconds=3.0), noise(samples=60 * 8_000)
+    stereo = np.stack([minute, minute[::-1]], axis=1)
+    with soundfile.SoundFile(tmp_path / "hour.wav", "w", 8_000, 2, "PCM_16") as file:
+        for _ in range(60):
+            file.write(stereo)
+    tracemalloc.start()
+    read_log_mel(tmp_path / "hour.wav", front_end)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    one_channel = 4 * 8_000 * READ_SECONDS
+    assert peak < 5 * one_channel < 8 * 60 * 60 * 8_000
