@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from hsutils import plots
 from hsutils.audio.heart_cycles import mean_cycle
-from hsutils.audio.spectrograms import log_mel, mel_edges, read_log_mel, standardize
+from hsutils.audio.spectrograms import mel_edges, read_log_mel, standardize
 from hsutils.audio.wav import read_waveform
 from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd
 from hsutils.data.corpus import data_folder
@@ -122,7 +122,7 @@ def verdicts(table: pd.DataFrame) -> list[str]:
 
 def player(path: Path | str, seconds: float = 10.0) -> Audio:
     """An audio player for the first `seconds` of a recording, scaled to full volume."""
-    waveform = read_waveform(path, PLAYED_RATE, seconds)
+    waveform = read_waveform(path, PLAYED_RATE)[: round(seconds * PLAYED_RATE)]
     loudest = max(np.abs(waveform).max(), 1e-9)
     return Audio(waveform / loudest, rate=PLAYED_RATE, normalize=False)
 
@@ -160,7 +160,7 @@ def look(run: Run, recording: pd.Series, seconds: float | None = None) -> Figure
     used = front_end.clip_seconds if seconds is None else min(seconds, front_end.clip_seconds)
     waveform = read_waveform(recording.path)[: round(used * RECORDED_RATE)]
     if seconds is None:
-        spectrogram = standardize(log_mel(waveform, RECORDED_RATE, front_end)[0], front_end)
+        spectrogram = standardize(read_log_mel(recording.path, front_end)[0], front_end)
         offset = (front_end.clip_seconds - len(waveform) / RECORDED_RATE) / 2
     else:
         spectrogram, offset = excerpt(recording, front_end, seconds), 0.0

@@ -37,7 +37,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> 
     shown = display(picture(), display_id=True)
     for name, control in controls.items():
         control.description = name.replace("_", " ")
-        control.style.description_width = "9em"
+        control.style.description_width, control.layout.width = "9em", "32em"
         control.observe(lambda _: shown.update(picture()), names="value")
     return ipywidgets.VBox(list(controls.values()))
 
