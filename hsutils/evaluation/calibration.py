@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from hsutils.errors import InputError
-from hsutils.evaluation.metrics import auroc, checked
+from hsutils.evaluation.metrics import checked
 
 RULES = ("logit 0", "Youden", "sensitivity 0.95")
 
@@ -120,8 +120,7 @@ def net_benefit(
         One row a threshold: threshold, and the net benefit of following the model, of calling all
         recordings abnormal, and of calling none so: model, all, none (0).
     """
-    auroc(labels, logits)
-    labels, logits = checked(labels, logits)
+    labels, logits = checked(labels, logits, both=True)
     thresholds = np.asarray(thresholds, dtype=float)
     called = logits > logit(thresholds)[:, None]
     found, alarms = called[:, labels == 1].mean(axis=1), called[:, labels == 0].mean(axis=1)
@@ -137,8 +136,8 @@ def choose_threshold(labels: ArrayLike, logits: ArrayLike, rule: str) -> float:
     equals the most sensitive; "sensitivity 0.95", the largest specificity among thresholds at least
     that sensitive. The logit lies halfway between two recordings', so that rounding moves none.
     """
-    auroc(labels, logits)
-    false_positive, sensitivity, at = roc_curve(labels, logits, drop_intermediate=False)
+    scored = checked(labels, logits, both=True)
+    false_positive, sensitivity, at = roc_curve(*scored, drop_intermediate=False)
     if rule == "logit 0":
         return 0.0
     gain = np.round(sensitivity - false_positive, 12)
@@ -151,8 +150,7 @@ def choose_threshold(labels: ArrayLike, logits: ArrayLike, rule: str) -> float:
 
 def _logistic(labels: ArrayLike, logits: ArrayLike, shifted: bool) -> Platt:
     """Unpenalized logistic regression of the labels on the logits, with an intercept or without."""
-    auroc(labels, logits)
-    labels, logits = checked(labels, logits)
+    labels, logits = checked(labels, logits, both=True)
     center = logits.mean() if shifted else 0.0
     normal, abnormal = (logits[labels == c] - center for c in (0, 1))
     if abnormal.sum() <= normal.sum():

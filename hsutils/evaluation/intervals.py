@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 from statsmodels.stats import contingency_tables
 
 from hsutils.errors import InputError
-from hsutils.evaluation.metrics import auroc, checked
+from hsutils.evaluation.metrics import checked
 
 METRICS = ("auroc", "sensitivity", "specificity", "accuracy", "macc", "f1", "ppv", "npv")
 """At logit 0. macc is the Challenge's score, the mean of sensitivity and specificity; f1, ppv and
@@ -115,11 +115,12 @@ def delong(
     labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike, groups: ArrayLike | None = None
 ) -> Difference:
     """Test of equal AUROC on the same recordings (DeLong et al. 1988; groups: Obuchowski 1997)."""
-    difference = auroc(labels, logits_a) - auroc(labels, logits_b)
+    a, b = (_placements(*checked(labels, logits, both=True)) for logits in (logits_a, logits_b))
+    labels, codes = np.asarray(labels), group_codes(groups, len(a))
+    difference = float(a[labels == 1].mean() - b[labels == 1].mean())
     if fewest_groups(labels, groups) < 2:
         return Difference(difference, np.nan, np.nan, np.nan)
-    labels, codes = np.asarray(labels), group_codes(groups, len(labels))
-    deviations = _placements(labels, logits_a) - _placements(labels, logits_b) - difference
+    deviations = a - b - difference
     of_class = [labels == c for c in (0, 1)]
     sums = [np.bincount(codes, deviations * own / own.sum()) for own in of_class]
     held = [len(np.unique(codes[own])) for own in of_class]
@@ -146,8 +147,7 @@ def mcnemar(labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike) -> floa
 
 def evaluate(labels: ArrayLike, logits: ArrayLike) -> dict[str, float]:
     """Each of `METRICS` of the recordings as they are; NaN where undefined. Needs both classes."""
-    auroc(labels, logits)
-    alone = weighted_metrics(*checked(labels, logits), np.ones((1, len(labels))))
+    alone = weighted_metrics(*checked(labels, logits, both=True), np.ones((1, len(labels))))
     return {name: float(value[0]) for name, value in alone.items()}
 
 
@@ -164,8 +164,7 @@ def resamples(
     both), so every resample holds both classes. Labels, groups and seed alone decide which: two
     models evaluated on the same recordings are paired resample by resample.
     """
-    auroc(labels, logits)
-    labels, logits = checked(labels, logits)
+    labels, logits = checked(labels, logits, both=True)
     draws = multiplicities(labels, group_codes(groups, len(labels)), n_resamples, seed)
     parts = [weighted_metrics(labels, logits, weights) for weights in draws]
     return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
@@ -275,10 +274,9 @@ def group_codes(groups: ArrayLike | None, n: int) -> np.ndarray:
     return codes
 
 
-def _placements(labels: np.ndarray, logits: ArrayLike) -> np.ndarray:
+def _placements(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(n,) the share of the other class that each recording is ranked right against; ties half."""
-    logits, share = np.asarray(logits, dtype=float), np.empty(len(labels))
-    ranks = rankdata(logits)
+    ranks, share = rankdata(logits), np.empty(len(labels))
     for c in (0, 1):
         own = labels == c
         below = (ranks[own] - rankdata(logits[own])) / (~own).sum()

@@ -19,13 +19,7 @@ CLASSES = ("normal", "abnormal")
 
 def auroc(labels: ArrayLike, logits: ArrayLike) -> float:
     """Area under the ROC curve; tied pairs count one half. One class alone is an InputError."""
-    labels, logits = checked(labels, logits)
-    if labels.min() == labels.max():
-        raise InputError(
-            f"labels: all {len(labels)} recordings are {CLASSES[labels[0]]}, and AUROC needs both "
-            "classes; evaluate a split that holds both"
-        )
-    return float(roc_auc_score(labels, logits))
+    return float(roc_auc_score(*checked(labels, logits, both=True)))
 
 
 def confusion(labels: ArrayLike, logits: ArrayLike, threshold: float = 0.0) -> np.ndarray:
@@ -60,8 +54,13 @@ def threshold_at(labels: ArrayLike, logits: ArrayLike, specificity: float) -> fl
     return float((highest + above.min()) / 2 if above.size else highest)
 
 
-def checked(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as integers and logits as floats, or an InputError that names all that is wrong."""
+def checked(
+    labels: ArrayLike, logits: ArrayLike, both: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as integers and logits as floats, or an InputError that names all that is wrong.
+
+    With `both` that includes that one class is missing.
+    """
     labels, logits = np.asarray(labels), np.asarray(logits, dtype=float)
     problems = []
     if labels.ndim != 1 or labels.shape != logits.shape:
@@ -72,6 +71,12 @@ def checked(labels: ArrayLike, logits: ArrayLike) -> tuple[np.ndarray, np.ndarra
         problems.append("labels: some are neither 0 (normal) nor 1 (abnormal); recode them")
     if unusable := int((~np.isfinite(logits)).sum()):
         problems.append(f"logits: {unusable} are NaN or infinite; did training diverge?")
+    if both and not problems and labels.min() == labels.max():
+        only = CLASSES[int(labels[0])]
+        problems.append(
+            f"labels: all {len(labels)} recordings are {only}, and both classes are needed; "
+            "evaluate a split that holds both"
+        )
     if problems:
         raise InputError(problems)
     return labels.astype(int), logits
