@@ -73,10 +73,6 @@ class SpectrogramCache:
         values = torch.from_numpy(self.array[np.asarray(rows)]).float()
         return standardize(values, self.front_end).unsqueeze(1)
 
-    def spectrogram(self, record: str) -> Tensor:
-        """One standardized spectrogram, shape (1, mels, frames)."""
-        return self.batch(self.rows([record]))[0]
-
     def occupied(self, row: int) -> Occupied:
         """The region of a spectrogram that its recording fills."""
         first_row, last_row, first_frame, last_frame = self.index.iloc[row]

@@ -98,7 +98,8 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
         archives = _download(source, downloads)
         remedy = "the download was discarded, run the same command again"
     else:
-        archives, remedy = sorted(Path(source).glob("*.zip")), f"replace it in {source}, {again}"
+        archives = sorted(Path(source).glob("*.zip"))
+        remedy = f"replace the archive in {source}, {again}"
     if not archives:
         raise InputError(f"{source}: no folder with .zip archives; name one with training-a.zip")
     unpacked = to.with_name(f".{to.name}-unpacking")
@@ -152,6 +153,8 @@ def _retrieve(url: str, folder: Path, advice: str, sha256: str | None = None) ->
     downloader = partial(_resume, folder / f"{name}.part")
     try:
         return Path(pooch.retrieve(url, known_hash, name, folder, downloader=downloader))
+    except InputError:
+        raise
     except (*_BROKEN, ValueError) as error:
         raise InputError(f"{url}: could not be fetched ({error}); {advice}") from error
 
@@ -216,7 +219,7 @@ def _unpack(archives: list[Path], unpacked: Path, remedy: str) -> None:
         raise _Damaged(f"{archives[0].parent}: archives hold {needed / 1e6:,.0f} MB; do not use")
     shutil.rmtree(unpacked, ignore_errors=True)
     unpacked.mkdir(parents=True)
-    require_space(unpacked, needed, "--to")
+    require_space(unpacked.parent, needed, "--to")
     for archive, members in tqdm(wanted.items(), desc="unpack", unit="archive", disable=None):
         with _reading(archive, remedy), zipfile.ZipFile(archive) as file:
             file.extractall(unpacked, members)

@@ -72,8 +72,6 @@ def test_batches_are_standardized_float32_in_the_order_asked_for(noise_cache):
     expected = standardize(torch.tensor(np.array(noise_cache.array[2])).float(), SHORT)
     assert torch.equal(batch[1, 0], expected)
     assert torch.equal(batch[0], batch[2])
-    record = noise_cache.index.index[7]
-    assert torch.equal(noise_cache.spectrogram(record), batch[0])
 
 
 def test_a_cache_travels_to_another_process_as_its_address(noise_cache):

@@ -348,7 +348,8 @@ def test_a_length_that_is_no_number_does_not_matter(tmp_path, server):
 
 def test_a_download_without_end_is_refused_and_not_kept(tmp_path, server, monkeypatch):
     monkeypatch.setattr(download, "_LARGEST_BYTES", 100_000)
-    assert "training.zip: larger than 0.1 MB" in refusal(tmp_path / "to", server.address)
+    told = f"{server.address}/training.zip: larger than 0.1 MB; do not use"
+    assert refusal(tmp_path / "to", server.address) == told
     assert list((tmp_path / ".to-downloads").iterdir()) == []
 
 
