@@ -36,13 +36,12 @@ TRAINING = re.compile("training-([A-Za-z0-9]+)")
 _AUDIO = (".wav", ".flac", ".mp3", ".aif", ".aiff", ".ogg", ".m4a")
 
 
-def read_recordings(root: Path | str, annotations: Path | str | None = None) -> pd.DataFrame:
+def read_recordings(root: Path | str) -> pd.DataFrame:
     """Every training recording below `root`, checked sample by sample.
 
     Args:
-        root: folder with `training-a` to `training-f`, all or some, at any depth.
-        annotations: PhysioNet's `Online_Appendix_training_set.csv`; looked for below `root`
-            when not given. Without it no subject is known.
+        root: folder with `training-a` to `training-f`, all or some, at any depth. Without
+            PhysioNet's `Online_Appendix_training_set.csv` among them no subject is known.
 
     Returns:
         One row a recording, sorted by `record`, with `COLUMNS`:
@@ -68,7 +67,7 @@ def read_recordings(root: Path | str, annotations: Path | str | None = None) -> 
     if not rows and not problems:
         problems.append(f"{root}: holds no recordings in training-a and so on; run `hsutils fetch`")
     beside = (path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES)
-    subjects = _read_subjects(annotations or min(beside, default=None), problems)
+    subjects = _read_subjects(min(beside, default=None), problems)
     if problems:
         raise InputError(problems)
     recordings = pd.DataFrame(rows).join(inspected).sort_values("record", ignore_index=True)
@@ -234,7 +233,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
-def _read_subjects(annotations: Path | str | None, problems: list[str]) -> dict[str, str]:
+def _read_subjects(annotations: Path | None, problems: list[str]) -> dict[str, str]:
     """Record -> subject such as "b-12", prefixed by database, for every subject that is known."""
     if annotations is None:
         return {}
@@ -244,7 +243,7 @@ def _read_subjects(annotations: Path | str | None, problems: list[str]) -> dict[
         record, original, subject = (table[name].str.strip() for name in names)
     except (OSError, ValueError, KeyError) as error:
         told = f"lacks the column {error}" if isinstance(error, KeyError) else f"no CSV ({error})"
-        problems.append(f"{annotations}: {told}; name PhysioNet's {ANNOTATION_FILES[0]} or none")
+        problems.append(f"{annotations}: {told}; replace it by PhysioNet's or remove it")
         return {}
     # Database a names its files by subject and site: C45S1 is the first recording of subject C45.
     from_name = original.str.extract(r"^(C\d+)S\d+", expand=False)
