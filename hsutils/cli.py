@@ -145,14 +145,14 @@ def _run_one(
 ) -> None:
     from hsutils.pipeline import TRAIN
     from hsutils.run import open_run
-    from hsutils.training.saved import is_first_process
+    from hsutils.training.devices import start_fabric
 
     run = open_run(options.profile, folder, overrides)
     compute = run.profile.compute
     if options.trainings_only or compute.devices * compute.nodes > 1:
         for model in models:
             TRAIN[model](run)
-        if options.trainings_only or not is_first_process(run):
+        if options.trainings_only or not start_fabric(run.profile.compute).is_global_zero:
             return
         # The notebooks find every training done, so that one process is enough for them.
         overrides = [*overrides, "compute.devices=1", "compute.nodes=1"]

@@ -5,6 +5,7 @@ runs whatever is missing before it. Results made from the same inputs are loaded
 inputs (data, settings, seed, earlier stages) are compared by fingerprint.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,7 @@ from hsutils.training.devices import (
     start_fabric,
 )
 from hsutils.training.loop import Procedure, Trained, fit, predict, pretrain
-from hsutils.training.saved import load_or_save, load_or_train
+from hsutils.training.saved import load_or_train
 
 EVALUATED = ("dev", "test")
 
@@ -69,15 +70,14 @@ def label_softly(run: Run) -> pd.DataFrame:
     Returns:
         Table record, logit, soft_label.
     """
-    corpus = load_corpus(run)
+    corpus, (teacher, _) = load_corpus(run), fine_tune_teacher(run)
 
     def compute() -> pd.DataFrame:
-        teacher, _ = fine_tune_teacher(run)
         table = _predict(run, corpus, "unlabeled", teacher)[["record", "logit"]]
         return table.assign(soft_label=1 / (1 + np.exp(-table.logit)))
 
     stamp = fingerprint(_teacher_stamp(run, corpus), identity(corpus.of("unlabeled")))
-    load_or_save(run, "soft_labels.csv", stamp, compute)
+    _saved(run, "soft_labels.csv", stamp, compute)
     return pd.read_csv(run.path("soft_labels.csv"), dtype={"record": str})
 
 
@@ -158,7 +158,7 @@ def embed(run: Run, corpus: Corpus, teacher: Teacher, split: str = "dev") -> np.
     These are what the evaluator classifies; the projection head only serves the NT-Xent loss.
     """
     fabric = start_fabric(run.profile.compute)
-    return predict(fabric.setup(teacher.encoder), corpus.cache, corpus.rows(split), fabric)
+    return predict(teacher.encoder, corpus.cache, corpus.rows(split), fabric)
 
 
 def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[nn.Module, Trained]:
@@ -188,7 +188,7 @@ def _new(run: Run, model: str) -> nn.Module:
 
 def _predict(run: Run, corpus: Corpus, split: str, model: nn.Module) -> pd.DataFrame:
     fabric = start_fabric(run.profile.compute)
-    logits = predict(fabric.setup(model), corpus.cache, corpus.rows(split), fabric)
+    logits = predict(model, corpus.cache, corpus.rows(split), fabric)
     return corpus.of(split)[["record", "label"]].assign(logit=logits)
 
 
@@ -196,7 +196,15 @@ def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, sta
     for split in EVALUATED:
         made_from = fingerprint(stamp, split, identity(corpus.of(split)), _labels(corpus, split))
         compute = partial(_predict, run, corpus, split, model)
-        load_or_save(run, f"predictions/{name}-{split}.csv", made_from, compute, model=stamp)
+        _saved(run, f"predictions/{name}-{split}.csv", made_from, compute, model=stamp)
+
+
+def _saved(run: Run, file: str, stamp: str, compute: Callable[[], pd.DataFrame], **note) -> None:
+    """Save a table unless it is there; the first process computes it while the others wait."""
+    fabric = start_fabric(run.profile.compute)
+    if fabric.is_global_zero:
+        run.cached(file, stamp, lambda path: write_csv(path, compute()) and note)
+    fabric.barrier()
 
 
 def _pretrain_stamp(run: Run, corpus: Corpus) -> str:

@@ -135,12 +135,13 @@ def predict(
     description: str = "",
 ) -> np.ndarray:
     """Logits, shape (N,), of some rows of the cache, with the model in evaluation mode."""
-    model.eval()
+    model.eval().to(fabric.device)
     parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
     logits = []
     for part in progress(parts, len(parts), description) if description else parts:
-        views = cache.batch(part).contiguous(memory_format=layout(fabric))
-        logits.append(model(views.to(fabric.device)).float().cpu())
+        views = cache.batch(part).contiguous(memory_format=layout(fabric)).to(fabric.device)
+        with fabric.autocast():
+            logits.append(model(views).float().cpu())
     return torch.cat(logits).numpy()
 
 
