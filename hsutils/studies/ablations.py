@@ -1,208 +1,121 @@
-"""What carries the result: every change of the paper's recipe against the recipe itself."""
+"""What carries the result: one change of the paper's configuration at a time, judged on dev."""
 
-import numpy as np
+from collections.abc import Callable
+
 import pandas as pd
 from scipy import stats
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
-from hsutils.plots import ablations as figures_ablations
-from hsutils.studies.evidence import KEY, Evidence
-from hsutils.studies.markdown import table as table_of
-from hsutils.models.build import MODELS
-from hsutils.training.loop import has_stopped
-from hsutils.studies.variants import VARIANTS
+from hsutils.config import Profile
+from hsutils.studies.seeds import KEY, VALUES, Tables, Variants, tidy
 
-_ENDS = ("low", "high")
-PATIENCE = 3
-"""Falls of dev AUROC in a row that would end a training (paper section 6)."""
+PRETRAIN_OVER_FINETUNE = 2040 / 400
+"""Recordings in the two splits, published or generated."""
+LAST, CHANGE = "auroc, last epoch", ", difference"
+DRAWN = {(end, "auroc"): "mean" if end == "value" else end for end in VALUES}
+DRAWN |= {("value", LAST): "last_epoch", ("value", "auroc" + CHANGE): "difference"}
+DRAWN |= {(end, "auroc" + CHANGE): f"difference_{end}" for end in VALUES[1:]}
+"""(Column, metric) of `results.csv` -> column of the figure's table."""
 
 
-def last_epochs(evidence: Evidence) -> pd.Series:
-    """Dev AUROC after the last epoch, indexed by profile, model, seed.
+def _few_labels(profile: Profile) -> list[str]:
+    """As many steps with the small split as the student makes with the large one."""
+    epochs = round(profile.student.epochs * PRETRAIN_OVER_FINETUNE)
+    return ["distillation.targets=fine-tune labels", f"student.epochs={epochs}"]
 
-    The best epoch is chosen on dev, and the more epochs the luckier the best: a training of more
+
+def _rate(factor: float) -> Callable[[Profile], list[str]]:
+    return lambda profile: [f"student.learning_rate={profile.student.learning_rate * factor:.6g}"]
+
+
+VARIANTS: Variants = {
+    "few-labels": ("student", _few_labels),
+    "hard-decisions": ("student", lambda _: ["distillation.targets=hard decisions"]),
+    "early-teacher": ("student", lambda _: ["finetune.epochs=2"]),
+    "ten-times-the-rate": ("student", _rate(10)),
+    "a-tenth-of-the-rate": ("student", _rate(0.1)),
+    "early-stopping": ("student", lambda _: ["student.epochs=60", "student.patience=3"]),
+    "focal-student": ("student", lambda _: ["student.focal_gamma=2"]),
+    "no-pretraining": ("teacher", lambda _: ["pretrain.epochs=0"]),
+    "both-views": ("teacher", lambda _: ["augment.both_views=true"]),
+    "focal-teacher": ("teacher", lambda _: ["finetune.focal_gamma=2"]),
+    "focal-baseline": ("baseline", lambda _: ["baseline.focal_gamma=2"]),
+}
+"""Changes of the paper's configuration (paper sections 4 to 6)."""
+
+
+def dev_aurocs(inputs: Tables) -> pd.DataFrame:
+    """Dev AUROC of every training, at the best and after the last epoch.
+
+    The best epoch is chosen on dev, and the more epochs the better the best: a training of more
     epochs must be compared by its last one too.
-    """
-    histories = evidence.histories.dropna(subset="dev_auroc").sort_values("epoch")
-    return histories.groupby(KEY).dev_auroc.last()
-
-
-def ablations(results: pd.DataFrame, last: pd.Series, profile: str) -> pd.DataFrame:
-    """Dev AUROC of each option of each question, with 95% t intervals over seeds.
-
-    Args:
-        results: as `results` gives them, of the profile and its variants.
-        last: dev AUROC after the last epoch, as `last_epochs` gives it.
-        profile: the name of the profile itself.
 
     Returns:
-        Columns question, option, model, seeds, mean, low, high, and against the paper's recipe
-        with the same seeds: difference, difference_low, difference_high, p of the paired t test
-        and p_holm, corrected for all questions of the table (Holm 1979); last_epoch, the mean
-        after the last epoch, and last_difference, last_low, last_high, the same comparison there.
-        An interval needs two seeds; it holds the spread between seeds, not the sampling error of
-        the recordings.
+        Columns "auroc" and "auroc, last epoch", indexed by variant, model, seed.
     """
-    dev = results[results.split == "dev"].set_index(KEY).auroc.sort_index()
-    rows, asked = [], None
-    for name, variant in VARIANTS.items():
-        key = (f"{profile}-{name}", variant.model)
-        if key not in dev.index:
-            continue
-        recipe, option = dev.loc[profile, variant.model], dev.loc[key]
-        ended = {"recipe": last.loc[profile, variant.model], "option": last.loc[key]}
-        about = {"question": variant.question, "model": variant.model}
-        if variant.question != asked:
-            at_end = {"last_epoch": ended["recipe"].mean()}
-            rows.append(about | {"option": variant.recipe, **_spread(recipe), **at_end})
-        asked = variant.question
-        rows.append(about | {"option": variant.option, **_spread(option)})
-        rows[-1] |= _compared(option - recipe, ended["option"] - ended["recipe"])
-        rows[-1]["last_epoch"] = ended["option"].mean()
-    columns = ["question", "option", "model", "seeds", "mean", *_ENDS, "difference"]
-    columns += [*(f"difference_{k}" for k in _ENDS), "p", "p_holm", "last_epoch"]
-    columns += ["last_difference", *(f"last_{k}" for k in _ENDS)]
-    table = pd.DataFrame(rows).reindex(columns=columns)
-    return table.assign(p_holm=holm(table.p.astype(float)))
+    dev = inputs["predictions"].query("split == 'dev'")
+    best = {
+        (variant, model, int(seed)): roc_auc_score(dev.label, dev[column])
+        for column in dev.columns[dev.columns.str.count("/") == 2]
+        for variant, model, seed in [column.split("/")]
+    }
+    histories = inputs["histories"].dropna(subset="dev_auroc").sort_values("epoch")
+    last = histories.groupby(KEY).dev_auroc.last()
+    return pd.DataFrame({"auroc": pd.Series(best).rename_axis(KEY), LAST: last})
 
 
-def _compared(best: pd.Series, last: pd.Series) -> dict[str, float]:
-    """Paired differences over seeds, at the best and at the last epoch."""
-    best, last = best.dropna(), last.dropna()
-    values = {}
-    for name, change in (("difference", _spread(best)), ("last", _spread(last))):
-        values |= {f"{name}_{k}": change[k] for k in _ENDS}
-        values["last_difference" if name == "last" else name] = change["mean"]
-    return values | {"p": stats.ttest_1samp(best, 0).pvalue if len(best) > 1 else np.nan}
+def results(inputs: Tables) -> pd.DataFrame:
+    """The rows of `results.csv`: dev AUROC of each seed, and what the seeds say together.
 
-
-def holm(p: pd.Series) -> pd.Series:
-    """p values corrected so that any false finding among them is as rare as a single one's.
-
-    Holm 1979, Scand. J. Statist. 6:65. NaN stays NaN and counts for nothing.
+    Seed "mean" has the mean over seeds and its 95% t interval, which holds the spread between
+    seeds and not the sampling error of the recordings. "difference" is that to the profile with
+    the same seeds, p is of the paired t test, and "p (Holm)" is corrected for all variants (Holm
+    1979). One seed has neither interval nor p.
     """
-    known = p.dropna().sort_values()
-    steps = known * np.arange(len(known), 0, -1)
-    return steps.cummax().clip(upper=1).reindex(p.index)
+    own, scores = inputs["trainings"].variant.iloc[0], dev_aurocs(inputs)
+    change = scores.drop(index=own).sub(scores.loc[own], axis="index").dropna()
+    every = scores.join(change.add_suffix(CHANGE)).reset_index()
+    long = every.melt(KEY, var_name="metric").dropna()
+    groups = long.groupby([*KEY[:2], "metric"], sort=False).value
+    mean = groups.agg(value="mean", error="sem", seeds="count").reset_index().assign(seed="mean")
+    half = stats.t.ppf(0.975, mean.seeds - 1) * mean.error
+    mean = mean.assign(low=mean.value - half, high=mean.value + half)
+    tests = mean[mean.metric.eq("auroc" + CHANGE) & (mean.seeds > 1)]
+    p = 2 * stats.t.sf(abs(tests.value / tests.error), tests.seeds - 1)
+    tests = tests[KEY].assign(p=p)
+    tests["p (Holm)"] = multipletests(p, method="holm")[1] if len(p) else p
+    parts = [every[[*KEY, "auroc"]], mean.drop(columns="error"), tests]
+    parts = [tidy(part, study="ablations", protocol="dev") for part in parts]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _spread(values: pd.Series) -> dict[str, float]:
-    low, high = np.nan, np.nan
-    if len(values) > 1:
-        half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
-        low, high = values.mean() - half, values.mean() + half
-    return {"seeds": len(values), "mean": values.mean(), "low": low, "high": high}
+def for_figure(inputs: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables of `plots.ablations`: a row an option, and a row an option and seed.
+
+    Args:
+        inputs: see `seeds.gather`.
+    """
+    found, order = results(inputs), [inputs["trainings"].variant.iloc[0], *VARIANTS]
+    rank = {name.replace("-", " "): number for number, name in enumerate(order)}
+    found = found.assign(question=found.model, option=found.variant.str.replace("-", " "))
+    means = found[found.seed == "mean"]
+    wide = means.pivot(index=["question", "option", "model"], columns="metric", values=VALUES)
+    wide = wide.reindex(columns=[*DRAWN]).set_axis(DRAWN.values(), axis=1).reset_index()
+    wide = wide.groupby("question").filter(lambda part: len(part) > 1)
+    wide = wide.assign(rank=wide.option.map(rank)).sort_values(["model", "rank"], ignore_index=True)
+    seeds = found[found.seed.ne("mean") & found.model.isin(wide.model)]
+    return wide, seeds.rename(columns={"value": "dev_auroc"})
 
 
-def learning_rates(evidence: Evidence) -> pd.DataFrame:
-    """Dev AUROC of the student by learning rate (paper section 5.1).
+def learning_rates(inputs: Tables) -> pd.DataFrame:
+    """Dev AUROC of the student at each learning rate (paper section 5.1).
 
     Returns:
         Columns rate, seed, epoch, dev_auroc.
     """
-    own = evidence.profile
-    asked = [own, *(f"{own}-{name}" for name in VARIANTS if name.endswith("the-rate"))]
-    students = evidence.trainings.query("model == 'student'")
-    rates = students[students.profile.isin(asked)]
-    student = evidence.histories.query("model == 'student'")
-    table = student.merge(rates[[*KEY, "learning_rate"]], on=KEY)
-    table = table.rename(columns={"learning_rate": "rate"})
-    return table[["rate", "seed", "epoch", "dev_auroc"]].reset_index(drop=True)
-
-
-def by_rate(rates: pd.DataFrame) -> pd.DataFrame:
-    """How high, how soon and how steadily dev AUROC rises at each learning rate.
-
-    Args:
-        rates: as `learning_rates` gives them.
-
-    Returns:
-        Columns rate, seeds, and means over seeds: best (dev AUROC), best_epoch, last (after the
-        last epoch), step (the mean change from one epoch to the next, up or down), near_best (the
-        first epoch within .01 of the best), swing (the mean step after that; NaN if it is the
-        last).
-    """
-    rows = []
-    for (rate, _), part in rates.groupby(["rate", "seed"]):
-        scores = part.sort_values("epoch").dev_auroc.to_numpy()
-        near = int(np.argmax(scores > scores.max() - 0.01))
-        swings = np.abs(np.diff(scores[near:]))
-        row = {"rate": rate, "best": scores.max(), "best_epoch": scores.argmax() + 1}
-        row |= {"last": scores[-1], "step": np.abs(np.diff(scores)).mean(), "near_best": near + 1}
-        rows.append(row | {"swing": swings.mean() if len(swings) else np.nan})
-    groups = pd.DataFrame(rows).groupby("rate", sort=False)
-    return (
-        groups.mean()
-        .assign(seeds=groups.size())
-        .reset_index()[
-            ["rate", "seeds", "best", "best_epoch", "last", "step", "near_best", "swing"]
-        ]
-    )
-
-
-def early_stopping(evidence: Evidence, patience: int = PATIENCE) -> pd.DataFrame:
-    """What would have been lost, had trainings stopped when dev AUROC fell (paper section 6).
-
-    At a constant learning rate a training that stops early is the beginning of one that does not.
-
-    Args:
-        evidence: of the paper's profile, whose rate is constant and whose best epoch is kept.
-        patience: falls from one epoch to the next, in a row, that end a training.
-
-    Returns:
-        Columns model, seed, epochs; stopped_after (epochs; NaN where it would not have stopped);
-        best and best_if_stopped, dev AUROC of the epoch kept.
-    """
-    own = evidence.histories.query("profile == @evidence.profile")
-    own = own[own.model.isin(MODELS)]
-    rows = []
-    for (model, seed), part in own.groupby(["model", "seed"], sort=False):
-        epochs = part.sort_values("epoch").to_dict("records")
-        ends = (n for n in range(1, len(epochs) + 1) if has_stopped(epochs[:n], patience))
-        scores, stopped = [epoch["dev_auroc"] for epoch in epochs], next(ends, None)
-        row = {"model": model, "seed": seed, "epochs": len(epochs), "stopped_after": stopped}
-        rows.append(row | {"best": max(scores), "best_if_stopped": max(scores[:stopped])})
-    return pd.DataFrame(rows).astype({"stopped_after": "Int64"})
-
-
-def stopped_early(table: pd.DataFrame) -> str:
-    """The table of `early_stopping` in a sentence for the README."""
-    parts = []
-    for model, rows in table.groupby("model", sort=False):
-        ended, seeds = rows.stopped_after.dropna(), len(rows)
-        lost = (rows.best - rows.best_if_stopped).max()
-        after = " and ".join(str(epoch) for epoch in sorted(ended))
-        told = f"{len(ended)} of {seeds} seeds end after {after} of {rows.epochs.max()} epochs"
-        at_most = f"at most {lost:.3f}" if round(lost, 3) else "nothing"
-        parts.append(f"{model}, {told} and lose {at_most}" if len(ended) else f"{model}, none ends")
-    return f"Were a training to stop when dev AUROC falls three epochs running: {'; '.join(parts)}."
-
-
-def dots(results: pd.DataFrame, profile: str) -> pd.DataFrame:
-    """Every seed's dev AUROC of every option: question, option, seed, dev_auroc."""
-    dev = results[results.split == "dev"]
-    parts = []
-    for name, v in VARIANTS.items():
-        for option, run in ((v.recipe, profile), (v.option, f"{profile}-{name}")):
-            rows = dev[(dev.profile == run) & (dev.model == v.model)]
-            parts.append(
-                pd.DataFrame({"question": v.question, "option": option, "seed": rows.seed,
-                              "dev_auroc": rows.auroc})
-            )  # fmt: skip
-    return pd.concat(parts, ignore_index=True).drop_duplicates(["question", "option", "seed"])
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """The table of `ablations` as Markdown; each question stands before its first option."""
-    titles = ["", "", "seeds", "dev AUROC", "difference (95% interval over seeds)", "p (Holm)"]
-    titles += ["difference after the last epoch"]
-    rows = []
-    for _, options in table.groupby(table.question.ne(table.question.shift()).cumsum()):
-        for position, (_, option) in enumerate(options.iterrows()):
-            question = "" if position else option.question
-            cells = [question, option.option, f"{option.seeds}", f"{option['mean']:.3f}"]
-            cells += [figures_ablations.difference_text(option)]
-            cells += [f"{option.p_holm:.2g}" if np.isfinite(option.p_holm) else ""]
-            end = option.last_difference
-            cells += [f"{end:+.3f}".replace("-", "−") if np.isfinite(end) else ""]
-            rows.append(cells)
-    return f"{table_of(titles, rows)}\n"
+    trainings = inputs["trainings"].query("model == 'student'")
+    own, rated = trainings.variant.iloc[0], trainings.variant.str.endswith("the-rate")
+    rates = trainings[rated | trainings.variant.eq(own)].rename(columns={"learning_rate": "rate"})
+    found = inputs["histories"].merge(rates[[*KEY, "rate"]], on=KEY)
+    return found[["rate", "seed", "epoch", "dev_auroc"]]

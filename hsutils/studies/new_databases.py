@@ -1,200 +1,211 @@
-"""Databases that no training heard: how far recipes differ there, and what answers they give.
+"""Unseen databases: every configuration is trained without one database and tested on it (LODO).
 
-Everything is read off the kept logits. Recipes are compared on the same recordings, resample by
-resample, so that what makes a database easy or hard for both does not widen the interval.
+Configurations are compared on the same recordings, resample by resample, so that what makes a
+database easy or hard for both does not widen the interval of their difference.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
+from matplotlib.figure import Figure
 
-from hsutils.studies.ablations import holm
-from hsutils.studies.beyond import DATABASES, RECIPE
+from hsutils import plots
+from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.evaluation.calibration import choose_threshold
-from hsutils.evaluation.intervals import expanded_level, normal_quantile, percentiles, resamples
-from hsutils.evaluation.metrics import confusion
-from hsutils.studies.variants import BEYOND, TAUGHT
-from hsutils.evaluation.domains import classes_in_groups
+from hsutils.evaluation.domains import unseen_databases
+from hsutils.evaluation.intervals import expansion, percentiles, resamples
+from hsutils.models.build import MODELS
+from hsutils.pipeline import load_predictions
+from hsutils.run import Run
+from hsutils.studies import heart_cycles
+from hsutils.studies.seeds import KEY, Study, Tables, is_trained, tidy, with_logits
 
+INPUTS = ("left_out.csv.gz", "cycles.csv", "weights.csv")
+DATABASES = "abcdef"
+LINEAR = "heart-cycles/linear model/0"
+ABOUT = ["database", "group", "label", "quality", "seconds"]
+DECIDED = ("sensitivity", "specificity", "balanced accuracy")
+DECIDED += ("balanced accuracy, own median", "balanced accuracy, own threshold")
 N_RESAMPLES = 1000
-NARROW = f"{RECIPE[0]}-narrow"
-"""The change whose CNNs teach the students of `PHASES`."""
-COMPACT_STUDENT = "compact student"
-PHASES = {
-    "narrow-three-seeds": (NARROW, RECIPE[1]),
-    "narrow-labels-after": (f"{NARROW}-three-seeds", COMPACT_STUDENT),
-    "narrow-own-opinions-after": (f"{NARROW}-three-seeds", COMPACT_STUDENT),
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is trained, and which configuration it differs from in one thing (`against`).
+
+    Without a name of a profile it is the study's own.
+    """
+
+    profile: str = "robust"
+    overrides: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("baseline",)
+    against: str = ""
+
+
+_ARTEFACTS = ("front_end.repair_clips=false", "front_end.bits=0", "front_end.bins=129")
+_FULL = (*_ARTEFACTS, "front_end.pass_low_hz=0.0", "front_end.pass_high_hz=0.0")
+_REAL = (*_FULL, "baseline.synthetic=0", "baseline.epochs=12")
+"""Real recordings alone, in more epochs, since synthetic ones are most of an epoch."""
+_ONCE, _MIN_MAX = "baseline.sampling=each once", "front_end.scaling=min-max"
+
+CONFIGURATIONS = {
+    "paper": Configuration("", models=MODELS),
+    "robust": Configuration(against="full-band"),
+    "full-band": Configuration(overrides=_FULL),
+    "band-limit-only": Configuration(overrides=_ARTEFACTS, against="full-band"),
+    "full-band-no-synthetic": Configuration(overrides=_REAL, against="full-band"),
+    "full-band-no-synthetic-each-once": Configuration(
+        overrides=(*_REAL, _ONCE), against="full-band-no-synthetic"
+    ),
+    "full-band-min-max": Configuration(overrides=(*_FULL, _MIN_MAX), against="full-band"),
 }
-"""Changes in `BEYOND` of students of CNNs of `NARROW`, and what each is held against."""
-AGAINST = PHASES | {"no-artificial-each-once": (f"{RECIPE[0]}-no-artificial", RECIPE[1])}
-"""Changes that are held against another than the recipe, from which they differ in one thing."""
 
-CHANGES = ("profile", "model", "against", "seeds", "difference", "low", "high", "p_holm")
-CHOSEN = ("recipes", "auroc", "low", "high", "worst", "worst_database")
-OPERATING = ("profile", "model", "database", "seeds", "sensitivity", "specificity")
-OPERATING += ("balanced", "balanced_median", "balanced_own")
 
-Draws = Mapping[str, Mapping[str, np.ndarray]]
-"""Column of logits -> database -> its AUROC in every resample of that database's groups."""
+def runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
+    """(configuration, database left out, run) for all seeds of a study, in folders `unseen-...`."""
+    for key in keys:
+        configuration = CONFIGURATIONS[key]
+        profile, base = configuration.profile or study.name, study.base or "runs/unseen"
+        own = replace(study, name=profile, base=base)
+        for database in DATABASES:
+            change = (*configuration.overrides, f"splits.leave_out={database}")
+            for seed in study.seeds:
+                yield key, database, own.run(seed, f"{key}-without-{database}", change)
+
+
+def gather(study: Study, keys: Iterable[str] = tuple(CONFIGURATIONS)) -> Tables:
+    """Logits of every configuration that is trained, and of the linear model on heart cycles.
+
+    Returns:
+        left_out: a row a recording: `ABOUT` and a column `variant/model/seed` each, NaN where a
+            database was not left out; inside a database in the order of a hash of the samples.
+        cycles, weights: see `heart_cycles`.
+    """
+    own = study.run(study.seeds[0])
+    recordings, splits = load_recordings(own), load_splits(own)
+    features = heart_cycles.features_of(recordings)
+    logits = {
+        database: {LINEAR: heart_cycles.lodo(features, recordings, splits, database)}
+        for database in sorted(set(recordings.database))
+    }
+    for key, database, run in runs(study, keys):
+        if is_trained(run, models := CONFIGURATIONS[key].models):
+            names = {model: f"{key}/{model}/{run.profile.seed}" for model in models}
+            logits[database] |= {names[m]: load_predictions(run, m, "test") for m in models}
+    table = pd.concat([with_logits(recordings, part) for part in logits.values()])
+    table = table.sort_values(["database", "digest"], ignore_index=True)
+    table = table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
+    return {
+        "left_out": table[[*ABOUT, *logit_columns(table)]].round(3),
+        "cycles": heart_cycles.mean_cycles(features, recordings),
+        "weights": heart_cycles.weights(features, recordings, splits),
+    }
 
 
 def logit_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of logits, `profile/model/seed`."""
+    """The columns of logits, `variant/model/seed`."""
     return [column for column in table if column.count("/") == 2]
 
 
-def draw(left_out: pd.DataFrame) -> Draws:
-    """AUROC of every model in resamples of groups, inside every database that it was asked about.
-
-    Resamples of few groups vary too little; those of each database are drawn apart by its own
-    factor, as `intervals.expanded_level` does for a single interval. All are NaN where all
-    recordings of a class are one group.
-
-    Args:
-        left_out: see `beyond.Beyond`.
-    """
-    draws: dict[str, dict[str, np.ndarray]] = {column: {} for column in logit_columns(left_out)}
-    for number, (database, part) in enumerate(left_out.groupby("database")):
-        asked = [column for column in draws if part[column].notna().all()]
-        if not classes_in_groups(part.label, part.group, 2):
-            for column in asked:
-                draws[column][database] = np.full(N_RESAMPLES, np.nan)
-            continue
-        level = expanded_level(part.label, part.group, 0.95)
-        factor = normal_quantile(level) / normal_quantile(0.95)
-        for column in asked:
-            how = {"n_resamples": N_RESAMPLES, "seed": number}
-            drawn = resamples(part.label, part[column], part.group, **how)["auroc"]
-            middle = np.nanmean(drawn)
-            draws[column][database] = middle + factor * (drawn - middle)
-    return draws
-
-
-def interval_of_mean(draws: Draws, columns: Mapping[str, Sequence[str]]) -> tuple[float, float]:
-    """95% interval of the mean over databases, of the models that were asked about each.
-
-    Args:
-        draws: as `draw` gives them.
-        columns: database -> columns of logits, one a seed.
-    """
-    means = [np.mean([draws[c][d] for c in asked], axis=0) for d, asked in columns.items()]
-    return _ends(np.mean(means, axis=0))
-
-
-def _ends(drawn: np.ndarray) -> tuple[float, float]:
-    return percentiles(drawn, 0.95)[:2]
-
-
-def changes(found: pd.DataFrame, draws: Draws) -> pd.DataFrame:
-    """How far each change of the native recipe moves the mean over databases it never heard.
-
-    Args:
-        found: the table of `beyond_tables.results`.
-        draws: as `draw` gives them.
+def areas(left_out: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of every model in every database that it was not trained with.
 
     Returns:
-        Columns `CHANGES`, the largest gain first: against is the profile that it is held against,
-        the recipe's or what `AGAINST` names; seeds, how many both were trained with (none: left
-        out); difference, with the 95% interval over the recordings, the same for both; p_holm, of
-        no difference at all, by the normal distribution from the spread of the resamples, corrected
-        for all rows (Holm 1979). None of it knows of other seeds or databases.
+        Columns variant, model, seed (or "mean" over seeds), database (or "mean" over databases,
+        or "worst" of them), seeds, auroc, low, high.
     """
-    means = found[found.database == "mean"].set_index(["profile", "model", "seed"]).auroc
-    means, rows = means.sort_index(), []
-    for profile, model in means.index.droplevel("seed").unique():
-        change = profile.removeprefix(f"{RECIPE[0]}-")
-        taught = change in BEYOND and BEYOND[change].question == TAUGHT
-        if change == profile or not (taught or model == RECIPE[1]):
-            continue
-        against = AGAINST.get(change, RECIPE)
-        if against not in means.index:
-            continue
-        gains = (means.loc[profile, model] - means.loc[against]).dropna()
-        if len(gains):
-            drawn = _paired(draws, (profile, model), against, gains.index)
-            p = 2 * ndtr(-abs(gains.mean()) / np.std(drawn, ddof=1))
-            rows.append((profile, model, against[0], len(gains), gains.mean(), *_ends(drawn), p))
-    table = pd.DataFrame(rows, columns=CHANGES)
-    table = table.assign(p_holm=holm(table.p_holm.astype(float)))
+    models = {column: [column] for column in logit_columns(left_out)}
+    for column in logit_columns(left_out):
+        models.setdefault(f"{column.rpartition('/')[0]}/mean", []).append(column)
+    table = unseen_databases(left_out, models, N_RESAMPLES)
+    names = table.pop("model").str.split("/", expand=True).set_axis(KEY, axis=1)
+    table = names.join(table).replace({"database": {"": "mean"}})
+    whole = table[table.database == "mean"]
+    single = table[table.database != "mean"]
+    worst = single.groupby(KEY).auroc.min().reset_index().merge(whole[[*KEY, "seeds"]], on=KEY)
+    return pd.concat([table, worst.assign(database="worst")], ignore_index=True)
+
+
+def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """How far each configuration is from the one it is compared with, over the seeds of both.
+
+    Args:
+        left_out: see `gather`.
+        found: as `areas` gives them.
+
+    Returns:
+        Columns variant, model, against, seeds, difference, low, high, the largest gain first.
+    """
+    means = found[found.database.eq("mean") & found.seed.ne("mean")]
+    means, rows = means.set_index(means[KEY].agg("/".join, axis=1)).auroc, []
+    for key, configuration in CONFIGURATIONS.items():
+        against = configuration.against
+        pairs = [(f"{key}/baseline/{s}", f"{against}/baseline/{s}") for s in found.seed.unique()]
+        pairs = [pair for pair in pairs if pair[0] in means and pair[1] in means]
+        drawn = []
+        for number, (_, part) in enumerate(left_out.groupby("database") if pairs else ()):
+            about = part.group, N_RESAMPLES, number
+            one, other = (
+                np.mean([resamples(part.label, part[c], *about)["auroc"] for c in columns], axis=0)
+                for columns in zip(*pairs, strict=True)
+            )
+            gain, wider = one - other, expansion(part.label, part.group)
+            drawn.append(gain.mean() + wider * (gain - gain.mean()))
+        if pairs:
+            difference = np.mean([means[a] - means[b] for a, b in pairs])
+            ends = percentiles(np.mean(drawn, axis=0))
+            rows.append((key, "baseline", against, len(pairs), difference, *ends))
+    columns = ["variant", "model", "against", "seeds", "difference", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("difference", ascending=False, ignore_index=True)
 
 
-def _paired(
-    draws: Draws, one: tuple[str, str], other: tuple[str, str], seeds: Iterable[int]
-) -> np.ndarray:
-    pairs = [[draws["/".join(map(str, (*key, s)))] for key in (one, other)] for s in seeds]
-    return np.mean([a[d] - b[d] for a, b in pairs for d in DATABASES], axis=0)
-
-
-def chosen(choices: pd.DataFrame, draws: Draws) -> pd.DataFrame:
-    """What the recipes reach that the other databases would have chosen for each database.
-
-    Args:
-        choices: the table of `beyond_tables.choices`.
-        draws: as `draw` gives them.
-
-    Returns:
-        One row, columns `CHOSEN`: how many recipes there were to choose from, mean AUROC over the
-        six databases and its 95% interval over their recordings, and the worst database. No row
-        unless two recipes or more were asked for each of the six, and every one chosen was tested.
-    """
-    counts = choices.groupby("test_database").size()
-    if counts.reindex([*DATABASES], fill_value=0).min() < 2:
-        return pd.DataFrame(columns=CHOSEN)
-    best = choices[choices.chosen].drop_duplicates("test_database").set_index("test_database")
-    columns = {
-        d: [c for c in draws if c.startswith(f"{row.profile}/{row.model}/") and d in draws[c]]
-        for d, row in best.iterrows()
-    }
-    if not all(columns.values()):
-        return pd.DataFrame(columns=CHOSEN)
-    ends, worst = interval_of_mean(draws, columns), best.auroc.idxmin()
-    row = (choices.profile.nunique(), best.auroc.mean(), *ends, best.auroc[worst], worst)
-    return pd.DataFrame([row], columns=CHOSEN)
-
-
 def operating(left_out: pd.DataFrame) -> pd.DataFrame:
-    """What answers a model gives in a database it never heard: AUROC asks the order alone.
-
-    Args:
-        left_out: see `beyond.Beyond`.
+    """What a model decides in an unseen database: AUROC asks for the order alone.
 
     Returns:
-        Columns `OPERATING`, a row a profile, model and database of both classes, and "mean" where
-        all six are known; means over seeds. Sensitivity and specificity are at logit 0, where
-        training put the threshold; balanced is their mean, balanced_median the same at the median
-        of this database's own logits, which needs no label, and balanced_own at its best
-        threshold, chosen with its own labels and therefore kind.
+        Columns variant, model, database (or "mean" over all) and `DECIDED`; means over seeds.
+        Sensitivity and specificity are at logit 0. Balanced accuracy is their mean; "own median" is
+        at the median of this database's logits, which needs no label, and "own threshold" at the
+        best one, chosen with its own labels and therefore optimistic.
     """
     rows = []
     for column in logit_columns(left_out):
-        profile, model, _ = column.split("/")
         for database, part in left_out.groupby("database"):
             if part[column].notna().all() and part.label.nunique() == 2:
-                about = {"profile": profile, "model": model, "database": database}
-                rows.append(about | _answers(part.label, part[column]))
-    columns = [c for c in OPERATING if c != "seeds"]
-    groups = pd.DataFrame(rows, columns=columns).groupby([*OPERATING[:3]], sort=False)
-    table = groups.mean().assign(seeds=groups.size()).reset_index()
-    models = table.groupby(["profile", "model"], sort=False)
-    whole = models.mean(numeric_only=True)[models.size() == len(DATABASES)]
-    whole = whole.reset_index().assign(database="mean", seeds=lambda t: t.seeds.astype(int))
-    return pd.concat([table, whole])[[*OPERATING]].reset_index(drop=True)
+                logits = part[column]
+                own = choose_threshold(part.label, logits, "Youden")
+                at = [(logits > t).groupby(part.label).mean() for t in (0.0, logits.median(), own)]
+                balanced = [(1 + rates[1] - rates[0]) / 2 for rates in at]
+                rows.append((*column.split("/"), database, at[0][1], 1 - at[0][0], *balanced))
+    table = pd.DataFrame(rows, columns=[*KEY, "database", *DECIDED])
+    table = table.groupby([*KEY[:2], "database"], sort=False)[[*DECIDED]].mean().reset_index()
+    models, count = table.groupby(KEY[:2], sort=False), left_out.database.nunique()
+    mean = models[[*DECIDED]].mean()[models.size() == count].reset_index()
+    return pd.concat([table, mean.assign(database="mean")], ignore_index=True)
 
 
-def _answers(labels: pd.Series, logits: pd.Series) -> dict[str, float]:
-    sensitivity, specificity = _rates(labels, logits, 0.0)
-    elsewhere = {"median": logits.median(), "own": choose_threshold(labels, logits, "Youden")}
-    return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "balanced": (sensitivity + specificity) / 2,
-        **{f"balanced_{name}": np.mean(_rates(labels, logits, t)) for name, t in elsewhere.items()},
-    }
+def results(inputs: Tables) -> pd.DataFrame:
+    """The rows of `results.csv`: `areas`, `differences` and `operating`."""
+    left_out, found = inputs["left_out"], areas(inputs["left_out"])
+    changes = differences(left_out, found)
+    changes = changes.assign(metric="auroc, difference from " + changes.against, seed="mean")
+    changes = changes.rename(columns={"difference": "value"}).drop(columns="against")
+    parts = [found, changes.assign(database="mean"), operating(left_out).assign(seed="mean")]
+    parts = [tidy(part, study="unseen", protocol="unseen database") for part in parts]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _rates(labels: pd.Series, logits: pd.Series, threshold: float) -> tuple[float, float]:
-    (negatives, false), (missed, found) = confusion(labels, logits, threshold)
-    return found / (found + missed), negatives / (negatives + false)
+def figures(inputs: Tables) -> dict[str, Figure]:
+    """Every picture by name."""
+    found = areas(inputs["left_out"])
+    changes = differences(inputs["left_out"], found).query("against == 'full-band'")
+    found, changes = (t.assign(name=t.variant.str.replace("-", " ")) for t in (found, changes))
+    found = found[found.seed == "mean"]
+    means, single = found[found.database == "mean"], found[found.database.str.len() == 1]
+    pages = {"mean-cycles": plots.mean_cycles(inputs["cycles"], inputs["weights"])}
+    if len(means):
+        pages["unseen-databases"] = plots.unseen_databases(means, single)
+    return pages | ({"changes": plots.changes(changes)} if len(changes) else {})

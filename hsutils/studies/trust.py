@@ -1,282 +1,379 @@
-"""How far can the numbers be trusted? What is kept of that question, gathered from finished runs.
+"""How far can the scores be trusted? Chance, leaks, shortcuts, prevalence, thresholds, recordings.
 
-Every committed table and figure of trust is computed from these tables alone (`trust_tables`).
-They name no recording.
+Where there are several seeds, values are means over them. An interval is the sampling error of the
+recordings; the spread between seeds is shown apart.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from torch import nn
 
-from hsutils.evaluation import shortcuts
-from hsutils import pipeline as stations
+from hsutils import pipeline, plots
+from hsutils.audio.devices import PERTURBATIONS
+from hsutils.config import fingerprint
 from hsutils.data.cache import identity
-from hsutils.training.devices import start_fabric
 from hsutils.data.corpus import Corpus, data_folder, load_corpus
-from hsutils.errors import InputError
-from hsutils.studies.evidence import finished
-from hsutils.experiment import Run, fingerprint
-from hsutils.files import read_json, write_csv
-from hsutils.studies.kept import Kept
-from hsutils.data.duplicates import find_leaks, summarize, without_leaks
-from hsutils.evaluation.metrics import CLASSES
-from hsutils.models.build import MODELS
-from hsutils.audio.perturbations import PERTURBATIONS, Perturbations
-from hsutils.evaluation.quality import by_length, by_quality, length_score
-from hsutils.evaluation.robustness import perturbed_scores, robustness
+from hsutils.data.duplicates import find_leaks, summarize
 from hsutils.data.splits import audit, leave_out
-from hsutils.pipeline import EVALUATED
-from hsutils.studies.study import LEFT_OUT, Study
+from hsutils.errors import InputError
+from hsutils.evaluation import calibration, domains, intervals, robustness, shortcuts
+from hsutils.files import write_csv
+from hsutils.models.build import MODELS
+from hsutils.run import Run
+from hsutils.studies.new_databases import runs as runs_without
+from hsutils.studies.seeds import Study, Tables, is_trained, tidy, with_logits
+from hsutils.training.devices import start_fabric
 from hsutils.training.loop import predict
-from hsutils.audio.wav import read_samples
 
+INPUTS = ("cases.csv", "left_out.csv", "facts.csv", "leaks.csv", "leak_effect.csv", "quality.csv")
+INPUTS += ("length.csv", "length_score.csv", "probe.csv", "robustness.csv")
 IDENTITY = ["database", "group", "label"]
 ABOUT = [*IDENTITY, "quality", "seconds"]
-STORED = [fact for fact in shortcuts.FACTS if fact not in ABOUT]
-PROBED = ["recordings", "balanced_accuracy", "low", "high", "chance", "chance_high"]
-ROBUSTNESS = "trust/robustness.csv"
+EVERY_MODEL = [*MODELS, *shortcuts.CONTROL_MODELS]
+PAIRS = (("teacher", "student"), ("student", "baseline"), ("student", "format only"))
+PREVALENCES = tuple(sorted({0.02, 0.2, *np.geomspace(0.005, 0.5, 23)}))
+CLINICS = (0.5, 0.205, 0.05)
+"""Shares of abnormal recordings: the test split, the collection, and a screening clinic."""
+RATES = ("sensitivity", "specificity", "accuracy")
 
 
-@dataclass(frozen=True)
-class Trust(Kept):
-    """What is kept to judge runs by.
+def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Tables:
+    """Everything that the study computes from; what is missing is trained.
 
-    Columns of logits are named `model/seed` for trained models, and by name for their rivals
-    (`shortcuts.RIVALS`). Cases keep nothing that would tell which recordings are in a split;
-    what needs more of them is answered while it is at hand, for the first run.
-
-    Args:
-        cases: a row a recording of dev and test: split, database, group, label, logits.
-        left_out: a row a recording of a database that was left out of training: `ABOUT`, logits
-            of models that never heard it; NaN where there is no such model.
-        facts: a row a recording of any split: `ABOUT` and its format facts.
-        leaks: pairs that stand in two splits and are not independent (`leaks.summarize`).
-        leak_effect: test AUROC without the recordings that leak (`leaks.without_leaks`).
-        quality, length, length_score: test AUROC by annotated quality and by duration, and the
-            rank correlation of logit and duration (`hsutils.quality`).
-        probe: how well the database can be read off features (`shortcuts.probe_database`).
-        robustness: scores on worse recordings (`robustness`).
-    """
-
-    cases: pd.DataFrame
-    left_out: pd.DataFrame
-    facts: pd.DataFrame
-    leaks: pd.DataFrame
-    leak_effect: pd.DataFrame
-    quality: pd.DataFrame
-    length: pd.DataFrame
-    length_score: pd.DataFrame
-    probe: pd.DataFrame
-    robustness: pd.DataFrame
-
-    COLUMNS: ClassVar = {
-        "cases": ("split", *IDENTITY),
-        "left_out": tuple(ABOUT),
-        "facts": (*ABOUT, *STORED),
-        "length_score": ("model", "label", "spearman", "within"),
-    }
-
-
-def collect(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Trust:
-    """Ask runs of one experiment everything that trust depends on; what is missing is trained.
+    Columns of logits are named `model/seed`, and by name for `shortcuts.CONTROL_MODELS`. No table
+    names a recording, and none but `cases` says in which split one is.
 
     Args:
-        runs: one a seed, all of the same recordings and splits; the first also answers what one
-            run can answer for all.
-        left_out: database -> finished runs that left it out, one a seed; may lack databases.
-
-    Raises:
-        InputError: if there is no run, or runs were evaluated on different recordings.
-    """
-    if not runs:
-        raise InputError("there is no run to judge: give at least one")
-    for run in runs:
-        stations.run_all(run)
-    first, corpus = runs[0], load_corpus(runs[0])
-    facts = shortcuts.format_facts(corpus.recordings)
-    leaks = find_leaks(corpus.recordings, corpus.splits, data_folder(first))
-    cases = _cases(runs, corpus)
-    test = cases[cases.split == "test"].rename(columns=lambda name: name.split("/")[0])
-    test = test.loc[:, ~test.columns.duplicated()]
-    straddling = audit(corpus.recordings, corpus.splits).record
-    return Trust(
-        cases=_coded(cases)[["split", *IDENTITY, *cases.columns.drop(["split", "record", *ABOUT])]],
-        left_out=_left_out(corpus, left_out or {}),
-        facts=anonymous(corpus.recordings.merge(facts.drop(columns="seconds"), on="record")),
-        leaks=summarize(leaks),
-        leak_effect=without_leaks(test, straddling, [*MODELS, *shortcuts.RIVALS]).round(5),
-        quality=by_quality(test, MODELS).round(5),
-        length=by_length(test, MODELS).round(5),
-        length_score=length_score(test, MODELS).round(5),
-        probe=_probe(first, corpus, facts),
-        robustness=_robustness(first, corpus),
-    )
-
-
-def collect_study(study: Study) -> Trust:
-    """`collect` for all seeds of a study, with every database that was left out.
-
-    Raises:
-        InputError: if a seed is not finished, and as `collect`.
-    """
-    unfinished = [seed for seed in study.seeds if not finished(study.look(seed), MODELS)]
-    if unfinished:
-        raise InputError(f"seeds {unfinished} are not finished: run them first, with --seeds")
-    found = {
-        database: [r for r in (study.look(s, name) for s in study.seeds) if finished(r, MODELS)]
-        for name, database in LEFT_OUT.items()
-    }
-    return collect([study.look(seed) for seed in study.seeds], found)
-
-
-def load_models(run: Run) -> dict[str, nn.Module]:
-    """The three trained models of a run, by name."""
-    teacher, _ = stations.fine_tune_teacher(run)
-    student, _ = stations.distill_student(run)
-    baseline, _ = stations.train_baseline(run)
-    return dict(zip(MODELS, (teacher, student, baseline), strict=True))
-
-
-def stored_stretches(
-    recordings: pd.DataFrame, seconds: float = 0.06
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """How two files of the largest database are stored: a usual one of each class.
-
-    Args:
-        recordings: the table of `read_recordings`.
-        seconds: how much of each, from its middle.
+        runs: one a seed; what one run can answer is asked of the first.
+        left_out: database -> trained runs without it, one a seed; may lack databases.
 
     Returns:
-        Class name -> (time in seconds, integer samples), each (n,).
+        cases: a row a recording of dev and test: split, `IDENTITY`, logits.
+        left_out: a row a recording: `ABOUT`, logits of models trained without its database.
+        facts: a row a recording: `ABOUT` and what is known of its file without listening.
+        leaks, leak_effect, quality, length, length_score, probe, robustness: see `hsutils.data` and
+            `hsutils.evaluation`.
+
+    Raises:
+        InputError: if runs were evaluated on different recordings.
     """
-    largest = recordings[recordings.database == recordings.database.mode()[0]]
-    facts = largest.merge(
-        shortcuts.format_facts(largest)[["record", "levels_per_second"]], on="record"
-    )
-    stretches = {}
-    for label, part in facts.groupby("label"):
-        unusual = (part.levels_per_second - part.levels_per_second.median()).abs()
-        samples, rate = read_samples(part.path[unusual.idxmin()])
-        middle, length = len(samples) // 2, round(seconds * rate)
-        stretches[CLASSES[label]] = (np.arange(length) / rate, samples[middle : middle + length])
-    return stretches
+    for run in runs:
+        pipeline.train_all(run)
+    first, corpus = runs[0], load_corpus(runs[0])
+    recordings, facts = corpus.recordings, shortcuts.format_facts(corpus.recordings)
+    cases = _cases(corpus, runs, pipeline.EVALUATED)
+    test = cases[cases.split == "test"].rename(columns=lambda name: name.split("/")[0])
+    test = test.loc[:, ~test.columns.duplicated()]
+    related = audit(recordings, corpus.splits).record
+    stored = recordings.merge(facts.drop(columns="seconds"), on="record")
+    columns = ["split", *IDENTITY, *cases.columns.drop(["split", *recordings])]
+    return {
+        "cases": cases.assign(group=pd.factorize(cases.group)[0])[columns],
+        "left_out": _left_out(corpus, left_out or {}),
+        "facts": _anonymous(stored, [fact for fact in shortcuts.FACTS if fact != "seconds"]),
+        "leaks": summarize(find_leaks(recordings, corpus.splits, data_folder(first))),
+        "leak_effect": robustness.without_leaks(test, related, EVERY_MODEL).round(5),
+        "quality": robustness.by_quality(test, MODELS).round(5),
+        "length": robustness.by_length(test, MODELS).round(5),
+        "length_score": robustness.length_score(test, MODELS).round(5),
+        "probe": _probe(first, corpus, facts).round(5),
+        "robustness": _robustness(first, corpus).round(5),
+    }
 
 
-def _cases(runs: Sequence[Run], corpus: Corpus) -> pd.DataFrame:
-    rivals = shortcuts.rivals(corpus)
-    parts = []
-    for split in EVALUATED:
+def gather_study(study: Study) -> Tables:
+    """`gather` for all seeds of a study, with every database that the study `unseen` left out."""
+    left_out: dict[str, list[Run]] = {}
+    for _, database, run in runs_without(study, ["paper"]):
+        if is_trained(run, MODELS):
+            left_out.setdefault(database, []).append(run)
+    return gather([study.run(seed) for seed in study.seeds], left_out)
+
+
+def _cases(corpus: Corpus, runs: Iterable[Run], splits: Sequence[str]) -> pd.DataFrame:
+    """Recordings of some splits with the logits of runs and control models."""
+    controls, parts = shortcuts.control_models(corpus, splits), []
+    for split in splits:
         logits = {
-            f"{m}/{run.experiment.seed}": stations.saved_predictions(run, m, split)
+            f"{model}/{run.profile.seed}": pipeline.load_predictions(run, model, split)
             for run in runs
-            for m in MODELS
+            for model in MODELS
         }
-        logits |= {name: predictions[split] for name, predictions in rivals.items()}
-        parts.append(_with_logits(corpus.of(split).assign(split=split), logits))
-    columns = ["split", "record", *ABOUT, *logits]
-    return pd.concat(parts, ignore_index=True)[columns]
+        logits |= {name: found[split] for name, found in controls.items()}
+        parts.append(with_logits(corpus.recordings, logits).assign(split=split))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _left_out(corpus: Corpus, runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    parts = []
+    parts = [pd.DataFrame(columns=ABOUT)]
     for database in sorted(set(corpus.recordings.database)):
-        try:
+        # In a small corpus one database may hold all that there is to train with.
+        with contextlib.suppress(InputError):
             splits = leave_out(corpus.splits, corpus.recordings, database)
-        except InputError:
-            continue  # In a small corpus one database may hold all that there is to learn from.
-        held = dataclasses.replace(corpus, splits=splits)
-        rivals = shortcuts.rivals(held, splits=["test"])
-        logits = {name: predictions["test"] for name, predictions in rivals.items()}
-        for run in runs.get(database, ()):
-            logits |= {
-                f"{m}/{run.experiment.seed}": stations.saved_predictions(run, m, "test")
-                for m in MODELS
-            }
-        parts.append(_with_logits(held.of("test"), logits))
-    if not parts:
-        return pd.DataFrame(columns=ABOUT)
-    table = pd.concat(parts, ignore_index=True)
-    models = sorted(set(table.columns) - set(corpus.recordings.columns))
-    return anonymous(table, models)
+            held = dataclasses.replace(corpus, splits=splits)
+            parts.append(_cases(held, runs.get(database, ()), ["test"]))
+    table = pd.concat(parts[1:] or parts, ignore_index=True)
+    return _anonymous(table, sorted(set(table) - {"split", *corpus.recordings}))
 
 
-def _with_logits(part: pd.DataFrame, logits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Recordings with one column of logits a model.
-
-    Raises:
-        InputError: if a model was evaluated on other recordings.
-    """
-    strangers = [m for m, p in logits.items() if set(p.record) != set(part.record)]
-    if strangers:
-        raise InputError(
-            f"predictions of {', '.join(strangers)} are of other recordings than those of the "
-            "first run: give all runs the same data and splits"
-        )
-    columns = {m: part.record.map(p.set_index("record").logit) for m, p in logits.items()}
-    return part.assign(**{m: column.round(5) for m, column in columns.items()})
-
-
-def _coded(table: pd.DataFrame) -> pd.DataFrame:
-    """Groups as numbers: their names are those of records."""
-    return table.assign(group=pd.factorize(table.group)[0])
-
-
-def anonymous(table: pd.DataFrame, columns: Sequence[str] = STORED) -> pd.DataFrame:
-    """`ABOUT` and these columns, sorted by what they say and not by record; groups are numbers."""
-    coded = _coded(table.assign(seconds=table.seconds.round(1)))[[*ABOUT, *columns]]
-    return coded.sort_values([*ABOUT[:1], *ABOUT[2:], *columns], ignore_index=True)
+def _anonymous(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """`ABOUT` and these columns, sorted by what they say and not by record."""
+    table = table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
+    table = table[[*ABOUT, *columns]]
+    return table.sort_values([c for c in table if c != "group"], ignore_index=True)
 
 
 def _probe(run: Run, corpus: Corpus, facts: pd.DataFrame) -> pd.DataFrame:
-    """From what, of dev and test, the database can be told."""
-    asked = pd.concat([corpus.of(split) for split in EVALUATED], ignore_index=True)
-    stored = facts.set_index("record").loc[asked.record, list(shortcuts.FACTS)]
-    teacher, student, _ = load_models(run).values()
-    features = {
-        "format facts": stored.to_numpy(),
-        "band statistics": shortcuts.band_statistics(corpus.cache, asked.record),
-        "teacher": _features(run, corpus, asked, teacher.encoder),
-        "student": _features(
-            run, corpus, asked, nn.Sequential(student.features, *student.head[:2])
-        ),
-    }
-    rows = []
+    cases = pd.concat([corpus.of(split) for split in pipeline.EVALUATED], ignore_index=True)
+    stored, rows = facts.set_index("record").loc[cases.record, [*shortcuts.FACTS]], []
+    features = {"format facts": stored.to_numpy()}
+    features["band statistics"] = shortcuts.band_statistics(corpus.cache, cases.record)
+    teacher, student = (pipeline.TRAIN[model](run)[0] for model in MODELS[:2])
+    student, fabric = (
+        nn.Sequential(student.features, *student.head[:2]),
+        start_fabric(run.profile.compute),
+    )
+    for name, part in (("teacher", teacher.encoder), ("student", student)):
+        asked = corpus.cache.rows(cases.record)
+        features[name] = predict(fabric.setup(part), corpus.cache, asked, fabric)
     for name, values in features.items():
-        try:
-            found = shortcuts.probe_database(values, asked.database, asked.group)
-        except InputError:
-            break  # A corpus of a few dozen has too few groups, whatever the features.
-        rows.append({"features": name} | {key: found[key] for key in PROBED})
-    return pd.DataFrame(rows, columns=["features", *PROBED]).round(5)
-
-
-def _features(run: Run, corpus: Corpus, asked: pd.DataFrame, part: nn.Module) -> np.ndarray:
-    fabric = start_fabric(run.experiment.compute)
-    return predict(fabric.setup(part), corpus.cache, corpus.cache.rows(asked.record), fabric)
+        # A corpus of a few dozen recordings has too few groups.
+        with contextlib.suppress(InputError):
+            found = shortcuts.probe_database(values, cases.database, cases.group)
+            rows.append({"features": name, **found})
+    columns = ["recordings", "balanced_accuracy", "low", "high", "chance", "chance_high"]
+    return pd.DataFrame(rows, columns=["features", *columns])
 
 
 def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
     """Costs more than all else together, so it is kept in the run's folder."""
-    real = run.experiment.data.source == "challenge"
-    asked = PERTURBATIONS if real else mildest_and_worst(PERTURBATIONS)
-    models = [read_json(run.path(f"{m}.json"))["fingerprint"] for m in MODELS]
-    test = corpus.of("test")
+    asked, test = PERTURBATIONS, corpus.of("test")
+    if run.profile.data.source == "synthetic":
+        # A quick look: each perturbation at its mildest and its worst level.
+        ends = {name: (p.levels[0], p.levels[-1]) for name, p in asked.items()}
+        asked = {n: dataclasses.replace(p, levels=ends[n]) for n, p in asked.items()}
+
+    def make(path: Path) -> None:
+        models = {model: pipeline.TRAIN[model](run)[0] for model in MODELS}
+        scores = robustness.perturbed_scores(run, test, models, asked)
+        write_csv(path, robustness.robustness(scores, test))
+
     questions = [(p.name, p.unit, p.levels) for p in asked.values()]
-    stamp = fingerprint(questions, models, run.experiment.front_end, identity(test))
-    if not run.is_done(ROBUSTNESS, stamp):
-        scores = perturbed_scores(run, test, load_models(run), asked)
-        run.forget(ROBUSTNESS)
-        write_csv(run.path(ROBUSTNESS), robustness(scores, test).round(5))
-        run.mark_done(ROBUSTNESS, stamp)
-    return pd.read_csv(run.path(ROBUSTNESS))
+    weights = [run.note(f"{model}.safetensors")["fingerprint"] for model in MODELS]
+    stamp = fingerprint(questions, weights, run.profile.front_end, identity(test))
+    return pd.read_csv(run.cached("trust/robustness.csv", stamp, make))
 
 
-def mildest_and_worst(perturbations: Perturbations) -> Perturbations:
-    """The same perturbations, each at its first and last level only: a quick look."""
-    ends = {name: (p.levels[0], p.levels[-1]) for name, p in perturbations.items()}
-    return {name: dataclasses.replace(p, levels=ends[name]) for name, p in perturbations.items()}
+def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Model -> its columns of logits, one a seed."""
+    columns = {model: [c for c in table if c.split("/")[0] == model] for model in EVERY_MODEL}
+    return {model: found for model, found in columns.items() if found}
+
+
+def first_seed(inputs: Tables, split: str) -> pd.DataFrame:
+    """Cases of one split with the first seed's logits, in columns named after the models."""
+    part = inputs["cases"].query("split == @split").reset_index(drop=True)
+    firsts = {columns[0]: model for model, columns in columns_of(part).items()}
+    return part[IDENTITY].join(part[[*firsts]].rename(columns=firsts))
+
+
+def metrics(inputs: Tables) -> pd.DataFrame:
+    """Every metric on test: model, metric, value, low, high, seed_min, seed_max.
+
+    The interval is that of the mean over seeds: in every resample the mean is taken.
+    """
+    test, rows = inputs["cases"].query("split == 'test'"), []
+    wider = intervals.expansion(test.label, test.group)
+    for model, columns in columns_of(test).items():
+        values = pd.DataFrame([intervals.evaluate(test.label, test[c]) for c in columns])
+        drawn = [intervals.resamples(test.label, test[c], test.group) for c in columns]
+        for metric, part in values.items():
+            ends = intervals.percentiles(np.mean([d[metric] for d in drawn], axis=0), wider)
+            rows.append((model, metric, part.mean(), *ends, part.min(), part.max()))
+    columns = ["model", "metric", "value", "low", "high", "seed_min", "seed_max"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def paired(inputs: Tables) -> pd.DataFrame:
+    """Each of `PAIRS` for each seed: a, b, seed, metric, difference, low, high, p.
+
+    AUROC by DeLong's test with groups; accuracy by the exact test of McNemar, which takes
+    recordings for independent, with an interval that does not.
+    """
+    test, rows = inputs["cases"].query("split == 'test'"), []
+    columns, about = columns_of(test), ["difference", "low", "high"]
+    for a, b in PAIRS:
+        for ours in columns[a]:
+            seed = ours.partition("/")[2]
+            logits = test[ours], test[f"{b}/{seed}" if b in MODELS else columns[b][0]]
+            ranks = intervals.delong(test.label, *logits, test.group)
+            calls = intervals.paired_cluster_bootstrap(test.label, *logits, test.group)
+            calls = calls.set_index("metric").loc["accuracy", about]
+            p = intervals.mcnemar(test.label, *logits)
+            rows.append((a, b, seed, "auroc", *ranks[:3], float(f"{ranks.p:.2g}")))
+            rows.append((a, b, seed, "accuracy", *calls, float(f"{p:.2g}")))
+    return pd.DataFrame(rows, columns=["a", "b", "seed", "metric", *about, "p"])
+
+
+def heart_or_stethoscope(inputs: Tables) -> pd.DataFrame:
+    """AUROC over all test pairs, pairs within one database, and in unseen databases.
+
+    Returns:
+        model, protocol, database, recordings, abnormal, seeds, auroc, low, high. Database "" is all
+        of them, or their mean; "not e" is all but those that `given_away` names.
+    """
+    test, unseen = inputs["cases"].query("split == 'test'"), inputs["left_out"]
+    parts, given = [domains.within_database(test, columns_of(test))], given_away(inputs)
+    if 0 < len(given) < test.database.nunique():
+        others = test[~test.database.isin(given)]
+        part = domains.within_database(others, columns_of(others))
+        part = part[part.protocol.eq(domains.WITHIN) & part.database.eq("")]
+        parts.append(part.assign(database=f"not {', '.join(given)}"))
+    if len(unseen):
+        parts.append(domains.unseen_databases(unseen, columns_of(unseen)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def given_away(inputs: Tables) -> list[str]:
+    """Databases in which one format fact alone ranks more than 95% of all pairs right, or wrong.
+
+    The interval must leave no doubt that it is more than 90%. Labels of all splits are counted, as
+    this describes how the collection is stored and chooses no model.
+    """
+    table = separation(inputs)
+    clear = (table.distance > 0.45) & (np.fmax(table.low, 1 - table.high) > 0.9)
+    return sorted(set(table.database[clear]))
+
+
+def separation(inputs: Tables) -> pd.DataFrame:
+    """Which format fact separates the classes inside each database: see `shortcuts.separation`."""
+    facts = inputs["facts"].assign(record=inputs["facts"].index.astype(str))
+    return shortcuts.separation(facts[["record", *shortcuts.FACTS]], facts[["record", *IDENTITY]])
+
+
+def prevalence(inputs: Tables) -> pd.DataFrame:
+    """PPV and NPV at logit 0, at `PREVALENCES`: model, prevalence, ppv, npv and their ends."""
+    test, rows = first_seed(inputs, "test"), []
+    wider = intervals.expansion(test.label, test.group)
+    for model in MODELS:
+        drawn = intervals.resamples(test.label, test[model], test.group)
+        value = intervals.evaluate(test.label, test[model])
+        for share in PREVALENCES:
+            at = calibration.ppv_npv(*(value[rate] for rate in RATES[:2]), share)
+            spread = calibration.ppv_npv(*(drawn[rate] for rate in RATES[:2]), share)
+            ends = [intervals.percentiles(values, wider) for values in spread]
+            rows.append((model, share, float(at[0]), *ends[0], float(at[1]), *ends[1]))
+    columns = ["model", "prevalence", "ppv", "ppv_low", "ppv_high", "npv", "npv_low", "npv_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def thresholds(inputs: Tables) -> pd.DataFrame:
+    """Each rule's threshold, chosen on dev, and what it does on test; intervals hold it fixed."""
+    dev, test, rows = first_seed(inputs, "dev"), first_seed(inputs, "test"), []
+    for model in MODELS:
+        for rule in calibration.RULES:
+            threshold = calibration.choose_threshold(dev.label, dev[model], rule)
+            found = intervals.cluster_bootstrap(test.label, test[model] - threshold, test.group)
+            found = found.set_index("metric").loc[[*RATES], ["value", "low", "high"]]
+            rows.append((model, rule, threshold, *found.to_numpy().ravel()))
+    ends = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["model", "rule", "threshold", *ends])
+
+
+def _calibrated(inputs: Tables) -> Iterable[tuple[str, str, float, pd.DataFrame]]:
+    """(model, calibration, temperature, test cases with column logit), the best fitted last."""
+    dev, test = first_seed(inputs, "dev"), first_seed(inputs, "test")
+    for model in MODELS:
+        fits = {"as trained": (1.0, 0.0)}
+        # A model without a mistake on dev, or without any skill, has no temperature.
+        with contextlib.suppress(InputError):
+            fits["temperature"] = (calibration.temperature(dev.label, dev[model]), 0.0)
+        with contextlib.suppress(InputError):
+            fits["temperature and shift"] = calibration.platt(dev.label, dev[model])
+        for name, fit in fits.items():
+            logits = calibration.recalibrate(test[model], *fit)
+            yield model, name, fit[0], test.assign(logit=logits)
+
+
+def reliability(inputs: Tables) -> pd.DataFrame:
+    """Observed share of abnormal recordings by predicted probability, before and after."""
+    parts = [
+        calibration.reliability(cases.label, cases.logit).assign(model=model, calibration=name)
+        for model, name, _, cases in _calibrated(inputs)
+        if name != "temperature and shift"
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def calibration_scores(inputs: Tables) -> pd.DataFrame:
+    """model, calibration, temperature, ece, brier."""
+    scores = (calibration.ece, calibration.brier)
+    rows = [
+        (model, name, temperature, *(score(cases.label, cases.logit) for score in scores))
+        for model, name, temperature, cases in _calibrated(inputs)
+    ]
+    return pd.DataFrame(rows, columns=["model", "calibration", "temperature", "ece", "brier"])
+
+
+def decision(inputs: Tables) -> pd.DataFrame:
+    """Net benefit by threshold in each of `CLINICS`: prevalence, model, threshold, net_benefit."""
+    best = {model: cases for model, _, _, cases in _calibrated(inputs)}
+    at, parts, fitted_at = np.linspace(0.01, 0.6, 60), [], first_seed(inputs, "dev").label.mean()
+    for share in CLINICS:
+        for model, cases in best.items():
+            moved = calibration.prevalence_shift(cases.logit, fitted_at, share)
+            curves = calibration.net_benefit(cases.label, moved, at, share)
+            curves = curves.rename(columns={"model": model})
+            wanted = [model, "all", "none"] if model == MODELS[0] else [model]
+            long = curves.melt("threshold", wanted, "model", "net_benefit")
+            parts.append(long.assign(prevalence=share))
+    return pd.concat(parts, ignore_index=True)
+
+
+def results(inputs: Tables) -> pd.DataFrame:
+    """The rows of `results.csv`: all of the tables above but reliability and decision curves.
+
+    Seed is each (pairs), the "mean" of all, or "first". Variant is the other model of a pair.
+    """
+    shares = prevalence(inputs)
+    shares = shares.assign(prevalence=[f"prevalence {share:.3g}" for share in shares.prevalence])
+    names = {"a": "model", "b": "variant", "fact": "variant", "rule": "protocol"}
+    names |= {"prevalence": "protocol", "calibration": "protocol"}
+    parts = [
+        tidy(table.rename(columns=names), study="trust", **about)
+        for table, about in (
+            (metrics(inputs), {"protocol": "test", "seed": "mean"}),
+            (paired(inputs), {"protocol": "test"}),
+            (heart_or_stethoscope(inputs), {"seed": "mean"}),
+            (separation(inputs).drop(columns="distance"), {"protocol": "format fact"}),
+            (shares, {"seed": "first"}),
+            (thresholds(inputs), {"seed": "first"}),
+            (calibration_scores(inputs), {"seed": "first"}),
+        )
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def figures(inputs: Tables) -> dict[str, Figure]:
+    """Every picture by name."""
+    every = metrics(inputs)
+    return {
+        "heart-or-stethoscope": plots.heart_or_stethoscope(heart_or_stethoscope(inputs)),
+        "intervals": plots.intervals(every[every.model.isin(MODELS)]),
+        "paired": plots.paired_differences(paired(inputs)),
+        "leak-effect": plots.leak_effect(inputs["leak_effect"]),
+        "separation": plots.separation(separation(inputs)),
+        "prevalence": plots.prevalence_curves(prevalence(inputs)),
+        "thresholds": plots.threshold_rules(thresholds(inputs)),
+        "reliability": plots.reliability(reliability(inputs), calibration_scores(inputs)),
+        "decision": plots.decision_curves(decision(inputs)),
+        "quality": plots.quality(inputs["quality"], inputs["length"]),
+        "robustness": plots.robustness(inputs["robustness"]),
+        "probe": plots.database_probe(inputs["probe"]),
+    }

@@ -1,0 +1,80 @@
+"""Studies over many runs: python -m hsutils.studies reproduction | ablations | trust | unseen | ...
+
+Each trains what is missing and writes its inputs, `results.csv` and every picture into one folder.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from hsutils.errors import InputError
+from hsutils.files import write_csv
+from hsutils.plots import save_figure
+from hsutils.studies import ablations, new_databases, reproduction, trust
+from hsutils.studies.seeds import Study, Tables, gather, read_tables, train
+
+MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust}
+MODULES |= {"unseen": new_databases, "heart-cycles": new_databases}
+TRAINED = {"ablations": ablations.VARIANTS, "unseen": new_databases.CONFIGURATIONS}
+"""What a study trains, if not only seeds of a profile."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one study; 0, or 2 after a line that says what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m hsutils.studies", description=__doc__)
+    parser.add_argument("study", choices=MODULES)
+    parser.add_argument("--profile", default="paper", help="default paper")
+    parser.add_argument("--seeds", default="0", help="such as 0,1,2")
+    parser.add_argument("--data", help="folder of the recordings")
+    parser.add_argument("--lists", help="folder of the published split lists")
+    parser.add_argument("--run-dir", default="", help="beginning of the run folders")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--only", help="what to train: names with commas between; default all")
+    parser.add_argument("--to", required=True, type=Path, help="folder to write into")
+    parser.add_argument("--redraw", action="store_true", help="compute from the CSV files there")
+    options = parser.parse_args(arguments)
+    module, folder = MODULES[options.study], options.to
+    try:
+        made = {} if options.redraw else _gathered(options)
+        for file in module.INPUTS if made else ():
+            write_csv(folder / file, made[file.split(".")[0]])
+        inputs = read_tables(folder, module.INPUTS)
+        print(write_csv(folder / "results.csv", module.results(inputs)))
+        for name, figure in module.figures(inputs).items():
+            print(save_figure(figure, folder, name))
+    except (InputError, OSError) as error:
+        print(f"hsutils.studies: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _gathered(options: argparse.Namespace) -> Tables:
+    """The inputs of a study, after training what is missing."""
+    known = TRAINED.get(options.study, {})
+    names = options.only.split(",") if options.only else [*known]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"--only: no {', '.join(unknown)}; use some of {', '.join(known)}")
+    try:
+        seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    except ValueError:
+        raise InputError(f"--seeds {options.seeds}: write such as 0,1,2") from None
+    paths = {"data.folder": options.data, "splits.lists": options.lists}
+    given = [f"{key}={Path(path).resolve()}" for key, path in paths.items() if path]
+    study = Study(options.profile, seeds, (*given, *options.set), options.run_dir)
+    if options.study in ("unseen", "heart-cycles"):
+        for key, _, run in new_databases.runs(study, names):
+            train(run, new_databases.CONFIGURATIONS[key].models)
+        return new_databases.gather(study, known)
+    for seed in seeds:
+        train(study.run(seed))
+    if options.study == "trust":
+        return trust.gather_study(study)
+    for name in names:
+        model, change = ablations.VARIANTS[name]
+        for seed in seeds:
+            train(study.run(seed, name, change(study.profile)), [model])
+    return gather(study, ablations.VARIANTS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
