@@ -34,11 +34,7 @@ class Stethoscope:
 def room_noise(samples: int, breaths: float, noisy: bool, rng: Rng) -> np.ndarray:
     """All that is not the heart: rumble, hiss, breath, and at times a voice and handling bumps.
 
-    Args:
-        samples: length of the result, which has unit RMS.
-        breaths: breaths a minute.
-        noisy: True for a recording of quality 0, with more voices and bumps.
-        rng: source of every draw.
+    Breaths are a minute. A noisy recording has more voices and bumps. The result has unit RMS.
     """
     time = np.arange(samples) / RECORDED_RATE
     parts = [

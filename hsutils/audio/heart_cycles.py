@@ -61,11 +61,9 @@ class Rhythm:
 
 
 def find_beats(waveform: np.ndarray) -> Rhythm:
-    """The beats of a recording.
+    """The beats of a waveform (samples,) at `RECORDED_RATE`.
 
-    Args:
-        waveform: at `RECORDED_RATE`, shape (samples,); silence, and what is shorter than two of
-            the longest periods, has no beats.
+    Silence, and what is shorter than two of the longest periods, has none.
     """
     if len(waveform) < 2 * PERIOD[1] * STEP or not np.ptp(waveform):
         return Rhythm(np.empty(0), np.empty(0), np.nan, 0.0)

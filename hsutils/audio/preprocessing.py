@@ -21,15 +21,10 @@ BEYOND = 1.5
 
 
 def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
-    """The waveform after the steps that the front end asks for, in this order.
+    """A waveform (samples,) of some rate (Hz) after the steps that the front end asks for.
 
-    Args:
-        waveform: samples in [-1, 1], shape (samples,).
-        rate: its sample rate in Hz.
-        front_end: `repair_clips`, `pass_low_hz` and `pass_high_hz`, `bits`.
-
-    Returns:
-        The waveform, float64, same shape; the very same array where no step is asked for.
+    They are `repair_clips`, `pass_band` and `dither`, in this order. Where none is asked for, the
+    result is the very same array, else float64.
     """
     if front_end.repair_clips:
         waveform = repair_clips(waveform)
@@ -83,11 +78,8 @@ def dither(waveform: np.ndarray, bits: int) -> np.ndarray:
 
     Dither makes the error of rounding a noise of the same power everywhere, whatever the steps in
     which the recording was stored before (Lipshitz et al. 1992, J. Audio Eng. Soc. 40:355). It is
-    drawn from the waveform itself, so that a recording is always given the same.
-
-    Args:
-        waveform: shape (samples,); silence stays silent but for its dither.
-        bits: of the steps, 2 ** (1 - bits) of full scale; values beyond full scale are kept.
+    drawn from the waveform (samples,) itself, so that a recording is always given the same. Steps
+    are 2 ** (1 - bits) of full scale; values beyond full scale are kept.
     """
     loudness = np.sqrt(np.mean(np.square(waveform, dtype=float)))
     levelled = waveform * (LEVEL / loudness) if loudness else waveform.astype(float)

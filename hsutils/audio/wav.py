@@ -84,7 +84,7 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
             samples, sample_rate = file.read(frames, dtype, always_2d=True), file.samplerate
     except (soundfile.SoundFileError, OSError) as error:
         why = getattr(error, "error_string", error)
-        raise InputError(f"{path}: not a readable WAV file ({why}); fetch it again") from error
+        raise InputError(f"{path}: not a readable WAV file ({why}); use a good copy") from error
     if problem := _sample_problem(samples):
         raise InputError(f"{path}: {problem}")
     return samples, sample_rate
@@ -99,23 +99,23 @@ def _header_problem(file: soundfile.SoundFile) -> str:
     if found := _CUT_SHORT.search(file.extra_info):
         declared, held = map(int, found.groups())
         if declared < _PIPED_LENGTH:
-            return f"cut short, {declared - held:,} bytes of audio are missing; fetch it again"
+            return f"cut short, {declared - held:,} bytes of audio are missing; use a good copy"
     if not RATES[0] <= file.samplerate <= RATES[1]:
         return f"has {file.samplerate:,} Hz, not {RATES[0]} to {RATES[1]:,}; correct its header"
     if file.frames == 0:
-        return "holds no samples; fetch it again or remove it together with its row"
+        return "holds no samples; use a good copy, or remove it and its row"
     if (seconds := file.frames / file.samplerate) < SHORTEST_SECONDS:
         least = f"{SHORTEST_SECONDS * 1000:.1f} ms, one spectrogram frame"
-        return f"lasts {seconds * 1000:.1f} ms, less than {least}; remove it together with its row"
+        return f"lasts {seconds * 1000:.1f} ms, less than {least}; leave it out"
     return ""
 
 
 def _sample_problem(samples: np.ndarray) -> str:
     if samples.dtype != np.int16:
         if not np.isfinite(samples).all():
-            return "holds NaN or infinite samples; export it again, best as 16-bit PCM"
+            return "holds NaN or infinite samples; export it anew, best as 16-bit PCM"
         if (peak := np.abs(samples).max()) > OVERSHOOT:
             return f"peaks at {peak:.6g} times full scale; rescale it to [-1, 1]"
     if not np.ptp(samples, axis=0).any():
-        return f"no sound in its first {len(samples):,} samples; remove it together with its row"
+        return f"no sound in its first {len(samples):,} samples; leave it out"
     return ""

@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, complaint
 
 @pytest.mark.parametrize("kind", ["RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"])
 @pytest.mark.parametrize("share", [0.5, 1])
-def test_other_formats_are_told_by_content_whole_or_cut(own_cache, tmp_path, kind, share):
+def test_other_formats_are_recognized_by_content_whole_or_cut(own_cache, tmp_path, kind, share):
     content = encoded(kind)
     path = tmp_path / "a0001.wav"
     path.write_bytes(content[: int(share * len(content))])
