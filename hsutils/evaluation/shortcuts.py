@@ -187,10 +187,8 @@ def probe_database(features: np.ndarray, databases: ArrayLike, groups: ArrayLike
         )
     used = table.database.map(counts).to_numpy() > 1
     features, table = np.asarray(features)[used], table[used]
-    actual, codes = (
-        pd.factorize(table.database, sort=True)[0],
-        intervals.group_codes(table.group, len(table)),
-    )
+    actual, _ = pd.factorize(table.database, sort=True)
+    codes = intervals.group_codes(table.group, len(table))
     predicted = _cross_validated(features, actual, codes)
     # The mean share recognized, in resamples of whole groups.
     members = np.eye(actual.max() + 1)[actual]

@@ -61,14 +61,6 @@ def test_equal_probabilities_share_a_bin():
     assert table["mean_probability"][0] == table["observed"][0] == 0.5
 
 
-def test_intervals_of_a_calibrated_model_hold_its_probabilities():
-    tables = [reliability(*calibrated(seed, n=1000)) for seed in range(100)]
-    held = [
-        (t["low"] <= t["mean_probability"]) & (t["mean_probability"] <= t["high"]) for t in tables
-    ]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
-
-
 def test_ece_is_the_bins_mean_distance_and_small_only_when_calibrated():
     assert ece([0, 1, 1, 1], [0.0] * 4) == 0.25
     labels, logits = calibrated()
@@ -146,27 +138,13 @@ def test_prevalence_shift_is_bayes_rule_and_undoes_itself():
     np.testing.assert_allclose(prevalence_shift(shifted, 0.02, 0.3), logits, atol=1e-12)
 
 
-def test_prevalence_shift_calibrates_a_balanced_model_where_disease_is_rare():
-    rng = np.random.default_rng(1)
-    labels = (rng.random(100_000) < 0.05).astype(int)
-    # Two normal laws at -1 and 1: the log odds of a balanced population are exactly 2 x.
-    logits = 2 * (2 * labels - 1 + rng.normal(size=len(labels)))
-    assert ece(labels, logits) > 0.1
-    assert ece(labels, prevalence_shift(logits, 0.5, 0.05)) < 0.005
-
-
 def test_predictive_values_are_those_counted_at_the_prevalence_of_the_set():
     labels, logits = calibrated(n=500)
     (tn, fp), (fn, tp) = confusion(labels, logits)
     ppv, npv = ppv_npv(*rates(labels, logits, 0), labels.mean())
     assert (ppv, npv) == pytest.approx((tp / (tp + fp), tn / (tn + fn)))
-
-
-def test_predictive_values_fall_and_rise_with_prevalence_to_their_ends():
-    ppv, npv = ppv_npv(0.96, 0.75, [0, 0.02, 0.5, 1])
-    assert (np.diff(ppv) > 0).all() and (np.diff(npv) < 0).all()
-    assert (ppv[0], ppv[-1], npv[0], npv[-1]) == (0, 1, 1, 0)
-    assert np.isnan(ppv_npv(0, 1, 0.5)[0])
+    ends = ppv_npv(0.96, 0.75, [0, 1])
+    assert np.array(ends).tolist() == [[0, 1], [1, 0]] and np.isnan(ppv_npv(0, 1, 0.5)[0])
 
 
 def test_net_benefit_is_true_positives_less_weighted_false_ones():
@@ -180,26 +158,12 @@ def test_net_benefit_is_true_positives_less_weighted_false_ones():
         assert row.none == 0
 
 
-def test_calling_all_abnormal_gains_nothing_at_the_prevalence():
-    labels, logits = calibrated(n=500)
-    table = net_benefit(labels, logits, [0.03, 0.2], prevalence=0.03)
-    assert table["all"][0] == pytest.approx(0)
-    everything = net_benefit(labels, np.abs(logits) + 9, [0.03, 0.2], prevalence=0.03)
-    np.testing.assert_allclose(everything["model"], everything["all"])
-
-
 def test_net_benefit_at_another_prevalence_is_that_of_a_set_resampled_to_it():
     labels, logits = calibrated(n=2000)
     repeated = np.repeat(np.arange(2000), np.where(labels == 1, 1, 7))
     rare = labels[repeated].mean()
     expected = net_benefit(labels[repeated], logits[repeated], [0.1, 0.3], rare)
     np.testing.assert_allclose(net_benefit(labels, logits, [0.1, 0.3], prevalence=rare), expected)
-
-
-def test_no_strategy_beats_a_calibrated_model():
-    labels, logits = calibrated()
-    table = net_benefit(labels, logits, np.linspace(0.05, 0.95, 19), labels.mean())
-    assert (table["model"] >= table[["all", "none"]].max(axis=1) - 0.005).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

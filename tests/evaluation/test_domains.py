@@ -105,13 +105,6 @@ def test_interval_within_is_that_of_repeating_whole_groups():
     assert (found["low"], found["high"]) == pytest.approx(ends)
 
 
-def test_copies_in_the_same_group_do_not_narrow_the_interval():
-    table = cases()
-    once, thrice = (of_model(t) for t in (table, pd.concat([table] * 3)))
-    columns = ["auroc", "low", "high"]
-    pd.testing.assert_frame_equal(once[columns], thrice[columns])
-
-
 def test_where_there_is_no_pair_there_is_no_auroc():
     table = cases()
     table.loc[table.database == "e", "label"] = 0
@@ -119,14 +112,6 @@ def test_where_there_is_no_pair_there_is_no_auroc():
     assert found.loc["e", ["auroc", "low", "high"]].isna().all()
     assert found.recordings["within"] == (table.database != "e").sum()
     assert found.loc[["a", "b", "within", "all"], ["auroc", "low", "high"]].notna().all(axis=None)
-
-
-def test_a_class_of_one_group_has_an_auroc_without_interval():
-    table = cases().query("database == 'b'")
-    table["group"] = table.group.where(table.label == 0, "b-all")
-    found = of_model(table)
-    assert found.auroc.loc[["b", "within", "all"]].notna().all()
-    assert found[["low", "high"]].isna().all(axis=None)
 
 
 def test_seeds_are_averaged_and_models_come_in_the_order_asked():
