@@ -39,8 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         for file in module.INPUTS if made else ():
             write_csv(folder / file, made[file.split(".")[0]])
         inputs = read_tables(folder, module.INPUTS)
-        print(write_csv(folder / "results.csv", module.results(inputs)))
-        for name, figure in module.figures(inputs).items():
+        found = module.results(inputs)
+        print(write_csv(folder / "results.csv", found))
+        for name, figure in module.figures(inputs, found).items():
             print(save_figure(figure, folder, name))
     except (InputError, OSError) as error:
         print(f"hsutils.studies: {error}", file=sys.stderr)

@@ -90,20 +90,21 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def for_figure(inputs: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def for_figure(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of `plots.ablations`: a row an option, and a row an option and seed.
 
     Args:
-        inputs: see `seeds.gather`.
+        found: rows of `results.csv`.
     """
-    found, order = results(inputs), [inputs["trainings"].variant.iloc[0], *VARIANTS]
-    rank = {name.replace("-", " "): number for number, name in enumerate(order)}
+    rank = {name.replace("-", " "): number for number, name in enumerate(VARIANTS)}
+    found = found[found.study == "ablations"]
     found = found.assign(question=found.model, option=found.variant.str.replace("-", " "))
     means = found[found.seed == "mean"]
     wide = means.pivot(index=["question", "option", "model"], columns="metric", values=VALUES)
     wide = wide.reindex(columns=[*DRAWN]).set_axis(DRAWN.values(), axis=1).reset_index()
     wide = wide.groupby("question").filter(lambda part: len(part) > 1)
-    wide = wide.assign(rank=wide.option.map(rank)).sort_values(["model", "rank"], ignore_index=True)
+    # The profile itself has no rank and comes first.
+    wide = wide.assign(rank=wide.option.map(rank).fillna(-1)).sort_values(["model", "rank"])
     seeds = found[found.seed.ne("mean") & found.model.isin(wide.model)]
     return wide, seeds.rename(columns={"value": "dev_auroc"})
 

@@ -136,7 +136,7 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         found: as `areas` gives them.
 
     Returns:
-        Columns variant, model, against, seeds, difference, low, high, the largest gain first.
+        Columns variant, model, against, difference, low, high.
     """
     means = found[found.database.eq("mean") & found.seed.ne("mean")]
     means, rows = means.set_index(means[KEY].agg("/".join, axis=1)).auroc, []
@@ -156,10 +156,8 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         if pairs:
             difference = np.mean([means[a] - means[b] for a, b in pairs])
             ends = percentiles(np.mean(drawn, axis=0))
-            rows.append((key, "baseline", against, len(pairs), difference, *ends))
-    columns = ["variant", "model", "against", "seeds", "difference", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values("difference", ascending=False, ignore_index=True)
+            rows.append((key, "baseline", against, difference, *ends))
+    return pd.DataFrame(rows, columns=[*KEY[:2], "against", "difference", "low", "high"])
 
 
 def operating(left_out: pd.DataFrame) -> pd.DataFrame:
@@ -198,13 +196,21 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def figures(inputs: Tables) -> dict[str, Figure]:
-    """Every picture by name."""
-    found = areas(inputs["left_out"])
-    changes = differences(inputs["left_out"], found).query("against == 'full-band'")
-    found, changes = (t.assign(name=t.variant.str.replace("-", " ")) for t in (found, changes))
-    found = found[found.seed == "mean"]
-    means, single = found[found.database == "mean"], found[found.database.str.len() == 1]
+def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
+    """Every picture by name.
+
+    Args:
+        inputs: see `gather`.
+        found: as `results` gives them.
+    """
+    found = found.assign(name=found.variant.str.replace("-", " "))
+    area = found[found.metric == "auroc"].rename(columns={"value": "auroc"})
+    means, over_seeds = area[area.database == "mean"], area[area.seed == "mean"]
+    seeds = means[means.seed != "mean"].variant.value_counts()
+    means, single = means[means.seed == "mean"], over_seeds[over_seeds.database.str.len() == 1]
+    changes = found[found.metric == "auroc, difference from full-band"]
+    changes = changes.rename(columns={"value": "difference"})
+    changes = changes.assign(seeds=changes.variant.map(seeds)).sort_values("difference")[::-1]
     pages = {"mean-cycles": plots.mean_cycles(inputs["cycles"], inputs["weights"])}
     if len(means):
         pages["unseen-databases"] = plots.unseen_databases(means, single)

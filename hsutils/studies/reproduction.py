@@ -82,11 +82,16 @@ def _paper() -> pd.DataFrame:
         rows.append((model, "dev", "auroc", printed.dev_auroc))
         rows += [(model, "test", metric, value) for metric, value in values.items()]
     columns = ["model", "protocol", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns).assign(variant="published")
+    return pd.DataFrame(rows, columns=columns).assign(variant="published", seed="")
 
 
-def figures(inputs: Tables) -> dict[str, Figure]:
-    """Every picture by name."""
+def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
+    """Every picture by name.
+
+    Args:
+        inputs: see `seeds.gather`.
+        found: as `results` gives them.
+    """
     real, test = is_the_papers(inputs), predictions(inputs, "test")
     own = inputs["histories"].variant.eq(inputs["trainings"].variant.iloc[0])
     histories = dict(iter(inputs["histories"][own].groupby("model")))
@@ -101,7 +106,7 @@ def figures(inputs: Tables) -> dict[str, Figure]:
     if rates.rate.nunique() > 1:
         curves = {f"learning rate {rate:g}": part for rate, part in rates.groupby("rate")}
         pages["learning-rates"] = plots.dev_auroc_by_epoch(curves, paper=False)
-    options, seeds = ablations.for_figure(inputs)
+    options, seeds = ablations.for_figure(found)
     if len(options):
         pages["ablations"] = plots.ablations(options, seeds)
     return pages

@@ -190,6 +190,7 @@ def tidy(table: pd.DataFrame, **about: object) -> pd.DataFrame:
         about: column -> value of all rows.
     """
     numbers = [c for c in table if c not in (*COLUMNS, *COUNTS)]
+    about = {c: table.get(c, "") for c in COLUMNS} | about
     parts = []
     for position, name in enumerate(numbers):
         if name.endswith(("low", "high")):
@@ -198,10 +199,9 @@ def tidy(table: pd.DataFrame, **about: object) -> pd.DataFrame:
         ends = ends if ends and ends[0].endswith("low") else []
         values = dict(zip(VALUES, (table[column] for column in (name, *ends)), strict=False))
         metric = [m if name == "value" else f"{m}, {name}" for m in table.get("metric", ())]
-        values["metric"] = metric or name
-        parts.append(table.assign(**about).reindex(columns=COLUMNS).assign(**values))
+        parts.append(pd.DataFrame(about | {"metric": metric or name} | values, table.index))
     rows = pd.concat(parts, ignore_index=True).reindex(columns=[*COLUMNS, *VALUES])
-    return rows.dropna(subset="value").fillna(dict.fromkeys(COLUMNS, "")).round(5)
+    return rows.dropna(subset="value").round(5)
 
 
 def read_tables(folder: Path, files: Iterable[str]) -> Tables:

@@ -18,6 +18,7 @@ from hsutils import pipeline, plots
 from hsutils.audio.devices import PERTURBATIONS
 from hsutils.config import fingerprint
 from hsutils.data.cache import identity
+from hsutils.data.challenge import validation_copies
 from hsutils.data.corpus import Corpus, data_folder, load_corpus
 from hsutils.data.duplicates import find_leaks, summarize
 from hsutils.data.splits import audit, leave_out
@@ -71,13 +72,14 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
     test = cases[cases.split == "test"].rename(columns=lambda name: name.split("/")[0])
     test = test.loc[:, ~test.columns.duplicated()]
     related = audit(recordings, corpus.splits).record
+    copies = validation_copies(data_folder(first), recordings)
     stored = recordings.merge(facts.drop(columns="seconds"), on="record")
     columns = ["split", *IDENTITY, *cases.columns.drop(["split", *recordings])]
     return {
         "cases": cases.assign(group=pd.factorize(cases.group)[0])[columns],
         "left_out": _left_out(corpus, left_out or {}),
         "facts": _anonymous(stored, [fact for fact in shortcuts.FACTS if fact != "seconds"]),
-        "leaks": summarize(find_leaks(recordings, corpus.splits, data_folder(first))),
+        "leaks": summarize(find_leaks(recordings, corpus.splits, copies)),
         "leak_effect": robustness.without_leaks(test, related, EVERY_MODEL).round(5),
         "quality": robustness.by_quality(test, MODELS).round(5),
         "length": robustness.by_length(test, MODELS).round(5),
@@ -167,7 +169,7 @@ def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
     questions = [(p.name, p.unit, p.levels) for p in asked.values()]
     weights = [run.note(f"{model}.safetensors")["fingerprint"] for model in MODELS]
     stamp = fingerprint(questions, weights, run.profile.front_end, identity(test))
-    return pd.read_csv(run.cached("trust/robustness.csv", stamp, make))
+    return pd.read_csv(run.cached("trust/degraded.csv", stamp, make))
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -360,11 +362,17 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def figures(inputs: Tables) -> dict[str, Figure]:
-    """Every picture by name."""
-    every = metrics(inputs)
+def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
+    """Every picture by name.
+
+    Args:
+        inputs: see `gather`.
+        found: as `results` gives them.
+    """
+    every, protocols = metrics(inputs), (domains.ALL, domains.WITHIN, domains.UNSEEN)
+    areas = found[found.protocol.isin(protocols)].rename(columns={"value": "auroc"})
     return {
-        "heart-or-stethoscope": plots.heart_or_stethoscope(heart_or_stethoscope(inputs)),
+        "heart-or-stethoscope": plots.heart_or_stethoscope(areas),
         "intervals": plots.intervals(every[every.model.isin(MODELS)]),
         "paired": plots.paired_differences(paired(inputs)),
         "leak-effect": plots.leak_effect(inputs["leak_effect"]),
@@ -376,4 +384,5 @@ def figures(inputs: Tables) -> dict[str, Figure]:
         "quality": plots.quality(inputs["quality"], inputs["length"]),
         "robustness": plots.robustness(inputs["robustness"]),
         "probe": plots.database_probe(inputs["probe"]),
+        "stored-levels": plots.stored_levels(inputs["facts"]),
     }
