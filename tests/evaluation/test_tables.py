@@ -95,6 +95,8 @@ def test_models_are_paired_by_record_not_by_position_and_on_the_same_recordings(
     shuffled = p.sample(frac=1, random_state=0)
     paired, plain = (tables.errors({"teacher": p, "student": q}) for q in (shuffled, p))
     pd.testing.assert_frame_equal(paired, plain)
+    table = tables.side_by_side({"teacher": shuffled, "student": p})
+    assert (table.teacher == table.student).all()
     with pytest.raises(InputError, match="same split"):
         tables.errors({"teacher": p, "student": p.iloc[1:]})
 
