@@ -2,7 +2,7 @@
 
 import os
 
-from hsutils.models.memory import reuse_memory
+from hsutils.environment import reuse_memory
 
 # CUDA's matrix library is deterministic only with a workspace of fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
