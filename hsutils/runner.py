@@ -28,13 +28,14 @@ from hsutils.run import Run
 NOTEBOOKS = CHECKOUT / "notebooks"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
-UNWATCHED = ("notebooks", "checkpoints", "report.html", "experiment.toml", "environment.json")
+ABOUT = ("experiment.toml", "environment.json")
+UNWATCHED = ("notebooks", "checkpoints", "report.html", *ABOUT)
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
 body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222;
   font: 16px/1.55 system-ui, sans-serif; }}
-h1 {{ margin-top: 5rem; }} h2 {{ margin-top: 3rem; }} img {{ max-width: 100%; }}
+h1 {{ margin-top: 4rem; }} h2 {{ margin-top: 3rem; }} img {{ max-width: 100%; }}
 table {{ border-collapse: collapse; font-size: .85rem; }} thead {{ border-bottom: 1px solid; }}
 td, th {{ padding: .25rem .6rem; text-align: right; }} .anchor-link {{ display: none; }}
 pre {{ color: #666; font-size: .8rem; white-space: pre-wrap; }} .output {{ overflow-x: auto; }}
@@ -101,11 +102,16 @@ def write_report(run: Run) -> Path:
                 name = notebook.name if heading[1] == "#" else f"section-{len(contents)}"
                 contents.append(f"{'  ' * len(heading[1])}- [{heading[2]}](#{name})")
                 cell.source = f'<a id="{name}"></a>\n\n{cell.source}'
+            # Several notebooks use the same names of cells.
+            cell.id = f"cell-{len(cells)}"
             cells.append(cell)
-    cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents)))
+    title = f"Heart sounds, profile {run.profile.name}"
+    cells.insert(0, nbformat.v4.new_markdown_cell(f"# {title}\n\n" + "\n".join(contents)))
+    about = [run.path(name).read_text(encoding="utf-8") for name in ABOUT]
+    text = "\n".join(["# Settings and environment", *(f"```\n{part}\n```" for part in about)])
+    cells.append(nbformat.v4.new_markdown_cell(text))
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))
-    title = f"Heart sounds, profile {run.profile.name}"
     return write_text(run.path("report.html"), PAGE.format(title=title, body=body))
 
 

@@ -213,9 +213,10 @@ def test_the_report_stands_alone(page):
 def test_the_report_tells_the_notebooks_as_one_story(page):
     links, anchors = page.all("a", "href"), page.all("a", "id")
     inner = [link[1:] for link in links if link.startswith("#")]
-    assert inner[:3] == anchors[:3], "the contents list leads to every heading"
+    assert inner[1:4] == anchors[:3], "the contents list leads to every heading"
     assert set(inner) <= {*anchors, *page.all("h1", "id"), *page.all("h2", "id")}
-    assert "#02_two.ipynb" in links[3:], "a link to another notebook stays on the page"
+    assert "#02_two.ipynb" in links[4:], "a link to another notebook stays on the page"
+    assert "git_commit" in page.text and "clip_seconds = 4.0" in page.text
     assert page.text.index("01 · One") < page.text.index("0.93") < page.text.rindex("02 · Two")
     assert "keep(figure)" not in page.text and "VBox" not in page.text
     assert "$" not in page.text and {"math", "mfrac", "msub"} <= {tag for tag, _ in page.found}
