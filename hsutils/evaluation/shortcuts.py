@@ -70,7 +70,7 @@ def control_models(
             features = np.column_stack([*one_hot, stored])
         else:
             features = band_statistics(corpus.cache, table.record)
-        # Leaves of two recordings leave some doubt: whole trees fit the 400 labels exactly.
+        # Leaves of two recordings: whole trees would fit the 400 labels exactly.
         trees = ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
         trees.fit(features[trained], table.label[trained])
         # Half a tree from certainty, so that a unanimous forest has a logit.

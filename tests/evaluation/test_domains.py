@@ -27,7 +27,7 @@ def cases(seed: int = 0, n: int = 120, **models) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     database = rng.permutation(np.resize([*"abe"], n))
     label = (rng.random(n) < pd.Series(SHARES)[database].to_numpy()).astype(int)
-    record = [f"{letter}{i:04d}" for i, letter in enumerate(database)]
+    record = [f"{name}{i:04d}" for i, name in enumerate(database)]
     table = pd.DataFrame({"record": record, "database": database, "label": label})
     table["group"] = table.database + (table.groupby("database").cumcount() // 2).astype(str)
     return table.assign(model=(label + rng.normal(size=n)).round(1), **models)

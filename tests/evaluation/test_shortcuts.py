@@ -123,9 +123,9 @@ def test_band_statistics_are_those_of_the_occupied_frames(noise_cache):
     for record, row in zip(records, found, strict=True):
         first, last = noise_cache.index.loc[record, ["first_frame", "last_frame"]]
         bands = np.array(noise_cache.array[noise_cache.rows([record])[0]], dtype=float)
-        heard = bands[:, first:last]
-        expected = [heard.mean(axis=1), heard.std(axis=1)]
-        expected += [np.percentile(heard, p, axis=1) for p in (10, 25, 50, 75, 90)]
+        occupied = bands[:, first:last]
+        expected = [occupied.mean(axis=1), occupied.std(axis=1)]
+        expected += [np.percentile(occupied, p, axis=1) for p in (10, 25, 50, 75, 90)]
         np.testing.assert_allclose(row, np.concatenate(expected), atol=1e-5)
     assert last - first < bands.shape[1]
 
