@@ -10,19 +10,10 @@ from hsutils.config import Augment
 def spec_augment(
     spectrogram: Tensor, occupied: Occupied, settings: Augment, generator: np.random.Generator
 ) -> Tensor:
-    """A copy of a spectrogram with random mel bands and frames masked by 0 (Park et al. 2019).
+    """A copy of a spectrogram (1, mels, frames) with random mel bands and frames masked by 0.
 
-    Without time warping. Masks fall inside the occupied region, so that padding is never
-    touched, and all masks of one kind together cover at most `masked_share` of it.
-
-    Args:
-        spectrogram: standardized, shape (1, mels, frames).
-        occupied: the region the recording fills.
-        settings: number of masks and the share they may cover.
-        generator: the source of chance.
-
-    Returns:
-        The masked copy, same shape.
+    As Park et al. 2019, without time warping. Masks fall inside the occupied region, so that
+    padding is never touched. Those of one kind together cover at most `masked_share` of it.
     """
     masked = spectrogram.clone()
     (low, high), (start, stop) = occupied.rows, occupied.frames
@@ -35,13 +26,12 @@ def spec_augment(
 
 def _masks(
     start: int, stop: int, count: int, settings: Augment, generator: np.random.Generator
-) -> list[tuple[int, int]]:
-    if count == 0:
-        return []
-    widest = int((stop - start) * settings.masked_share / count)
+) -> list[list[int]]:
+    """First and one past the last of each mask between two edges."""
+    widest = int((stop - start) * settings.masked_share / max(1, count))
     widths = generator.integers(0, widest, size=count, endpoint=True)
     firsts = generator.integers(start, stop - widths, endpoint=True)
-    return [(int(first), int(first + width)) for first, width in zip(firsts, widths, strict=True)]
+    return np.column_stack([firsts, firsts + widths]).tolist()
 
 
 def mixup(
@@ -49,14 +39,8 @@ def mixup(
 ) -> tuple[Tensor, Tensor]:
     """Each recording of a batch mixed with another, and their targets alike (Zhang et al. 2018).
 
-    Args:
-        spectrograms: shape (N, 1, mels, frames), without padding.
-        targets: shape (N,).
-        beta: both parameters of the beta distribution that the share of the first is drawn from.
-        generator: the source of chance.
-
-    Returns:
-        The mixed spectrograms and targets, of the same shapes.
+    Spectrograms (N, 1, mels, frames) are without padding, targets have shape (N,). `beta` is both
+    parameters of the beta distribution that the share of the first is drawn from.
     """
     share, other = generator.beta(beta, beta), generator.permutation(len(targets))
     return tuple(share * x + (1 - share) * x[other] for x in (spectrograms, targets))

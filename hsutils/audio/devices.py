@@ -1,13 +1,13 @@
 """Device simulation: what a room, a stethoscope and a WAV file make of the sound of a heart.
 
-Three uses: synthetic recordings get a room and a stethoscope (`room_noise`, `capture`), training
-views get another device (`simulate_device`), and evaluation uses worsened recordings
-(`PERTURBATIONS`). Waveforms have `RECORDED_RATE`. Noise has the right kind of spectrum and
-rhythm; it is not fitted to recordings.
+Synthetic recordings get a room and a stethoscope (`room_noise`, `capture`), training views another
+device (`simulate_device`), and evaluation worsens recordings (`PERTURBATIONS`). Waveforms have
+`RECORDED_RATE`. Noise has the right kind of spectrum and rhythm; it is not fitted to recordings.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -37,17 +37,16 @@ def room_noise(samples: int, breaths: float, noisy: bool, rng: Rng) -> np.ndarra
     Breaths are a minute. A noisy recording has more voices and bumps. The result has unit RMS.
     """
     time = np.arange(samples) / RECORDED_RATE
-    parts = [
-        rng.uniform(0.5, 1) * _band(rng.standard_normal(samples), 3, rng.uniform(25, 70)),
-        rng.uniform(0.05, 0.2) * rng.standard_normal(samples),
-        rng.uniform(0.05, 0.3) * _breath(time, breaths, rng),
-    ]
+    noise = rng.uniform(0.5, 1) * _band(rng.standard_normal(samples), 3, rng.uniform(25, 70))
+    noise += rng.uniform(0.05, 0.2) * rng.standard_normal(samples)
+    # Air hisses twice a breath, once in, once out.
+    gain, flow = rng.uniform(0.05, 0.3), np.sin(2 * np.pi * (breaths / 60 * time + rng.uniform()))
+    noise += gain * (_band(rng.standard_normal(samples), 150, 500) * flow**2)
     if rng.uniform() < (0.5 if noisy else 0.1):
-        parts.append(rng.uniform(0.2, 0.8) * _voice(time, rng))
+        noise += rng.uniform(0.2, 0.8) * _voice(time, rng)
     bumps = rng.poisson((0.4 if noisy else 0.03) * samples / RECORDED_RATE)
     onset, gain = rng.uniform(0, samples / RECORDED_RATE, bumps), rng.lognormal(1.5, 0.5, bumps)
-    parts.append(ring(onset, gain, rng.uniform(12, 40), 0.03, samples))
-    noise = sum(parts)
+    noise += ring(onset, gain, rng.uniform(12, 40), 0.03, samples)
     return noise / noise.std()
 
 
@@ -56,12 +55,6 @@ def _band(waveform: np.ndarray, low: float, high: float) -> np.ndarray:
     sections = butter(1, (low, high), "bandpass", fs=RECORDED_RATE, output="sos")
     band = sosfilt(sections, waveform)
     return band / band.std()
-
-
-def _breath(time: np.ndarray, breaths: float, rng: Rng) -> np.ndarray:
-    """Airflow: hiss that swells twice a breath, once in, once out."""
-    flow = np.sin(2 * np.pi * (breaths / 60 * time + rng.uniform()))
-    return _band(rng.standard_normal(time.size), 150, 500) * flow**2
 
 
 def _voice(time: np.ndarray, rng: Rng) -> np.ndarray:
@@ -74,10 +67,8 @@ def _voice(time: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def capture(sound: np.ndarray, device: Stethoscope, rng: Rng) -> np.ndarray:
-    """A sound (samples,) as 16-bit samples: filtered, with the device's noise, clipped, in steps.
-
-    The corners and the gain differ a little from recording to recording, as placement does.
-    """
+    """A sound (samples,) as 16-bit samples: filtered, noisy, clipped and in the device's steps."""
+    # The corners and the gain differ a little from recording to recording, as placement does.
     low, high = np.array([device.low, device.high]) * rng.lognormal(0, 0.12, 2)
     passed = sosfilt(butter(2, low, "highpass", fs=RECORDED_RATE, output="sos"), sound)
     passed = sosfilt(butter(1, high, "lowpass", fs=RECORDED_RATE, output="sos"), passed)
@@ -91,47 +82,35 @@ def capture(sound: np.ndarray, device: Stethoscope, rng: Rng) -> np.ndarray:
     return np.clip(levels, -32768, 32767).astype(np.int16)
 
 
-# Training views. What a device does to each of its recordings, a network can learn instead of the
-# heart; drawn anew for every view, it no longer tells anything. Each step has a strength of its
-# own, from mild to strong, so that a nearly unchanged recording can come out too.
+# Training views. A network can learn what a device does to each of its recordings instead of the
+# heart. Drawn anew for every view, it no longer tells anything. Each step has its own strength,
+# from mild to strong, so that a nearly unchanged recording can come out too.
 
-TAPS = 65
 EQUALIZER_HZ = (0, 25, 50, 100, 200, 400, 700, 1000)
-EQUALIZER_DB = 8.0
-"""Standard deviation of the response at each of `EQUALIZER_HZ`, at the largest strength."""
-ECHO_SECONDS = (0.02, 0.2)
-ECHO_DB = (-30.0, -6.0)
-"""Power of all echoes together, relative to the direct sound."""
-SNR_DB = (5.0, 45.0)
-CLIPPED_SHARE = (0.4, 1.0)
-"""Of the peak, at which clipping sets in; a third of the views is clipped at all."""
-
-BITS = (6, 16)
 
 
 def simulate_device(waveform: np.ndarray, rng: Rng) -> np.ndarray:
     """The recording as another device in another room might have stored it.
 
-    One draw of equalizer, echo, noise, clipping and steps of storage, in this order. The result
-    has a peak of 1, float64, shape (samples,); silence stays silent.
+    One draw of equalizer, echo, noise, clipping (in a third of the views) and steps of storage.
+    The result has a peak of 1, float64, shape (samples,); silence stays silent.
     """
     if not np.any(waveform):
         return waveform.astype(float)
-    sound = equalize(waveform, EQUALIZER_DB * rng.random(), rng)
-    seconds = rng.uniform(*ECHO_SECONDS)
-    sound = reverberate(sound, seconds, rng.uniform(*ECHO_DB), rng)
-    sound = add_noise(sound, rng.uniform(*SNR_DB), rng)
+    sound = equalize(waveform, 8 * rng.random(), rng)
+    sound = reverberate(sound, rng.uniform(0.02, 0.2), rng.uniform(-30, -6), rng)
+    sound = add_noise(sound, rng.uniform(5, 45), rng)
     sound = sound / np.abs(sound).max()
     if rng.random() < 1 / 3:
-        sound = clip_peaks(sound, rng.uniform(*CLIPPED_SHARE), rng)
+        sound = clip_peaks(sound, rng.uniform(0.4, 1), rng)
         sound = sound / np.abs(sound).max()
-    return quantize(sound, int(rng.integers(*BITS, endpoint=True)))
+    return quantize(sound, int(rng.integers(6, 16, endpoint=True)))
 
 
 def equalize(waveform: np.ndarray, deviation: float, rng: Rng) -> np.ndarray:
-    """A smooth random frequency response, of linear phase; its `deviation` is in dB."""
+    """A smooth random response of linear phase; `deviation` (dB) is that at each `EQUALIZER_HZ`."""
     gains = 10 ** (rng.normal(0, deviation, len(EQUALIZER_HZ)) / 20)
-    response = firwin2(TAPS, EQUALIZER_HZ, gains, fs=RECORDED_RATE)
+    response = firwin2(65, EQUALIZER_HZ, gains, fs=RECORDED_RATE)
     return fftconvolve(waveform, response, mode="same")
 
 
@@ -145,9 +124,9 @@ def reverberate(waveform: np.ndarray, seconds: float, level: float, rng: Rng) ->
 
 def add_noise(waveform: np.ndarray, snr: float, rng: Rng) -> np.ndarray:
     """Hiss and a talker in a random mixture, `snr` dB below the recording; never clipped."""
-    share, count = rng.random(), len(waveform)
-    parts = [rng.standard_normal(count), speech_noise(count, rng)]
-    hiss, talker = (part / part.std() for part in parts)
+    share = rng.random()
+    sounds = [make(len(waveform), rng) for make in (white_noise, speech_noise)]
+    hiss, talker = (sound / sound.std() for sound in sounds)
     noise = np.sqrt(share) * hiss + np.sqrt(1 - share) * talker
     return waveform + 10 ** (-snr / 20) * waveform.std() * noise
 
@@ -167,33 +146,32 @@ SPEECH_DB = (38.6, 43.5, 54.4, 57.7, 56.8, 60.2, 60.3, 59.0, 62.1, 62.1, 60.5, 5
 """The average talker in third-octave bands, dB of 70 dB in all: men and women of 12 languages
 (Byrne et al. 1994, J. Acoust. Soc. Am. 96:2108, table 2)."""
 
-SYLLABLES = (3.0, 5.0)
-"""A second; speech comes and goes most at about 4 Hz (Houtgast and Steeneken 1985,
-J. Acoust. Soc. Am. 77:1069)."""
-
-HARMONICS = np.arange(1, 6)
-
-Sound = Callable[[int, Rng], np.ndarray]
-Apply = Callable[[np.ndarray, float, Rng], np.ndarray]
-"""From a waveform (samples,) in [-1, 1], a level and the source of chance to the worse waveform,
-float32 in [-1, 1]."""
-
 
 class Perturbation(NamedTuple):
-    """One way in which a recording can be worse."""
+    """One way in which a recording can be worse.
+
+    `apply` makes of a waveform (samples,) in [-1, 1], a level and the source of chance the worse
+    waveform, float32 in [-1, 1].
+    """
 
     name: str
     unit: str  # of the levels
     levels: tuple[float, ...]  # from mild to severe; of the gain from soft to loud
-    apply: Apply
+    apply: Callable[[np.ndarray, float, Rng], np.ndarray]
+
+
+def white_noise(samples: int, rng: Rng) -> np.ndarray:
+    """Noise that is equally strong at all frequencies."""
+    return rng.standard_normal(samples)
 
 
 def speech_noise(samples: int, rng: Rng) -> np.ndarray:
     """Noise with the spectrum of the average talker below 1 kHz, in syllables, no words.
 
     White noise is given the density of `SPEECH_DB` (linear in dB over log frequency; nothing below
-    the lowest band) and swells and falls as sin^2 with each syllable. This is the idea of the ICRA
-    noises (Dreschler et al. 2001, Audiology 40:148), with one talker and one band.
+    the lowest band), as in the ICRA noises (Dreschler et al. 2001, Audiology 40:148). It swells and
+    falls as sin^2 with each syllable, about four a second (Houtgast and Steeneken 1985, J. Acoust.
+    Soc. Am. 77:1069).
     """
     hz = np.fft.rfftfreq(samples, 1 / RECORDED_RATE)
     spoken = np.maximum(hz, SPEECH_HZ[0] / 2 ** (1 / 6))
@@ -202,34 +180,27 @@ def speech_noise(samples: int, rng: Rng) -> np.ndarray:
     density = np.where(hz == spoken, 10 ** (level / 10) / spoken, 0)
     shaped = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * np.sqrt(density), samples)
     seconds = np.arange(samples) / RECORDED_RATE
-    lasting = 1 / rng.uniform(*SYLLABLES, size=3 + int(SYLLABLES[1] * samples / RECORDED_RATE))
+    lasting = 1 / rng.uniform(3, 5, size=3 + int(5 * samples / RECORDED_RATE))
     onsets = np.append(0, np.cumsum(lasting))
     # The first syllable is under way already.
     syllables = np.interp(seconds + rng.uniform(0, lasting[0]), onsets, np.arange(len(onsets)))
     return shaped * np.sin(np.pi * syllables) ** 2
 
 
-def hum(hz: float) -> Sound:
+def hum(hz: float, samples: int, rng: Rng) -> np.ndarray:
     """Mains hum of random phases, with harmonics up to the fifth: the k-th has 1/k of amplitude."""
-
-    def sound(samples: int, rng: Rng) -> np.ndarray:
-        turns = hz * np.arange(samples) / RECORDED_RATE
-        phases = rng.uniform(size=len(HARMONICS))
-        return np.sin(2 * np.pi * (turns[:, None] * HARMONICS + phases)) @ (1 / HARMONICS)
-
-    return sound
+    harmonics, phases = np.arange(1, 6), rng.uniform(size=5)
+    turns = hz * np.arange(samples) / RECORDED_RATE
+    return np.sin(2 * np.pi * (turns[:, None] * harmonics + phases)) @ (1 / harmonics)
 
 
-def added(sound: Sound, sign: int) -> Apply:
+def add_sound(
+    sound: Callable[[int, Rng], np.ndarray], sign: int, waveform: np.ndarray, level: float, rng: Rng
+) -> np.ndarray:
     """Add a sound whose power, times `sign`, is `level` dB over the recording's."""
-
-    def apply(waveform: np.ndarray, level: float, rng: Rng) -> np.ndarray:
-        extra = sound(len(waveform), rng)
-        gain = 10 ** (sign * level / 20) * waveform.std() / extra.std()
-        mixed = waveform + gain * extra
-        return _stored(mixed / max(1, np.abs(mixed).max()))
-
-    return apply
+    extra = sound(len(waveform), rng)
+    mixed = waveform + 10 ** (sign * level / 20) * waveform.std() / extra.std() * extra
+    return _stored(mixed / max(1, np.abs(mixed).max()))
 
 
 def change_gain(waveform: np.ndarray, gain: float, rng: Rng) -> np.ndarray:
@@ -248,29 +219,19 @@ def shorten(waveform: np.ndarray, seconds: float, rng: Rng) -> np.ndarray:
     return waveform[: round(seconds * RECORDED_RATE)]
 
 
-_SNR = (20.0, 15.0, 10.0, 5.0, 0.0)
-_HUM = (-20.0, -10.0, 0.0, 10.0)
-
-PERTURBATIONS = {
-    p.name: p
-    for p in (
-        Perturbation(
-            "white noise",
-            "dB SNR",
-            _SNR,
-            added(lambda samples, rng: rng.standard_normal(samples), -1),
-        ),
-        Perturbation("speech-like noise", "dB SNR", _SNR, added(speech_noise, -1)),
-        Perturbation("gain", "dB", (-20.0, -10.0, 10.0, 20.0), change_gain),
-        Perturbation("clipping", "of the peak", (0.5, 0.2, 0.1, 0.05), clip_peaks),
-        Perturbation("hum 50 Hz", "dB over the signal", _HUM, added(hum(50), 1)),
-        Perturbation("hum 60 Hz", "dB over the signal", _HUM, added(hum(60), 1)),
-        Perturbation("shortened", "s", (20.0, 10.0, 5.0, 3.0), shorten),
-    )
-}
-
-
 def _stored(waveform: np.ndarray) -> np.ndarray:
-    """The waveform as a 16-bit WAV file keeps it."""
-    steps = np.clip(np.round(32_768 * waveform), -32_768, 32_767)
-    return (steps / 32_768).astype(np.float32)
+    """The waveform as a 16-bit WAV file holds it."""
+    return np.clip(quantize(waveform, 16), -1, 1 - 2**-15).astype(np.float32)
+
+
+_SNR, _HUM = (20.0, 15.0, 10.0, 5.0, 0.0), (-20.0, -10.0, 0.0, 10.0)
+_WAYS = (
+    Perturbation("white noise", "dB SNR", _SNR, partial(add_sound, white_noise, -1)),
+    Perturbation("speech-like noise", "dB SNR", _SNR, partial(add_sound, speech_noise, -1)),
+    Perturbation("gain", "dB", (-20.0, -10.0, 10.0, 20.0), change_gain),
+    Perturbation("clipping", "of the peak", (0.5, 0.2, 0.1, 0.05), clip_peaks),
+    Perturbation("hum 50 Hz", "dB over the signal", _HUM, partial(add_sound, partial(hum, 50), 1)),
+    Perturbation("hum 60 Hz", "dB over the signal", _HUM, partial(add_sound, partial(hum, 60), 1)),
+    Perturbation("shortened", "s", (20.0, 10.0, 5.0, 3.0), shorten),
+)
+PERTURBATIONS = {way.name: way for way in _WAYS}

@@ -15,13 +15,12 @@ Rng = np.random.Generator
 MURMUR_DB = {1: -33.0, 2: -26.0, 3: -20.0, 4: -14.0}
 """RMS of a murmur where it is loudest, relative to the peak of S1, for each grade."""
 
-SHAPES = {
+SHAPES = {  # gain (0 to 1) of a murmur against the position in it (0 to 1)
     "diamond": lambda u: np.sin(np.pi * u),
     "plateau": lambda u: np.minimum(1, np.minimum(u, 1 - u) / 0.08),
     "decrescendo": lambda u: np.minimum(1, u / 0.05) * (1 - u) ** 1.5,
     "crescendo": lambda u: u**1.5 * np.minimum(1, (1 - u) / 0.05),
 }
-"""Gain (0 to 1) of a murmur against the position in it (0 to 1)."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,8 @@ LESIONS = {
 FINDINGS = {
     0: {"none": 0.68, "innocent": 0.26, "physiological_s3": 0.06},
     1: {
-        "aortic_stenosis": 0.25,
-        "mitral_regurgitation": 0.27,
-        "aortic_regurgitation": 0.2,
-        "mitral_prolapse": 0.2,
-        "gallop": 0.08,
+        **{"aortic_stenosis": 0.25, "mitral_regurgitation": 0.27, "aortic_regurgitation": 0.2},
+        **{"mitral_prolapse": 0.2, "gallop": 0.08},
     },
 }
 GRADES = {0: (0.5, 0.4, 0.1, 0.0), 1: (0.13, 0.32, 0.35, 0.2)}
@@ -148,17 +144,16 @@ def draw_beats(patient: Patient, seconds: float, rng: Rng) -> Beats:
 def ring(
     onset: np.ndarray, gain: np.ndarray, frequency: float, decay: float, samples: int
 ) -> np.ndarray:
-    """Valve closures: at each onset a damped oscillation whose pitch falls as it dies.
+    """Valve closures: at each onset a decaying chirp, shape (samples,).
 
-    A decaying chirp, as Xu, Durand and Pibarot 2000 (IEEE Trans. Biomed. Eng. 47:1328) model A2
-    and P2.
+    So Xu, Durand and Pibarot 2000 (IEEE Trans. Biomed. Eng. 47:1328) model A2 and P2.
 
     Args:
         onset: start of each closure, s, shape (beats,); what falls outside is cut.
         gain: peak of its envelope, shape (beats,).
         frequency: pitch after the fall, Hz; it starts half as high again.
         decay: time constant, s; the envelope peaks one constant after the onset.
-        samples: length of the result, shape (samples,).
+        samples: length of the result.
     """
     first = np.ceil(onset * RECORDED_RATE).astype(int)
     place = first[:, None] + np.arange(int(10 * decay * RECORDED_RATE))
@@ -201,21 +196,13 @@ def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
 
 
 def murmur_sound(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.ndarray:
-    """The patient's murmur alone, shape (samples,): white noise, filtered and shaped; or zeros.
-
-    Before it is shaped, the noise has an RMS of 10 ** (MURMUR_DB[grade] / 20).
-    """
+    """The patient's murmur alone, shape (samples,): white noise, filtered and shaped; or zeros."""
     murmur = LESIONS[patient.lesion].murmur
     if murmur is None:
         return np.zeros(samples)
     band = butter(2, (murmur.low, murmur.high), "bandpass", fs=RECORDED_RATE, output="sos")
     noise = sosfilt(band, rng.standard_normal(samples))
     level = 10 ** (MURMUR_DB[patient.grade] / 20)
-    return level * noise / noise.std() * _murmur_gain(murmur, beats, samples)
-
-
-def _murmur_gain(murmur: Murmur, beats: Beats, samples: int) -> np.ndarray:
-    """The murmur's shape repeated in every beat, 0 to 1, shape (samples,)."""
     time = np.arange(samples) / RECORDED_RATE
     beat = np.searchsorted(beats.onset, time, side="right") - 1
     start, length = beats.onset, beats.systole
@@ -223,4 +210,5 @@ def _murmur_gain(murmur: Murmur, beats: Beats, samples: int) -> np.ndarray:
         start, length = start + beats.systole, beats.diastole
     position = (time - start[beat]) / length[beat]
     u = (position - murmur.start) / (murmur.stop - murmur.start)
-    return np.where((u >= 0) & (u <= 1), SHAPES[murmur.shape](np.clip(u, 0, 1)), 0)
+    gain = np.where((u >= 0) & (u <= 1), SHAPES[murmur.shape](np.clip(u, 0, 1)), 0)
+    return level * noise / noise.std() * gain

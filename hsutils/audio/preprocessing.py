@@ -16,9 +16,6 @@ from hsutils.config import FrontEnd
 LEVEL = 0.05
 """Root mean square, of full scale, that recordings are brought to before they are dithered."""
 
-BEYOND = 1.5
-"""A repaired peak rises at most to this multiple of the flat top it replaces."""
-
 
 def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
     """A waveform (samples,) of some rate (Hz) after the steps that the front end asks for.
@@ -36,9 +33,8 @@ def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np
 def clipped(samples: np.ndarray) -> np.ndarray:
     """Which samples lie on a flat top, as truth values of the same shape; time comes first.
 
-    That is at the largest or the smallest value of the recording, beside a sample of the same
-    value: a wave touches its extremes for one sample, and a recording rescaled after clipping need
-    not reach full scale.
+    That is at the recording's largest or smallest value, which need not be full scale, beside a
+    sample of the same value: a wave touches its extremes for one sample.
     """
     at_extreme = (samples == samples.max()) | (samples == samples.min())
     as_before = np.zeros_like(at_extreme)
@@ -49,14 +45,14 @@ def clipped(samples: np.ndarray) -> np.ndarray:
 def repair_clips(waveform: np.ndarray) -> np.ndarray:
     """Flat tops of a waveform (samples,) rounded by a cubic spline through all other samples.
 
-    A repaired sample lies no lower than the flat top it replaces, and at most `BEYOND` times as
-    high. A recording that is all flat is returned as it is.
+    A repaired sample lies no lower than the flat top it replaces, and at most 1.5 times as high.
+    A recording that is all flat is returned as it is.
     """
     flat, repaired, time = clipped(waveform), waveform.astype(float), np.arange(len(waveform))
     if flat.any() and np.count_nonzero(~flat) > 1:
         top = repaired[flat]
         spline = CubicSpline(time[~flat], repaired[~flat])
-        lowest, highest = np.sort([top, BEYOND * top], axis=0)
+        lowest, highest = np.sort([top, 1.5 * top], axis=0)
         repaired[flat] = np.clip(spline(time[flat]), lowest, highest)
     return repaired
 
@@ -76,14 +72,12 @@ def pass_band(waveform: np.ndarray, rate: int, low_hz: float, high_hz: float) ->
 def dither(waveform: np.ndarray, bits: int) -> np.ndarray:
     """The waveform at a common level, stored in common steps with triangular dither.
 
-    Dither makes the error of rounding a noise of the same power everywhere, whatever the steps in
-    which the recording was stored before (Lipshitz et al. 1992, J. Audio Eng. Soc. 40:355). It is
-    drawn from the waveform (samples,) itself, so that a recording is always given the same. Steps
-    are 2 ** (1 - bits) of full scale; values beyond full scale are kept.
+    The error of rounding becomes noise of one power, whatever the steps before (Lipshitz et al.
+    1992, J. Audio Eng. Soc. 40:355). The waveform (samples,) itself seeds it. Steps are
+    2 ** (1 - bits) of full scale; values beyond full scale are not clipped.
     """
     loudness = np.sqrt(np.mean(np.square(waveform, dtype=float)))
     levelled = waveform * (LEVEL / loudness) if loudness else waveform.astype(float)
     generator = np.random.default_rng(zlib.crc32(np.ascontiguousarray(waveform).tobytes()))
-    step = 2.0 ** (1 - bits)
-    noise = generator.random((2, len(waveform)))
+    step, noise = 2.0 ** (1 - bits), generator.random((2, len(waveform)))
     return step * np.round(levelled / step + noise[0] - noise[1])

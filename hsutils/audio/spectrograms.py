@@ -20,16 +20,12 @@ from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd
 
 READ_SECONDS = 300.0
-"""Removing artefacts looks at a whole recording; of a longer one, these first seconds must do."""
+"""Artefacts are removed from a whole recording, but from no more than these first seconds."""
 
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
 # the spectrogram's floor, which torchaudio's default filter does not achieve.
-KAISER_BEST = {
-    "lowpass_filter_width": 64,
-    "rolloff": 0.9475937167399596,
-    "resampling_method": "sinc_interp_kaiser",
-    "beta": 14.769656459379492,
-}
+KAISER_BEST = {"resampling_method": "sinc_interp_kaiser", "beta": 14.769656459379492}
+KAISER_BEST |= {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596}
 
 
 @dataclass(frozen=True)
@@ -76,32 +72,31 @@ def read_log_mel(path: Path | str, front_end: FrontEnd) -> tuple[Tensor, Occupie
 
 
 def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
-    """The scaled log-mel spectrogram of one recording, before standardization.
+    """The scaled log-mel spectrogram of a waveform (samples,) at `rate` Hz, before standardization.
 
     It is scaled by the recording's minimum and maximum (the paper), or each band's mean over the
     recording is subtracted, which removes what a device does to that band at all times.
 
-    Args:
-        waveform: samples in [-1, 1], shape (samples,).
-        rate: its sample rate in Hz.
-        front_end: the settings.
-
     Returns:
-        Spectrogram (mels, frames), float32, and the region the recording occupies. Padding holds 0:
-        the minimum of "min-max", which lies in [0, 1], and the mean of "band mean", in factors of
-        ten of power. A silent recording gives all zeros.
+        Spectrogram (mels, frames), float32, in [0, 1] or in factors of ten of power, and the region
+        the recording occupies. Padding and silent recordings hold 0.
     """
     clip = resample_waveform(remove_artefacts(waveform, rate, front_end), rate, front_end)
     first, last, chunk = _occupied_chunk(clip, front_end)
     power = _power_density(chunk, front_end) @ mel_filters(front_end)
     occupied = torch.log10(power + front_end.floor).T
-    if front_end.scaling == "min-max":
-        scaled = _min_max(occupied, front_end)
-    else:
+    if front_end.scaling == "band mean":
         scaled = occupied - occupied.mean(dim=1, keepdim=True)
+    else:
+        padded = last - first < front_end.frames
+        lowest = np.log10(front_end.floor) if padded else occupied.min().item()
+        span = occupied.max().item() - lowest
+        # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
+        scaled = (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
     spectrogram = torch.zeros(front_end.mels, front_end.frames)
     spectrogram[:, first:last] = scaled
-    return spectrogram, Occupied(_occupied_rows(scaled), (first, last))
+    rows = torch.nonzero(scaled.amax(dim=1) > 1e-3).flatten().tolist() or [0, front_end.mels - 1]
+    return spectrogram, Occupied((rows[0], rows[-1] + 1), (first, last))
 
 
 def standardize(spectrograms: Tensor, front_end: FrontEnd) -> Tensor:
@@ -115,6 +110,7 @@ def padding_value(front_end: FrontEnd) -> float:
 
 
 def _occupied_chunk(clip: Tensor, front_end: FrontEnd) -> tuple[int, int, Tensor]:
+    """First and one past the last frame that touch the centred clip, and their samples."""
     total = round(front_end.clip_seconds * front_end.sample_rate)
     clip = clip[:total]
     left = (total - len(clip)) // 2
@@ -125,25 +121,13 @@ def _occupied_chunk(clip: Tensor, front_end: FrontEnd) -> tuple[int, int, Tensor
     return first, last, torch.nn.functional.pad(clip, (before, after))
 
 
-def _min_max(occupied: Tensor, front_end: FrontEnd) -> Tensor:
-    padded = occupied.shape[1] < front_end.frames
-    lowest = np.log10(front_end.floor) if padded else occupied.min().item()
-    span = occupied.max().item() - lowest
-    # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
-    return (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
-
-
 def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
+    """One-sided power density, shape (frames, bins)."""
     window = torch.from_numpy(tukey(front_end.n_fft, 0.25, sym=False))
     frames = samples.unfold(0, front_end.n_fft, front_end.hop)
     frames = (frames - frames.mean(dim=1, keepdim=True)) * window
     spectrum = torch.fft.rfft(frames)[:, : front_end.bins]
     density = (spectrum.real**2 + spectrum.imag**2) / (front_end.sample_rate * (window**2).sum())
-    # One-sided: every bin but 0 Hz and the Nyquist frequency counts twice.
+    # Every bin but 0 Hz and the Nyquist frequency counts twice.
     density[:, 1 : (front_end.n_fft + 1) // 2] *= 2
     return density
-
-
-def _occupied_rows(scaled: Tensor, tolerance: float = 1e-3) -> tuple[int, int]:
-    rows = torch.nonzero(scaled.amax(dim=1) > tolerance).flatten()
-    return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, len(scaled))

@@ -20,8 +20,6 @@ OVERSHOOT = 1.5
 """Times full scale: resampling and lossy compression leave less, another scale leaves more."""
 SAMPLE_FORMATS = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 
-# A program that writes into a pipe cannot return to fill in the length; it leaves a huge one.
-_PIPED_LENGTH = 0x7FFF_F000
 _CUT_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
 _clipped: list[Path | str] = []  # the first recording that was
 
@@ -71,9 +69,10 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
     """
     path = Path(path)
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder; name the WAV files in it")
         if not path.is_file():
             what = "not a regular file" if path.exists() else "no such file"
-            what = "a folder; name the WAV files in it" if path.is_dir() else what
             raise InputError(f"{path}: {what}")
         # Opened here, since libsndfile takes no names that are not UTF-8.
         with path.open("rb") as stream, soundfile.SoundFile(stream) as file:
@@ -85,7 +84,15 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
     except (soundfile.SoundFileError, OSError) as error:
         why = getattr(error, "error_string", error)
         raise InputError(f"{path}: not a readable WAV file ({why}); use a good copy") from error
-    if problem := _sample_problem(samples):
+    if samples.dtype != np.int16:
+        peak = np.abs(samples).max()
+        if not np.isfinite(peak):
+            problem = "holds NaN or infinite samples; export it anew, best as 16-bit PCM"
+        elif peak > OVERSHOOT:
+            problem = f"peaks at {peak:.6g} times full scale; rescale it to [-1, 1]"
+    if not problem and not np.ptp(samples, axis=0).any():
+        problem = f"no sound in its first {len(samples):,} samples; leave it out"
+    if problem:
         raise InputError(f"{path}: {problem}")
     return samples, sample_rate
 
@@ -96,10 +103,11 @@ def _header_problem(file: soundfile.SoundFile) -> str:
     if file.subtype not in SAMPLE_FORMATS:
         return f"holds {file.subtype} samples; convert it to 16-bit PCM WAV"
     # libsndfile reads what there is of a file cut short and says so in its log alone.
-    if found := _CUT_SHORT.search(file.extra_info):
-        declared, held = map(int, found.groups())
-        if declared < _PIPED_LENGTH:
-            return f"cut short, {declared - held:,} bytes of audio are missing; use a good copy"
+    # A program that writes into a pipe cannot fill in the length later; it leaves a huge one.
+    found = _CUT_SHORT.search(file.extra_info)
+    if found and int(found[1]) < 0x7FFF_F000:
+        missing = int(found[1]) - int(found[2])
+        return f"cut short, {missing:,} bytes of audio are missing; use a good copy"
     if not RATES[0] <= file.samplerate <= RATES[1]:
         return f"has {file.samplerate:,} Hz, not {RATES[0]} to {RATES[1]:,}; correct its header"
     if file.frames == 0:
@@ -107,15 +115,4 @@ def _header_problem(file: soundfile.SoundFile) -> str:
     if (seconds := file.frames / file.samplerate) < SHORTEST_SECONDS:
         least = f"{SHORTEST_SECONDS * 1000:.1f} ms, one spectrogram frame"
         return f"lasts {seconds * 1000:.1f} ms, less than {least}; leave it out"
-    return ""
-
-
-def _sample_problem(samples: np.ndarray) -> str:
-    if samples.dtype != np.int16:
-        if not np.isfinite(samples).all():
-            return "holds NaN or infinite samples; export it anew, best as 16-bit PCM"
-        if (peak := np.abs(samples).max()) > OVERSHOOT:
-            return f"peaks at {peak:.6g} times full scale; rescale it to [-1, 1]"
-    if not np.ptp(samples, axis=0).any():
-        return f"no sound in its first {len(samples):,} samples; leave it out"
     return ""

@@ -12,14 +12,12 @@ MODELS = ("teacher", "student", "baseline")
 
 
 def new_network(profile: Profile, model: str) -> nn.Module:
-    """A network with weights drawn from the global generator.
+    """Teacher, student or baseline; the last two are one architecture, of `profile.networks`.
 
-    Args:
-        profile: gives the front end and the kind of CNN.
-        model: teacher, student or baseline; the last two are one architecture.
+    Weights are drawn from the global generator.
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: if `model` is none of `MODELS`.
     """
     if model not in MODELS:
         raise ValueError(f"no network is called {model!r}: use one of {', '.join(MODELS)}")

@@ -1,8 +1,7 @@
 """A CNN for recordings of any length, a twenty-sixth of the paper's student.
 
-It looks at the frames that a recording occupies and at nothing else: padding is cut away before
-the first convolution and never counted, so that the logit of a recording does not depend on how
-long a clip it was put into, nor on the other recordings of its batch.
+Padding is cut away before the first convolution and never counted. So the logit of a recording
+depends neither on the clip it was put into nor on the other recordings of its batch.
 """
 
 import torch
@@ -17,8 +16,7 @@ class CompactCNN(nn.Module):
 
     Args:
         mels: mel bands of a spectrogram, at least 16.
-        width: channels of the first convolution; later ones have 2 to 4 times as many. 24 make
-            222,345 parameters for 50 mel bands.
+        width: channels of the first convolution; later ones have 2 to 4 times as many.
         padding: value of the padding around recordings (see `spectrograms.padding_value`).
 
     Raises:
@@ -53,22 +51,18 @@ class _Features(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         x, mask = occupied(spectrograms, self.padding)
-        # Crops last as long as their batch: then there is nothing to mask.
-        mask = None if mask.all() else mask
+        mask = None if mask.all() else mask  # crops last as long as their batch
         for block in self.blocks:
             x, mask = block(x, mask)
-        x = _kept(torch.relu(self.join(x)), mask)
-        x = _kept(torch.relu(self.norm(self.along(x), mask)), mask)
+        x = _masked(torch.relu(self.join(x)), mask)
+        x = _masked(torch.relu(self.norm(self.along(x), mask)), mask)
         mean = x.mean(dim=3) if mask is None else x.sum(dim=3) / mask.sum(dim=3)
         # Nothing is below 0 after the rectifier, so that masked frames win no maximum.
         return torch.cat([mean, x.amax(dim=3)], dim=1).flatten(1)
 
 
 class _Block(nn.Module):
-    """Convolution, batch normalization, rectifier and pooling by 2.
-
-    Frames beyond a recording's end are set to 0, as a convolution sees them beyond an image's.
-    """
+    """Convolution, batch normalization, rectifier and pooling by 2, with 0 beyond the recording."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int):
         super().__init__()
@@ -76,20 +70,20 @@ class _Block(nn.Module):
         self.norm = MaskedBatchNorm(outputs)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        x = _kept(torch.relu(self.norm(self.convolution(x), mask)), mask)
-        # A last frame without a partner is pooled alone: no recording is too short.
-        x = nn.functional.max_pool2d(_even(x), 2)
-        return x, None if mask is None else nn.functional.max_pool2d(_even(mask), (1, 2))
+        x = _masked(torch.relu(self.norm(self.convolution(x), mask)), mask)
+        # A last frame without a partner is pooled with zeros: no recording is too short.
+        odd = (0, x.shape[3] % 2)
+        x = nn.functional.max_pool2d(nn.functional.pad(x, odd), 2)
+        if mask is None:
+            return x, None
+        return x, nn.functional.max_pool2d(nn.functional.pad(mask, odd), (1, 2))
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
-    """Batch normalization whose statistics count the masked frames only."""
+    """Batch normalization whose statistics count only the frames where a mask is 1."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalize x (N, C, H, W) by the statistics of the frames where mask (N, 1, 1, W) is 1.
-
-        Where there is no mask every frame counts; in training the others come out as 0.
-        """
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Normalize x (N, C, H, W); in training, frames where mask (N, 1, 1, W) is 0 become 0."""
         if mask is None or not self.training:
             return super().forward(x)
         lasting = mask[:, 0, 0] > 0
@@ -99,11 +93,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
 
 def occupied(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
-    """The occupied frames of each spectrogram, moved to the left, and where they end.
-
-    Args:
-        spectrograms: shape (N, 1, mels, frames).
-        padding: the value of padding.
+    """The occupied frames of spectrograms (N, 1, mels, frames), moved to the left.
 
     Returns:
         Spectrograms (N, 1, mels, longest) with 0 behind each recording, and a mask
@@ -118,10 +108,5 @@ def occupied(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     return spectrograms.gather(3, source) * mask, mask
 
 
-def _kept(x: Tensor, mask: Tensor | None) -> Tensor:
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
-
-
-def _even(x: Tensor) -> Tensor:
-    """x with an even number of frames: a last one of zeros where it is odd."""
-    return nn.functional.pad(x, (0, x.shape[3] % 2))

@@ -13,11 +13,9 @@ computes it once for the whole batch. From left to right the canvas holds
 How far a column sees grows with depth. Each stage of a network therefore has a layout of its
 own, with margins as narrow as that depth allows; between stages, columns are copied over.
 
-Every column of every image equals the canvas column named by `Layout.source`, so outputs are
-those of the dense network. Batch normalization counts each canvas column as often as it occurs
-in the images, so statistics and gradients are too. All hold to rounding, not to the last bit.
-
-`accelerate` wraps a plain network from outside; the networks know nothing of it.
+Every column of every image equals the canvas column named by `Layout.source`, and batch
+normalization counts each canvas column as often as it occurs in the images. So outputs, statistics
+and gradients are those of the dense network, to rounding. The networks know nothing of it.
 """
 
 from collections.abc import Callable
@@ -33,8 +31,8 @@ from torchvision.models import ResNet
 
 from hsutils.models.teacher_student import Encoder, StudentCNN
 
-# A stage's (stride, reach), both in input columns: its last level's stride, and how far to
-# either side a column of that level sees. ResNet-18 after layers 1 to 4; the student CNN.
+# (stride, reach) of a stage's last level, in input columns; reach is how far to either side a
+# column of that level sees. ResNet-18 after layers 1 to 4; the student CNN.
 RESNET_STAGES = ((4, 21), (8, 49), (16, 105), (32, 217))
 STUDENT_STAGES = ((16, 25),)
 WORTHWHILE = 0.85
@@ -48,11 +46,8 @@ def accelerate(model: nn.Module, padding: float) -> nn.Module:
     padding, the network computes as it always did.
 
     Args:
-        model: holds an `Encoder` or is a `StudentCNN`; changed in place. Any other is left alone.
+        model: holds an `Encoder` or is a `StudentCNN`; changed in place and returned.
         padding: the value of padding, see `spectrograms.padding_value`.
-
-    Returns:
-        The model.
     """
     for part in model.modules():
         if isinstance(part, Encoder):
@@ -133,14 +128,9 @@ class Packed:
 
 
 def pack(spectrograms: Tensor, padding: float, stages: tuple[tuple[int, int], ...]) -> Packed:
-    """Lay a batch out for `encode` (with RESNET_STAGES) or `student_features` (STUDENT_STAGES).
+    """Lay spectrograms (N, 1, mels, W) out for `encode` or `student_features`, by their stages.
 
     What each recording occupies is read off its spectrogram: a mask within it may hold any value.
-
-    Args:
-        spectrograms: shape (N, 1, mels, W), augmented or not.
-        padding: the value of padding, see `spectrograms.padding_value`.
-        stages: stride and reach of each stage, in columns.
     """
     first, last = occupied_columns(spectrograms, padding)
     layouts = tuple(_layout(first, last, spectrograms.shape[-1], *stage) for stage in stages)
@@ -162,13 +152,10 @@ def occupied_columns(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tens
 
 
 def _layout(first: Tensor, last: Tensor, width: int, stride: int, reach: int) -> Layout:
-    """Lay out images of `width` columns, occupied from `first` to `last` (N,); empty if last < 0.
-
-    A piece is made of the columns of the last level that see the recording, `stride` wide each.
-    A finer level's columns see less far by at least the difference in stride, so those that see
-    the recording lie in the piece too. All starts are multiples of `stride`: there, strided
-    convolutions meet the same columns as in the image.
-    """
+    """Lay out images of `width` columns, occupied from `first` to `last` (N,), empty where -1."""
+    # A piece is made of the columns of the last level that see the recording. A finer level's see
+    # less far by at least the difference in stride, so they lie in the piece too. Starts are
+    # multiples of `stride`: there, strided convolutions meet the same columns as in the image.
     left, right = -(-reach // stride) * stride, (width - reach) // stride * stride
     start = -((reach - first) // stride) * stride
     stop = ((last + reach) // stride + 1) * stride
@@ -195,19 +182,14 @@ def encode(encoder: ResNet, packed: Packed) -> Tensor:
 
     Walks the encoder's own modules: parameters, running statistics and mode are theirs. Under
     autocast, sums over columns stay in float32: one steady column stands for thousands.
-
-    Args:
-        encoder: a ResNet-18 such as `models.Encoder`.
-        packed: the batch, laid out in RESNET_STAGES.
     """
     layout, layers = packed.layouts[0], (encoder.layer2, encoder.layer3, encoder.layer4)
     level = layout.level(2)
     x = _normalize(encoder.bn1, encoder.conv1(packed.canvas), level)
     x = encoder.maxpool(_WalledReLU.apply(x, level.walls))
     x = _layer(encoder.layer1, x.index_fill_(3, layout.level(4).walls, 0), layout, 4)
-    for stride, layer, (before, after) in zip(
-        (4, 8, 16), layers, pairwise(packed.layouts), strict=True
-    ):
+    stages = zip((4, 8, 16), layers, pairwise(packed.layouts), strict=True)
+    for stride, layer, (before, after) in stages:
         x = _move(x, before.level(stride), after.level(stride))
         x = _layer(layer, x, after, stride)
     source, x = packed.layouts[-1].level(32).source, _wide(x).mean(dim=2)[0]
@@ -218,12 +200,7 @@ def encode(encoder: ResNet, packed: Packed) -> Tensor:
 
 
 def student_features(features: nn.Sequential, packed: Packed) -> Tensor:
-    """Features (N, flat): what `StudentCNN.features` gives for the spectrograms, to rounding.
-
-    Args:
-        features: the student's convolutions, ending in Flatten.
-        packed: the batch, laid out in STUDENT_STAGES.
-    """
+    """Features (N, flat): what `StudentCNN.features` gives for the spectrograms, to rounding."""
     (layout,) = packed.layouts
     x, (images, width), stride = packed.canvas, layout.source.shape, 1
     for convolution, activation, pooling in zip(*[iter(features[:-1])] * 3, strict=True):
@@ -298,11 +275,7 @@ def _statistics(x: Tensor, level: Level, count: int) -> tuple[Tensor, Tensor]:
 
 
 class _Normalization(Function):
-    """Batch normalization by statistics in which a column counts `weights` times.
-
-    With w the column's weight, W their sum over the cells and g the gradient of y,
-    dx = gamma / std * (g - w / W * (sum(g) + x_hat * sum(g * x_hat))).
-    """
+    """Batch normalization by statistics in which a column counts `weights` times."""
 
     @staticmethod
     def forward(ctx, x, gamma, beta, mean, variance, level, count, eps):
@@ -312,6 +285,8 @@ class _Normalization(Function):
 
     @staticmethod
     def backward(ctx, g):
+        # With w a column's weight, W their sum over the cells and g the gradient of y,
+        # dx = gamma / std * (g - w / W * (sum(g) + x_hat * sum(g * x_hat))).
         x, gamma, mean, variance = ctx.saved_tensors
         fixed = (gamma, mean, variance, None, None, False, ctx.eps, [False, True, True])
         rows = zip(g.split(1, dim=2), x.split(1, dim=2), strict=True)

@@ -38,21 +38,18 @@ class Encoder(ResNet):
 class Teacher(nn.Module):
     """Encoder, projection head (for pre-training) and evaluator (for classification).
 
-    11,827,905 parameters in all (paper section 4). The projection head serves the
-    contrastive loss only; `forward` classifies with encoder and evaluator.
+    11,827,905 parameters in all (paper section 4). The projection head serves NT-Xent only.
     """
 
-    def __init__(self, features: int = 512, projection: int = 256):
+    def __init__(self):
         super().__init__()
         self.encoder = Encoder()
-        self.projection_head = Float32Head(
-            nn.Linear(features, features), nn.ReLU(), nn.Linear(features, projection)
-        )
+        self.projection_head = Float32Head(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 256))
         self.evaluator = Float32Head(
-            nn.Linear(features, features, bias=False),
-            nn.BatchNorm1d(features),
+            nn.Linear(512, 512, bias=False),
+            nn.BatchNorm1d(512),
             nn.ReLU(),
-            nn.Linear(features, 1),
+            nn.Linear(512, 1),
             nn.Flatten(0),
         )
 
@@ -74,11 +71,8 @@ class Teacher(nn.Module):
 class StudentCNN(nn.Module):
     """The CNN of paper figure 1, used both as distilled student and as supervised baseline.
 
-    5,838,465 parameters for the paper's 1 x 50 x 2805 input; most of them sit in the first
-    linear layer, so the count follows the number of frames.
-
-    Args:
-        input_shape: (1, mels, frames) of one spectrogram.
+    5,838,465 parameters for the paper's (1, mels, frames) of 1 x 50 x 2805. Most of them are in
+    the first linear layer, so the count follows the number of frames.
 
     Raises:
         ValueError: if the spectrogram is too small for the three poolings.
@@ -86,6 +80,10 @@ class StudentCNN(nn.Module):
 
     def __init__(self, input_shape: Sequence[int] = (1, 50, 2805)):
         super().__init__()
+        # The first convolution leaves (size - 5) // 2 of each side, the poolings an eighth of that.
+        mels, frames = ((size - 5) // 16 for size in input_shape[1:])
+        if min(mels, frames) < 1:
+            raise ValueError(f"a spectrogram of shape {tuple(input_shape)} is too small")
         self.features = nn.Sequential(
             nn.Conv2d(1, 64, kernel_size=9, stride=2, padding=1),
             nn.LeakyReLU(),
@@ -99,7 +97,7 @@ class StudentCNN(nn.Module):
             nn.Flatten(),
         )
         self.head = Float32Head(
-            nn.Linear(_flat_features(input_shape), 128),
+            nn.Linear(128 * mels * frames, 128),
             nn.ReLU(),
             nn.Dropout(0.5),
             nn.Linear(128, 64),
@@ -111,17 +109,6 @@ class StudentCNN(nn.Module):
     def forward(self, spectrograms: Tensor) -> Tensor:
         """Logits, shape (N,), of spectrograms (N, 1, mels, frames)."""
         return self.head(self.features(spectrograms))
-
-
-def _flat_features(input_shape: Sequence[int]) -> int:
-    _, mels, frames = input_shape
-    cells = 1
-    for size in (mels, frames):
-        after_stem = (size + 2 - 9) // 2 + 1
-        cells *= after_stem // 2 // 2 // 2
-    if cells < 1:
-        raise ValueError(f"a spectrogram of {mels} mel bands x {frames} frames is too small")
-    return 128 * cells
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,15 +19,16 @@ State = dict[str, Tensor]
 
 
 def save_weights(path: Path, state: State, metadata: dict[str, str]) -> None:
-    """Write a state dict, on the CPU and in one fixed layout, with texts that describe it.
-
-    Args:
-        path: file to write.
-        state: weights by name.
-        metadata: such as `profile` (TOML) and `model`: weights never meet another front end.
-    """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    _save(plain, path, metadata)
+    """Write a state dict, in one fixed layout, with metadata such as the profile (TOML)."""
+    # safetensors refuses two names of one memory, such as best and current weights.
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    try:
+        save_file(plain, path, metadata)
+    except SafetensorError as error:
+        # The library hides what the system said, such as a full disk, in its text.
+        if code := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        raise
 
 
 def load_weights(model: nn.Module, path: Path) -> nn.Module:
@@ -38,23 +40,17 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise InputError(
-            f"{path} holds no weights of {type(model).__name__} ({str(error).splitlines()[0]})"
-        ) from error
+        why = str(error).splitlines()[0]
+        raise InputError(f"{path} holds no weights of {type(model).__name__} ({why})") from error
     return model
 
 
+@dataclass(frozen=True)
 class Checkpoint:
-    """An unfinished training: weights, best weights, optimizer and history after an epoch.
+    """An unfinished training: weights, best weights, optimizer and history after an epoch."""
 
-    Args:
-        path: the file, which exists only while the training is unfinished.
-        stamp: fingerprint of everything the training depends on; a file with another stamp
-            is ignored.
-    """
-
-    def __init__(self, path: Path, stamp: str):
-        self.path, self.stamp = path, stamp
+    path: Path  # exists only while the training is unfinished
+    stamp: str  # fingerprint of what the training depends on; a file with another is ignored
 
     def save(self, model: nn.Module, best: State, optimizer: Optimizer, history: list) -> None:
         """Replace the checkpoint by the state after the last epoch of `history`."""
@@ -62,10 +58,9 @@ class Checkpoint:
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
         for i, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{slot}": value for slot, value in slots.items()}
-        plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        note = {"stamp": self.stamp, "history": json.dumps(history)}
         with atomic_path(self.path) as temporary:
-            _save(plain, temporary, note)
+            note = {"stamp": self.stamp, "history": json.dumps(history)}
+            save_weights(temporary, tensors, note)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> tuple[State, list]:
         """Load the checkpoint if it is ours; best weights and history, empty if there is none.
@@ -73,9 +68,18 @@ class Checkpoint:
         Raises:
             InputError: if the file is damaged.
         """
-        note, tensors = self._read()
-        if not tensors:
+        if not self.path.exists():
             return {}, []
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                note = file.metadata() or {}
+                if note.get("stamp") != self.stamp:
+                    return {}, []
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{self.path}: a damaged checkpoint ({error}); delete it to train from the start"
+            ) from error
         model.load_state_dict(_under("model.", tensors))
         state = optimizer.state_dict()
         for name, tensor in _under("optimizer.", tensors).items():
@@ -84,32 +88,9 @@ class Checkpoint:
         optimizer.load_state_dict(state)
         return _under("best.", tensors), json.loads(note["history"])
 
-    def _read(self) -> tuple[dict[str, str], State]:
-        if not self.path.exists():
-            return {}, {}
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                note = file.metadata() or {}
-                names = file.keys() if note.get("stamp") == self.stamp else []
-                return note, {name: file.get_tensor(name) for name in names}
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{self.path}: a damaged checkpoint ({error}); delete it to train from the start"
-            ) from error
-
     def remove(self) -> None:
         """Delete the checkpoint: the training is finished."""
         self.path.unlink(missing_ok=True)
-
-
-def _save(tensors: State, path: Path, metadata: dict[str, str]) -> None:
-    try:
-        save_file(tensors, path, metadata)
-    except SafetensorError as error:
-        # The library hides what the system said, such as a full disk, in its text.
-        if code := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
-        raise
 
 
 def _under(prefix: str, tensors: State) -> State:
@@ -120,11 +101,6 @@ def history_table(history: list[dict]) -> pd.DataFrame:
     """History rows as a table: epoch, loss, dev_auroc, seconds."""
     kinds = {"epoch": int, "loss": float, "dev_auroc": float, "seconds": float}
     return pd.DataFrame(history, columns=list(kinds)).astype(kinds)
-
-
-def history_rows(history: pd.DataFrame) -> list[dict]:
-    """A history as JSON values, from which `history_table` makes the same table again."""
-    return history.astype(object).where(history.notna(), None).to_dict("records")
 
 
 def copy_state(model: nn.Module) -> State:

@@ -25,32 +25,24 @@ from hsutils.data.corpus import Corpus
 from hsutils.data.synthetic import VERSION, write_training_recordings
 from hsutils.run import Run
 
-Place = tuple[int, int]
-"""Index of a recording, and how many times it came before in the epoch."""
+Place = tuple[int, int]  # a recording's index, and how often it came before in the epoch
 
 
+@dataclass(eq=False)
 class ViewPairs(Dataset):
     """Positive pairs for contrastive pre-training: two views of each recording (paper section 4).
 
-    Args:
-        cache: the spectrograms.
-        rows: rows of the cache to use, shape (N,).
-        settings: `pair` "masked" gives the recording and its SpecAugment copy, or two copies with
-            `both_views`. "crops" gives two stretches of the waveform.
-        seed: seed of the run.
-        paths: of the recordings, by row of the cache; needed for views made from the waveform.
+    `settings.pair` "masked" gives the recording and its SpecAugment copy, or two copies with
+    `both_views`; "crops" gives two stretches of the waveform.
     """
 
-    def __init__(
-        self,
-        cache: SpectrogramCache,
-        rows: np.ndarray,
-        settings: Augment,
-        seed: int,
-        paths: Sequence[str] = (),
-    ):
-        self.cache, self.rows, self.settings, self.seed = cache, rows, settings, seed
-        self.paths, self.epoch, self.strata = paths, 1, None
+    cache: SpectrogramCache
+    rows: np.ndarray  # of the cache, shape (N,)
+    settings: Augment
+    seed: int
+    paths: Sequence[str] = ()  # by row of the cache; for views made from the waveform
+    epoch: int = 1
+    strata: None = None  # every recording is shown once
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,7 +62,7 @@ class ViewPairs(Dataset):
     def _stretch(self, row: int, number: int) -> Tensor:
         """A stretch of the waveform, through another device and the front end, then masked."""
         settings, front_end = self.settings, self.cache.front_end
-        generator = _chance(self.seed, self.epoch, row, number)
+        generator = np.random.default_rng([self.seed, self.epoch, row, number])
         waveform = read_waveform(self.paths[row])
         if settings.pair == "crops":
             front_end = front_end.model_copy(update={"clip_seconds": settings.crop_seconds})
@@ -89,27 +81,23 @@ class ViewPairs(Dataset):
 class Crops:
     """A crop of each recording, drawn anew in each epoch, and masked or not.
 
-    Args:
-        frames: of a crop, drawn from those that the recording occupies; a shorter recording is
-            repeated to fill it. 0 gives the whole spectrogram.
-        masks: SpecAugment's settings; None for no masks.
-        seed: with epoch and recording, the only source of chance.
+    It is drawn from the frames that the recording occupies; a shorter recording is repeated.
     """
 
-    frames: int = 0
-    masks: Augment | None = None
+    frames: int = 0  # of a crop; 0 gives the whole spectrogram
+    masks: Augment | None = None  # SpecAugment's settings
     seed: int = 0
 
     def of(self, cache: SpectrogramCache, row: int, epoch: int, number: int = 0) -> Tensor:
         """Crop `number` of a row of the cache in an epoch, shape (1, mels, frames)."""
-        generator = _chance(self.seed, epoch, row, number)
+        generator = np.random.default_rng([self.seed, epoch, row, number])
         spectrogram, occupied = cache.batch([row])[0], cache.occupied(row)
         if self.frames:
             first, last = occupied.frames
             start = first + int(generator.integers(max(1, last - first - self.frames + 1)))
             whole = spectrogram[..., start : min(last, start + self.frames)]
-            repeated = whole.repeat(1, 1, -(-self.frames // whole.shape[-1]))
-            spectrogram = repeated[..., : self.frames]
+            columns = torch.arange(self.frames) % whole.shape[-1]
+            spectrogram = whole[..., columns]
             occupied = Occupied(occupied.rows, (0, self.frames))
         if self.masks is None:
             return spectrogram
@@ -122,32 +110,19 @@ def _inner(occupied: Occupied) -> Occupied:
     return Occupied(occupied.rows, (first + 1, last - 1)) if last - first > 2 else occupied
 
 
-def _chance(seed: int, epoch: int, row: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch, row, number])
-
-
+@dataclass(eq=False)
 class Labeled(Dataset):
-    """Spectrograms with their targets: labels, or a teacher's soft labels.
+    """Spectrograms with their targets: labels, or a teacher's soft labels."""
 
-    Args:
-        cache: the spectrograms.
-        rows: rows of the cache, shape (N,).
-        targets: probability of abnormal for each row, shape (N,).
-        strata: (N,) what an even sampling is even over; see `EvenSampler`.
-        crops: what is shown of them; by default all.
-    """
+    cache: SpectrogramCache
+    rows: np.ndarray  # of the cache, shape (N,)
+    targets: ArrayLike  # probability of abnormal for each row, shape (N,); becomes a tensor
+    strata: np.ndarray | None = None  # (N,) what an even sampling is even over: `EvenSampler`
+    crops: Crops | None = None  # what is shown of them; by default all
+    epoch: int = 1
 
-    def __init__(
-        self,
-        cache: SpectrogramCache,
-        rows: np.ndarray,
-        targets: ArrayLike,
-        strata: np.ndarray | None = None,
-        crops: Crops | None = None,
-    ):
-        self.cache, self.rows, self.strata, self.crops = cache, rows, strata, crops
-        self.targets = torch.tensor(np.asarray(targets, dtype=np.float32))
-        self.epoch = 1
+    def __post_init__(self):
+        self.targets = torch.tensor(np.asarray(self.targets, dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -162,23 +137,22 @@ class Labeled(Dataset):
 
 
 class Together(Dataset):
-    """Two or more `Labeled` as one dataset; crops give all of them one shape."""
+    """Real and synthetic recordings as one dataset; crops give them one shape."""
 
-    def __init__(self, parts: Sequence[Labeled]):
-        self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
-        self.strata = np.concatenate([part.strata for part in parts])
-        self.epoch = 1
+    def __init__(self, real: Labeled, synthetic: Labeled):
+        self.real, self.synthetic, self.epoch = real, synthetic, 1
+        self.strata = np.concatenate([real.strata, synthetic.strata])
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return len(self.strata)
 
-    def __getitem__(self, place: int | Place) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
         """One crop (1, mels, frames), and its target, a scalar."""
-        index, occurrence = place if isinstance(place, tuple) else (place, 0)
-        which = int(np.searchsorted(self.ends, index, side="right"))
-        part, before = self.parts[which], self.ends[which - 1] if which else 0
+        index, occurrence = place
+        beyond = index - len(self.real)
+        part, index = (self.real, index) if beyond < 0 else (self.synthetic, beyond)
         part.epoch = self.epoch
-        return part[int(index - before), occurrence]
+        return part[index, occurrence]
 
 
 def labeled(corpus: Corpus, split: str) -> Labeled:
@@ -191,12 +165,8 @@ def examples_of(
 ) -> Labeled | Together:
     """What a classifier is trained with, sampled and shown as the profile's section says.
 
-    Args:
-        run: the run.
-        corpus: its recordings.
-        section: of the profile: finetune, student or baseline.
-        split: whose recordings.
-        targets: (n,) of these recordings, in [0, 1].
+    `section` is finetune, student or baseline; `targets` (n,) of the split's recordings are in
+    [0, 1].
     """
     settings: Fit = getattr(run.profile, section)
     front_end, recordings, strata = run.profile.front_end, corpus.of(split), None
@@ -208,7 +178,7 @@ def examples_of(
     masks = run.profile.augment if settings.masks else None
     crops = Crops(frames, masks, run.profile.seed) if frames or masks else None
     real = Labeled(corpus.cache, corpus.rows(split), targets, strata, crops)
-    return Together([real, _synthetic(run, settings, crops)]) if settings.synthetic else real
+    return Together(real, _synthetic(run, settings, crops)) if settings.synthetic else real
 
 
 def _synthetic(run: Run, settings: Fit, crops: Crops) -> Labeled:
@@ -232,11 +202,9 @@ def synthetic_identity(run: Run, section: str) -> list[object]:
 def loader(
     examples: Dataset, batch_size: int, seed: int, workers: int, fabric: Fabric
 ) -> DataLoader:
-    """Shuffled batches, of which every process gets its share.
-
-    Not through `fabric.setup_dataloaders`, which counts epochs itself, anew after every restart.
-    """
-    place = (fabric.world_size, fabric.global_rank)
+    """Shuffled batches, of which every process gets its share."""
+    # Not by `fabric.setup_dataloaders`, which counts epochs itself, anew after every restart.
+    place = fabric.world_size, fabric.global_rank
     if examples.strata is None:
         # It shuffles by seed + epoch: neighboring seeds would share most of their orders.
         sampler = DistributedSampler(examples, *place, seed=1000 * seed)
@@ -259,11 +227,7 @@ class EvenSampler(Sampler[Place]):
     A stratum is a database and a class, say: drawn evenly over them, the database tells nothing of
     the class. Small strata are shown several times in an epoch, large ones in part; the part is
     drawn anew. Every stretch of as many places as there are strata holds each of them once.
-
-    Args:
-        strata: (n,) codes or names, one a recording.
-        replicas, rank: number of processes and which of them this is; they share the epoch.
-        seed: with the epoch (`set_epoch`), the only source of chance.
+    `strata` holds a name for each recording, shape (n,); `replicas` processes share the epoch.
     """
 
     def __init__(self, strata: np.ndarray, replicas: int = 1, rank: int = 0, seed: int = 0):
@@ -280,16 +244,13 @@ class EvenSampler(Sampler[Place]):
     def __iter__(self) -> Iterator[Place]:
         generator = np.random.default_rng([self.seed, self.epoch])
         count, total = self.codes.max() + 1, len(self) * self.replicas
-        rounds = -(-total // count)
-        members = [np.flatnonzero(self.codes == code) for code in range(count)]
-        columns = [_repeated(generator, rows, rounds) for rows in members]
+        rounds, columns = -(-total // count), []
+        for code in range(count):
+            rows = np.flatnonzero(self.codes == code)
+            # All of them once before any a second time.
+            passes = [generator.permutation(rows) for _ in range(-(-rounds // len(rows)))]
+            columns.append(np.concatenate(passes)[:rounds])
         order = generator.permuted(np.column_stack(columns), axis=1).ravel()[:total]
         occurrence = pd.Series(order).groupby(order).cumcount()
         places = np.column_stack([order, occurrence])
         return map(tuple, places[self.rank :: self.replicas].tolist())
-
-
-def _repeated(generator: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the rows, shuffled; all of them once before any a second time."""
-    passes = [generator.permutation(rows) for _ in range(-(-count // len(rows)))]
-    return np.concatenate(passes)[:count]

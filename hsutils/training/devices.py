@@ -15,16 +15,14 @@ from hsutils.errors import InputError
 
 
 def start_fabric(compute: Compute) -> Fabric:
-    """A launched Fabric with the profile's accelerator, devices, nodes and precision.
-
-    One process launches one Fabric a setting; threads are set at every call.
-    """
+    """A launched Fabric with the profile's accelerator, devices, nodes, precision and threads."""
     torch.set_num_threads(compute.threads or usable_cores())
     return _launched(compute)
 
 
 @cache
 def _launched(compute: Compute) -> Fabric:
+    """One process launches one Fabric a setting."""
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -42,11 +40,7 @@ def _launched(compute: Compute) -> Fabric:
 
 
 def resolve_precision(compute: Compute) -> str:
-    """The precision that `auto` stands for here: bfloat16 where the hardware is fast at it.
-
-    A CPU without instructions for it multiplies bfloat16 no faster than float32 and converts
-    besides.
-    """
+    """The precision that `auto` stands for here: bfloat16 where the hardware is fast at it."""
     if compute.precision != "auto":
         return compute.precision
     if compute.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
@@ -59,8 +53,7 @@ def require_devices(profile: Profile) -> None:
     """Refuse what this machine cannot do, before any work.
 
     Raises:
-        InputError: if the profile asks for an accelerator or for more devices than there are, or
-            for float16 without a GPU.
+        InputError: for an accelerator or devices that are not there, or float16 without a GPU.
     """
     compute, kind = profile.compute, profile.compute.accelerator
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
@@ -78,8 +71,7 @@ def require_devices(profile: Profile) -> None:
 
 def layout(fabric: Fabric) -> torch.memory_format:
     """The order of images in memory: channels last, faster everywhere but on Apple's GPUs."""
-    on_apple = fabric.device.type == "mps"
-    return torch.contiguous_format if on_apple else torch.channels_last
+    return torch.contiguous_format if fabric.device.type == "mps" else torch.channels_last
 
 
 def seed_for(seed: int, *what: str | int) -> int:
@@ -88,7 +80,7 @@ def seed_for(seed: int, *what: str | int) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every global generator a layer may draw from (dropout, initial weights)."""
+    """Seed every global generator that a layer or a mixture may draw from."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

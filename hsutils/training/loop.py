@@ -55,21 +55,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Procedure:
-    """What two trainings of the same model may differ in besides their loss.
+    """What two trainings of the same model may differ in besides their loss."""
 
-    Args:
-        name: for progress and seeds, such as "finetune".
-        settings: epochs, learning rate, ...
-        seed: seed of the run.
-        checkpoint: where the state after each epoch is kept.
-        workers: data loading processes.
-    """
-
-    name: str
+    name: str  # section of the profile, for progress and seeds
     settings: Pretrain | Fit
-    seed: int
+    seed: int  # of the run
     checkpoint: Checkpoint
-    workers: int = 0
+    workers: int = 0  # data loading processes
 
 
 def pretrain(
@@ -79,12 +71,7 @@ def pretrain(
 
     Both views go through the network in one batch; across devices the embeddings of all ranks
     are gathered with gradients, so that every device sees all negatives (paper section 5.2).
-
-    Args:
-        projector: maps spectrograms to projections (N, D); trained in place, last epoch kept.
-        pairs: the positive pairs.
-        procedure: settings, seed and checkpoint.
-        fabric: where to compute.
+    `projector` maps spectrograms to projections (N, D); it is left as in the last epoch.
     """
 
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
@@ -101,11 +88,9 @@ def fit(
     """Train a classifier on targets in [0, 1] and keep the epoch with the best dev AUROC.
 
     Args:
-        model: maps spectrograms to logits (N,); trained in place, and left as in the epoch kept.
+        model: maps spectrograms to logits (N,); left as in the epoch kept.
         examples: spectrograms with labels or soft labels.
         dev: spectrograms with true labels, used to choose the epoch only (paper section 5.2).
-        procedure: settings, seed and checkpoint.
-        fabric: where to compute.
     """
     settings = procedure.settings
 
@@ -167,16 +152,17 @@ def _train(
     with progress(None, steps, procedure.name, done, quiet=not fabric.is_global_zero) as bar:
         while len(history) < settings.epochs and not has_stopped(history, settings.patience):
             epoch, started = len(history) + 1, time.perf_counter()
-            _begin_epoch(batches, procedure, epoch)
+            batches.sampler.set_epoch(epoch - 1)
+            batches.dataset.epoch = epoch
+            seed_everything(seed_for(procedure.seed, procedure.name, epoch))
             _set_rate(stepper, settings, epoch)
             wrapped.train()
-            try:
-                loss = _one_epoch(wrapped, stepper, batches, loss_of, fabric, bar)
-            except FloatingPointError:
+            loss = _one_epoch(wrapped, stepper, batches, loss_of, fabric, bar)
+            if not math.isfinite(loss):
                 raise InputError(
                     f"{procedure.name}: the loss became NaN or infinite in epoch {epoch}; lower "
                     f"{procedure.name}.learning_rate ({settings.learning_rate:g})"
-                ) from None
+                )
             score = dev_auroc(wrapped) if dev_auroc else math.nan
             last = dev_auroc is None or settings.keep == "last"
             if last or all(score > row["dev_auroc"] for row in history):
@@ -199,12 +185,6 @@ def has_stopped(history: list[dict], patience: int) -> bool:
     return 0 < patience < len(scores) and all(b < a for a, b in pairwise(scores))
 
 
-def _begin_epoch(batches: DataLoader, procedure: Procedure, epoch: int) -> None:
-    batches.sampler.set_epoch(epoch - 1)
-    batches.dataset.epoch = epoch
-    seed_everything(seed_for(procedure.seed, procedure.name, epoch))
-
-
 def _set_rate(optimizer: torch.optim.Optimizer, settings: Pretrain | Fit, epoch: int) -> None:
     """Half a cosine over all epochs, from the learning rate toward 0, where that is asked for."""
     share = 1.0
@@ -222,11 +202,12 @@ def _one_epoch(
     fabric: Fabric,
     bar: tqdm,
 ) -> float:
+    """Mean loss over recordings; stops at the first that is not finite."""
     total, seen = 0.0, 0
     for batch in batches:
         loss = loss_of(model, fabric.to_device(batch))
         if not loss.isfinite():
-            raise FloatingPointError
+            return loss.item()
         fabric.backward(loss)
         optimizer.step()
         optimizer.zero_grad()

@@ -9,13 +9,7 @@ from torch import nn
 
 from hsutils.environment import describe_environment
 from hsutils.run import Run
-from hsutils.training.checkpoints import (
-    Checkpoint,
-    history_rows,
-    history_table,
-    load_weights,
-    save_weights,
-)
+from hsutils.training.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.training.devices import resolve_precision, start_fabric
 from hsutils.training.loop import Procedure, Trained
 
@@ -33,9 +27,8 @@ def load_or_train(
     With several devices every process trains, but only the first one writes.
 
     Args:
-        run: the run.
+        run, section: the run, and the section of its profile that the training follows.
         name: of the weights file: encoder, teacher, student or baseline.
-        section: of the profile, whose settings the training has.
         model: receives the weights.
         stamp: fingerprint of everything the training depends on.
         train: trains the model in place.
@@ -59,7 +52,9 @@ def load_or_train(
                 environment = describe_environment(run.profile.seed, compute.threads)
                 environment |= {"device": str(fabric.device), "processes": fabric.world_size}
                 environment["precision"] = resolve_precision(compute)
-                return {"history": history_rows(trained.history), "environment": environment}
+                # JSON knows no NaN, such as the dev AUROC of pre-training.
+                history = trained.history.astype(object).where(trained.history.notna(), None)
+                return {"history": history.to_dict("records"), "environment": environment}
 
             if first:
                 run.store(file, stamp, make)
