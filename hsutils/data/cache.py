@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,8 @@ FILES = ("spectrograms.npy", "index.csv")
 class SpectrogramCache:
     """Spectrograms of a corpus on disk, by record.
 
-    Args:
-        folder: holds `spectrograms.npy` (recordings, mels, frames), float16 in [0, 1], and
-            `index.csv` (record and the region it occupies).
-        front_end: the settings they were made with.
+    `array` is the map: float16 in [0, 1], shape (recordings, mels, frames). `index` holds the
+    region that each record occupies.
     """
 
     def __init__(self, folder: Path, front_end: FrontEnd):
@@ -43,10 +40,9 @@ class SpectrogramCache:
         self.front_end = front_end
         self.index = pd.read_csv(folder / "index.csv", dtype={"record": str}).set_index("record")
         self.array = np.load(folder / "spectrograms.npy", mmap_mode="r")
-        self._row = {record: row for row, record in enumerate(self.index.index)}
 
     def __reduce__(self) -> tuple:
-        """Another process opens the map anew: pickled as it is, it would travel as a whole copy."""
+        """Another process opens the map anew: a pickled map would be a whole copy."""
         return SpectrogramCache, (self.folder, self.front_end)
 
     @property
@@ -60,13 +56,14 @@ class SpectrogramCache:
         Raises:
             InputError: if a record is not in the cache.
         """
-        records = list(records)
-        if missing := [record for record in records if record not in self._row]:
+        records = pd.Index(records, dtype=object)
+        rows = self.index.index.get_indexer(records)
+        if len(missing := records[rows < 0]):
             raise InputError(
                 f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])}): "
                 "run notebook 02 on the same data"
             )
-        return np.array([self._row[record] for record in records], dtype=int)
+        return rows
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Tensor:
         """Standardized float32 spectrograms of some rows, shape (N, 1, mels, frames)."""
@@ -99,7 +96,6 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
 
     Args:
         recordings: columns record, path, digest, sample_rate.
-        front_end: the settings.
 
     Raises:
         InputError: if the disk has no room for it.
@@ -118,41 +114,30 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
 def _is_whole(folder: Path) -> bool:
     """Whether all files are as they were when the cache was made."""
     try:
-        facts = [(path, path.stat()) for path in (folder / name for name in FILES)]
-        found = [_digest(path, about.st_size, about.st_mtime_ns) for path, about in facts]
-        return read_json(folder / "note.json") == dict(zip(FILES, found, strict=True))
+        return read_json(folder / "note.json") == {n: digest_of(folder / n) for n in FILES}
     except (OSError, ValueError):
         return False
 
 
-@lru_cache
-def _digest(path: Path, size: int, time: int) -> str:
-    """`digest_of`, once a process for a file that does not change: a cache may have gigabytes."""
-    return digest_of(path)
-
-
 def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:
-    def one(path: str) -> tuple[np.ndarray, Occupied]:
+    def compute(path: str) -> tuple[np.ndarray, Occupied]:
         spectrogram, occupied = read_log_mel(path, front_end)
         return spectrogram.half().numpy(), occupied
 
-    shape, index, paths = (len(recordings), *front_end.shape[1:]), [], recordings.path.tolist()
+    shape, paths, index = (len(recordings), *front_end.shape[1:]), recordings.path.tolist(), []
     threads = ThreadPoolExecutor(usable_cores())
     with atomic_path(folder / "spectrograms.npy") as temporary, one_torch_thread(), threads:
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        needed = temporary.stat().st_size
-        require_space(cache_root(), needed, "HSUTILS_CACHE", sparse=temporary)
+        require_space(cache_root(), temporary.stat().st_size, "HSUTILS_CACHE", sparse=temporary)
         # A few at a time: a slow disk must not fill memory.
         parts = (paths[start : start + 16] for start in range(0, len(paths), 16))
-        made = (result for part in parts for result in threads.map(one, part))
+        made = (result for part in parts for result in threads.map(compute, part))
         for row, (spectrogram, occupied) in enumerate(progress(made, len(paths), "spectrograms")):
             array[row] = spectrogram
-            index.append((*occupied.rows, *occupied.frames))
+            index.append((recordings.record.iloc[row], *occupied.rows, *occupied.frames))
         array.flush()
-    columns = ["first_mel", "last_mel", "first_frame", "last_frame"]
-    table = pd.DataFrame(index, columns=columns)
-    table.insert(0, "record", recordings.record.to_numpy())
-    write_csv(folder / "index.csv", table)
+    columns = ["record", "first_mel", "last_mel", "first_frame", "last_frame"]
+    write_csv(folder / "index.csv", pd.DataFrame(index, columns=columns))
 
 
 @contextmanager

@@ -30,9 +30,6 @@ COLUMNS = (
 ANNOTATION_FILES = ("Online_Appendix_training_set.csv", "Online Appendix_training set.csv")
 """Names PhysioNet has given to the table of subjects, newest first."""
 
-TRAINING = re.compile("training-([A-Za-z0-9]+)")
-"""A folder of recordings; what follows `training-` is the name of its database."""
-
 _AUDIO = (".wav", ".flac", ".mp3", ".aif", ".aiff", ".ogg", ".m4a")
 
 
@@ -58,21 +55,23 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
     """
     problems: list[str] = []
     tree = _walk(Path(root), problems)
-    folders = [path for path in tree if TRAINING.fullmatch(path.name)]
+    folders = [path for path in tree if re.fullmatch("training-[A-Za-z0-9]+", path.name)]
     rows = [row for path in folders for row in _read_folder(path, tree[path], problems)]
-    inspected = inspect_samples((row["path"] for row in rows), problems)
-    if twice := [name for name, n in Counter(row["record"] for row in rows).items() if n > 1]:
-        which = sorted({str(Path(row["path"]).parent) for row in rows if row["record"] in twice})
-        problems.append(f"{len(twice)} recordings are in {' and in '.join(which)}; remove a folder")
+    inspected = _inspect((row["path"] for row in rows), problems)
+    recordings = pd.DataFrame(rows, columns=list(COLUMNS[:5]))
+    if (twice := recordings[recordings.record.duplicated(keep=False)]).size:
+        where = " and in ".join(sorted({str(Path(path).parent) for path in twice.path}))
+        problems.append(f"{twice.record.nunique()} recordings are in {where}; remove a folder")
     if not rows and not problems:
         problems.append(f"{root}: holds no recordings in training-a and so on; run `hsutils fetch`")
     beside = (path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES)
     subjects = _read_subjects(min(beside, default=None), problems)
     if problems:
         raise InputError(problems)
-    recordings = pd.DataFrame(rows).join(inspected).sort_values("record", ignore_index=True)
+    recordings = recordings.join(inspected).sort_values("record", ignore_index=True)
     odd = recordings[(recordings.sample_rate != RECORDED_RATE) | (recordings.channels != 1)]
-    for first in odd.head(1).itertuples():
+    if len(odd):
+        first = odd.iloc[0]
         warnings.warn(
             f"{len(odd)} of {len(recordings)} recordings are not mono at {RECORDED_RATE:,} Hz "
             f"(for example {first.record}: {first.sample_rate:,} Hz, channels: {first.channels}); "
@@ -92,31 +91,27 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
         recordings: columns record, digest, seconds.
 
     Returns:
-        One row a recording and file with equal samples, as in `duplicates.related_pairs`:
-        record_a, record_b (`validation/` and the file's name), kind, seconds.
+        One row a recording and file with equal samples: record_a, record_b (`validation/` and the
+        file's name), kind, seconds.
 
     Raises:
         InputError: naming every file that cannot be read.
     """
     problems: list[str] = []
     paths = sorted(Path(root).rglob("validation/[!.]*.wav"))
-    files = inspect_samples(map(str, paths), problems)
+    digests = _inspect(map(str, paths), problems)["digest"].astype(str)
     if problems:
         raise InputError(problems)
-    names = pd.Series([f"validation/{path.stem}" for path in paths], dtype=str)
-    files = pd.DataFrame({"record_b": names, "digest": files["digest"].astype(str)})
-    known = recordings[["record", "seconds", "digest"]].rename(columns={"record": "record_a"})
+    files = pd.DataFrame({"digest": digests, "record_b": [f"validation/{p.stem}" for p in paths]})
+    known = recordings.rename(columns={"record": "record_a"})
     pairs = known.merge(files, on="digest").assign(kind="validation copy")
     return pairs[["record_a", "record_b", "kind", "seconds"]]
 
 
-def inspect_samples(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
-    """What samples alone tell about files: sample_rate (Hz), channels, seconds, digest.
+def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
+    """Sample rate (Hz), channels, seconds and digest of every file that can be read."""
 
-    Files that cannot be read are left out, and each leaves a line in `problems`.
-    """
-
-    def one(path: str) -> tuple | str:
+    def inspect(path: str) -> tuple | str:
         try:
             samples, sample_rate = read_samples(path)
         except InputError as error:
@@ -125,7 +120,7 @@ def inspect_samples(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
         return sample_rate, samples.shape[1], len(samples) / sample_rate, digest
 
     with ThreadPoolExecutor(usable_cores()) as threads:
-        found = list(threads.map(one, paths))
+        found = list(threads.map(inspect, paths))
     problems += [facts for facts in found if isinstance(facts, str)]
     facts = [facts for facts in found if not isinstance(facts, str)]
     return pd.DataFrame(facts, columns=["sample_rate", "channels", "seconds", "digest"])
@@ -155,16 +150,17 @@ def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[di
         problems.append(f"{reference}: missing; write one, a line `record,label` a recording")
         return []
     audio = sorted(Path(name) for name in files if name.lower().endswith(_AUDIO))
+    endings = {path.stem: path.suffix for path in audio}
     # Where a record has several files, the one that ends in .wav counts.
-    endings = {path.stem: path.suffix for path in sorted(audio, key=lambda p: p.suffix == ".wav")}
+    endings |= {path.stem: path.suffix for path in audio if path.suffix == ".wav"}
     labels = _read_rows(reference, 2, "labels", ("-1", "1"), endings, problems)
     quality = {}
     if quality_file.name in files:
         quality = _read_rows(quality_file, 3, "qualities", ("0", "1"), endings, problems) or {}
     if labels is None:
         return []
-    counts = Counter(endings.get(record, "") for record in labels)
-    for ending in sorted(counts.keys() - {".wav", ""}):
+    counts = Counter(endings[record] for record in labels.keys() & endings.keys())
+    for ending in sorted(counts.keys() - {".wav"}):
         which = f"{counts[ending]} recordings end in {ending}, not .wav"
         problems.append(f"{folder}: {which}; rename or convert them")
     if lacking := sorted(labels.keys() - endings.keys()):
@@ -196,8 +192,7 @@ def _read_rows(
 ) -> dict[str, str] | None:
     """Record -> last field of each row of a headerless CSV; None if there are no fields to tell.
 
-    Each cause of trouble is one problem, however many rows it concerns. Rows are then taken as
-    they were probably meant, so that one cause does not bring others.
+    Rows are taken as they were probably meant, so that one cause does not bring others.
     """
     try:
         lines = file.read_text("utf-8-sig", "replace").splitlines()
@@ -208,8 +203,8 @@ def _read_rows(
         if any(lines) and all(separator in line for line in lines if line.strip()):
             problems.append(f"{file}: fields are separated by {separator!r}, not ','")
             return None
-    rows = [[str(n), *map(str.strip, line.split(","))] for n, line in enumerate(lines, start=1)]
-    rows = [row for row in rows if any(row[1:])]
+    fields = ([str(n), *map(str.strip, line.split(","))] for n, line in enumerate(lines, start=1))
+    rows = [row for row in fields if any(row[1:])]
     if rows and rows[0][1] not in records and not re.search(r"\d", rows[0][-1]):
         problems.append(f"{file}: line {rows.pop(0)[0]} is a heading; remove it")
     if any(row[1].lower().endswith(".wav") for row in rows):
@@ -220,8 +215,8 @@ def _read_rows(
     names = [re.sub(r"(?i)\.wav$", "", row[1]) for row in rows]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         problems.append(f"{file}: {len(twice)} records are listed twice ({_some(twice)})")
-    found = sorted({row[-1] for row in rows})
     if wrong := [f"{row[0]}: {row[-1]!r}" for row in rows if row[-1] not in allowed]:
+        found = sorted({row[-1] for row in rows})
         which = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
         if len(found) == 2:
             which = f"{kind} are {' and '.join(found)}"
@@ -235,7 +230,7 @@ def _some(names: list[str]) -> str:
 
 def _read_subjects(annotations: Path | None, problems: list[str]) -> dict[str, str]:
     """Record -> subject such as "b-12", prefixed by database, for every subject that is known."""
-    if annotations is None:
+    if not annotations:
         return {}
     names = ["Challenge record name", "Original record name", "Subject ID"]
     try:
@@ -247,6 +242,5 @@ def _read_subjects(annotations: Path | None, problems: list[str]) -> dict[str, s
         return {}
     # Database a names its files by subject and site: C45S1 is the first recording of subject C45.
     from_name = original.str.extract(r"^(C\d+)S\d+", expand=False)
-    database = record.str[0]
-    subject = database + "-" + subject.fillna(from_name.where(database == "a"))
-    return dict(zip(record[subject.notna()], subject.dropna(), strict=True))
+    subject = subject.fillna(from_name.where(record.str[0] == "a"))
+    return (record.str[0] + "-" + subject).set_axis(record).dropna().to_dict()

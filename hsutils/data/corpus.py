@@ -25,9 +25,9 @@ from hsutils.run import Run
 class Corpus:
     """Recordings, their splits and their spectrograms.
 
-    Besides the four splits there are "labeled", the recordings whose labels the teacher is trained
-    with, and "unlabeled", those that the student is trained on with soft labels. In the paper these
-    are *finetune* and *pretrain*; with `splits.labeled` "all" both are both.
+    Besides the four splits there are "labeled", with whose labels the teacher is fine-tuned, and
+    "unlabeled", on whose soft labels the student is trained. In the paper these are *finetune* and
+    *pretrain*; with `splits.labeled` "all" both are both.
     """
 
     recordings: pd.DataFrame
@@ -37,10 +37,10 @@ class Corpus:
 
     def of(self, split: str) -> pd.DataFrame:
         """The recordings of one split, by record."""
-        wanted = {"labeled": ["finetune"], "unlabeled": ["pretrain"]}.get(split, [split])
-        if self.settings.labeled == "all" and split in ("labeled", "unlabeled"):
-            wanted = ["pretrain", "finetune"]
-        records = self.splits.record[self.splits.split.isin(wanted)]
+        named = {"labeled": ["finetune"], "unlabeled": ["pretrain"]}
+        if self.settings.labeled == "all":
+            named = {name: ["pretrain", "finetune"] for name in named}
+        records = self.splits.record[self.splits.split.isin(named.get(split, [split]))]
         return self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
 
     def rows(self, split: str) -> np.ndarray:
@@ -69,12 +69,11 @@ def load_recordings(run: Run) -> pd.DataFrame:
 def load_splits(run: Run) -> pd.DataFrame:
     """Stage 01, second half: which recording serves which purpose; record, split."""
     recordings, settings, seed = load_recordings(run), run.profile.splits, run.profile.data.seed
-    published = settings.method == "published"
     # No test recording of another database is tested on, so with "all" labels it is trained on.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
 
     def make(file: Path) -> None:
-        if published:
+        if settings.method == "published":
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, seed)
@@ -84,7 +83,8 @@ def load_splits(run: Run) -> pd.DataFrame:
 
     identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
     # Lists in a folder may be edited; those that are fetched cannot differ.
-    lists = list_files(settings.lists).values() if published and settings.lists else []
+    own = settings.method == "published" and settings.lists
+    lists = list_files(settings.lists).values() if own else []
     stamp = fingerprint(settings, seed, identity, [*map(digest_of, lists)], with_test)
     return pd.read_csv(run.cached("splits.csv", stamp, make), dtype=str)
 
@@ -105,9 +105,8 @@ def prepare_data(run: Run) -> Path:
 def data_folder(run: Run) -> Path:
     """The folder of the recordings; every synthetic corpus has one of its own."""
     data = run.profile.data
-    if data.source == "synthetic":
-        return corpus_folder(data)
-    return PROJECT / Path(data.folder).expanduser()
+    own = PROJECT / Path(data.folder).expanduser()
+    return corpus_folder(data) if data.source == "synthetic" else own
 
 
 def data_fingerprint(run: Run) -> str:

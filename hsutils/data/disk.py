@@ -9,14 +9,12 @@ from hsutils.errors import InputError
 
 
 def require_space(folder: Path, needed: int, setting: str, sparse: Path | None = None) -> None:
-    """Raise InputError in one line unless `needed` bytes are free.
+    """Raise InputError in one line unless `needed` bytes are free in `folder`.
 
     Args:
-        folder: where they are needed; must exist.
-        needed: bytes.
         setting: what names another folder, such as `--to` or `HSUTILS_CACHE`.
-        sparse: a file in that folder that is given all of its blocks at once. Writing through a
-            memory map of a sparse file kills the process when the disk is full.
+        sparse: a file in that folder to give all of its blocks at once. Writing through a memory
+            map of a sparse file kills the process when the disk is full.
     """
     free = shutil.disk_usage(folder).free
     full = free < needed

@@ -1,19 +1,17 @@
 """The Challenge recordings -> a verified folder on this computer; and the published split lists.
 
 `python -m hsutils fetch --to data/challenge-2016` takes them from PhysioNet; with `--mirror DIR`
-the same archives come from a folder instead. Either way the archives are unpacked beside the
+the same archives come from a folder instead. Archives are unpacked beside the
 destination, every recording and label is verified, and only then does the folder get its name: it
 is whole or absent. A fetch that was interrupted goes on where it stopped.
 """
 
 import errno
 import hashlib
-import lzma
 import shutil
 import time
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,7 +62,6 @@ _PATIENCE_SECONDS = 60
 _BACKOFF_SECONDS = 1.0
 _TIMEOUT_SECONDS = 30  # without a byte
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
 class _Damaged(InputError):
@@ -77,8 +74,7 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
     Args:
         to: folder to make. If it is there already it is verified and left as it is.
         mirror: folder with the archives (`*.zip`), or the address (http, https) of one that serves
-            `training.zip` and `annotations.zip`; PhysioNet when not given. The annotations name
-            the subjects; without them there is a warning. They have no published checksum.
+            `training.zip` and `annotations.zip`; PhysioNet when not given.
 
     Returns:
         `to`, which holds a `SHA256SUMS` of everything that was unpacked.
@@ -86,6 +82,9 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
     Raises:
         InputError: if the source cannot be reached or holds no archive, an archive is damaged or
             too large, or a recording or label is not the published one.
+
+    Warns:
+        UserWarning: if no annotations can be had, which name the subjects.
     """
     to, again = Path(to).absolute(), "then run the same command again"
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -107,7 +106,7 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
         _unpack(archives, unpacked, remedy)
         digests = _verify(unpacked, remedy)
         # With this list a later look at the folder covers every file.
-        write_text(unpacked / _SUMS, "".join(f"{sha}  {name}\n" for name, sha in digests.items()))
+        write_text(unpacked / _SUMS, _lines(digests))
         if to.exists():
             to.rmdir()
         unpacked.rename(to)
@@ -136,11 +135,11 @@ def _download(source: str, downloads: Path) -> list[Path]:
     advice = "check the connection and run the same command again, or name a folder with --mirror"
     archives = [_retrieve(f"{source}/training.zip", downloads, advice)]
     try:
-        archives.append(_retrieve(f"{source}/annotations.zip", downloads, advice))
-        with _reading(archives[1], "not used"):
-            zipfile.ZipFile(archives[1]).close()
+        annotations = _retrieve(f"{source}/annotations.zip", downloads, advice)
+        with _reading(annotations, "not used"):
+            zipfile.ZipFile(annotations).close()
+        archives.append(annotations)
     except InputError as error:
-        del archives[1:]
         warnings.warn(f"no annotations, so no subjects are known: {error}", stacklevel=3)
     return archives
 
@@ -177,7 +176,7 @@ def _resume(part: Path, url: str, output_file: str, _registry: object) -> None:
 def _receive(url: str, part: Path) -> None:
     """One attempt to append to `part` what it still lacks."""
     have, started = part.stat().st_size if part.exists() else 0, time.monotonic()
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
         place, resumes = response.headers.get("Content-Range", ""), response.status_code == 206
         if response.status_code == 416 and place == f"bytes */{have}":
@@ -189,8 +188,9 @@ def _receive(url: str, part: Path) -> None:
         first = have = have if resumes else 0
         length = response.headers.get("Content-Length", "")
         total = have + (int(length) if length.isdecimal() else 0)
-        options = {"unit": "B", "unit_scale": True, "disable": None}
-        bar = tqdm(desc=part.stem, total=total, initial=have, **options)
+        bar = tqdm(
+            desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None
+        )
         with bar, part.open("ab" if have else "wb") as file:
             # Whatever has come so far, instead of waiting for a whole block from a slow server.
             while chunk := response.raw.read1(1 << 16):
@@ -227,10 +227,10 @@ def _unpack(archives: list[Path], unpacked: Path, remedy: str) -> None:
 
 @contextmanager
 def _reading(archive: Path, remedy: str) -> Iterator[None]:
-    """Say in one line that an archive is damaged, in whatever way."""
+    """Turn any failure to read an archive into one line."""
     try:
         yield
-    except (*_UNREADABLE, OSError) as error:
+    except Exception as error:  # a dozen kinds, by what is damaged
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise _Damaged(f"{archive}: is a damaged archive ({error}); {remedy}") from error
@@ -239,29 +239,30 @@ def _reading(archive: Path, remedy: str) -> Iterator[None]:
 def _verify(root: Path, remedy: str) -> dict[str, str]:
     """SHA-256 of every file; `CONTENTS` decides, lists of checksums tell which file differs."""
     files = sorted(path for path in root.rglob("*") if path.is_file() and path != root / _SUMS)
-    names = [path.relative_to(root).as_posix() for path in files]
     with ThreadPoolExecutor(usable_cores()) as threads:
-        digests = dict(zip(names, threads.map(digest_of, files), strict=True))
+        digests = dict(zip(files, threads.map(digest_of, files), strict=True))
     faults = {}
     for sums in sorted(root.rglob(_SUMS)):
         for line in sums.read_text("utf-8", "replace").splitlines():
             expected, _, name = line.partition(" ")
-            name = (sums.parent.relative_to(root) / name.strip().lstrip("*")).as_posix()
-            if name.endswith((".wav", ".csv")) and digests.get(name) != expected:
-                faults[name] = f"differs from what {_SUMS} says"
-                if name not in digests:
-                    faults[name] = f"is missing, but {_SUMS} lists it"
+            path = sums.parent / name.strip().lstrip("*")
+            if path.suffix in (".wav", ".csv") and digests.get(path) != expected:
+                fault = "differs from" if path in digests else "is missing, but listed in"
+                name = path.as_posix().removeprefix(f"{root.as_posix()}/")
+                faults[name] = f"{fault} {_SUMS}"
     folders = sorted(path for path in root.rglob("training-*") if path.is_dir())
     for folder in folders if not faults else []:
-        lines = [
-            f"{digests[name]}  {path.name}\n"
-            for name, path in zip(names, files, strict=True)
-            if path.parent == folder and path.suffix in (".wav", ".csv")
-        ]
-        if hashlib.sha256("".join(lines).encode()).hexdigest() != CONTENTS.get(folder.name):
+        held = [path for path in files if path.parent == folder and path.suffix in (".wav", ".csv")]
+        lines = _lines({path.name: digests[path] for path in held})
+        if hashlib.sha256(lines.encode()).hexdigest() != CONTENTS.get(folder.name):
             faults[folder.name] = "holds other recordings or labels than PhysioNet's"
     if not folders:
         faults[root.name] = "holds no folder training-a to training-f"
     if faults:
         raise _Damaged([f"{name}: {fault}; {remedy}" for name, fault in faults.items()])
-    return digests
+    return {path.relative_to(root).as_posix(): digest for path, digest in digests.items()}
+
+
+def _lines(digests: dict[str, str]) -> str:
+    """A line `<SHA-256>  <name>` a file."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())

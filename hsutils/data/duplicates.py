@@ -1,11 +1,9 @@
 """Related recordings: pairs with the same subject or shared audio, and those that cross splits.
 
-Two cuts of one tape can overlap without being equal as files. Checksums do not see it, yet a
-split between the two leaks. Comparing every position of 20 h with every other is out of the
-question, so content chooses where to look (Manber 1994, "Finding similar files in a large file
-system"): each window of samples has a hash, and the windows with a small hash are anchors,
-wherever they lie and in whichever recording. Equal anchors suggest two recordings and an
-offset between them; the samples themselves then decide.
+Two cuts of one tape can overlap without being equal as files, and a split between them leaks.
+Content chooses where to look (Manber 1994, "Finding similar files in a large file system"): each
+window of samples has a hash, and windows with a small hash are anchors, wherever they lie. Equal
+anchors suggest two recordings and an offset between them; the samples themselves then decide.
 """
 
 import math
@@ -28,6 +26,7 @@ _PAIR = ["record_a", "record_b", "kind", "seconds"]
 _WINDOW = 128  # samples; a power of two
 _ANCHOR_BITS = 6  # one window in 2**6: half a second at 2 kHz has none once in a million
 _LEAST_CHANGES = _WINDOW // 8  # a flatter window is in too many recordings to be a clue
+_SHORTEST_SECONDS = 0.5  # of a shared run
 _MOTIF = 16  # samples; audio hardly ever repeats so many, silence and test tones do
 _NEIGHBORS = 8
 # Any odd numbers with well-mixed bits will do.
@@ -35,32 +34,29 @@ _BASE, _MIXER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 
 
 def find_leaks(
-    recordings: pd.DataFrame, splits: pd.DataFrame, copies: pd.DataFrame | None = None
+    recordings: pd.DataFrame, splits: pd.DataFrame, copies: pd.DataFrame
 ) -> pd.DataFrame:
     """Every pair of related recordings in different splits.
 
-    Only groups that cross splits are searched, so the audit judges as the grouping did. Two
-    recordings of such a group may be related through a third alone; `splits.audit` lists them,
-    but they are no pair here.
+    Two recordings of a group may be related through a third alone: `splits.audit` lists them, but
+    they are no pair here.
 
     Args:
         recordings: the table of `challenge.read_recordings`.
         splits: record, split.
-        copies: the table of `challenge.validation_copies`, which are then listed too.
+        copies: the table of `challenge.validation_copies`; these are in the split "validation".
 
     Returns:
         One row a pair and kind, ordered by kind and splits, the longest first: the columns of
-        `related_pairs`, and split_a (the earlier of the two, by whose record the pair begins) and
-        split_b. A validation copy is in the split "validation".
+        `related_pairs`, split_a (the earlier of the two, that of record_a) and split_b.
 
     Raises:
         InputError: if a file cannot be read.
     """
     pairs = related_pairs(recordings[recordings.record.isin(audit(recordings, splits).record)])
-    split = splits.set_index("record").split
-    if copies is not None:
-        pairs = pd.concat([pairs, copies])
-        split = pd.concat([split, pd.Series("validation", copies.record_b.unique())])
+    validation = pd.Series("validation", copies.record_b.unique())
+    split = pd.concat([splits.set_index("record").split, validation])
+    pairs = pd.concat([pairs, copies])
     pairs = pd.concat([pairs, pairs.set_axis(["record_b", "record_a", *_PAIR[2:]], axis=1)])
     pairs = pairs.assign(split_a=pairs.record_a.map(split), split_b=pairs.record_b.map(split))
     leaks = pairs[pairs.split_a.map(_RANK) < pairs.split_b.map(_RANK)]
@@ -95,9 +91,6 @@ def group_related(recordings: pd.DataFrame) -> np.ndarray:
 
     Args:
         recordings: columns record, path, seconds, subject, digest.
-
-    Returns:
-        Records, shape (recordings,): equal values make a group.
     """
     number = pd.Series(range(len(recordings)), index=recordings["record"])
     pairs = related_pairs(recordings)
@@ -131,8 +124,8 @@ def related_pairs(recordings: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([audio[_PAIR], subjects.assign(seconds=np.nan)[_PAIR]], ignore_index=True)
 
 
-def shared_audio(recordings: pd.DataFrame, minimum_seconds: float = 0.5) -> pd.DataFrame:
-    """Pairs of recordings with a run of identical samples, longest run first.
+def shared_audio(recordings: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of recordings with a run of at least 0.5 s of identical samples, longest run first.
 
     Samples are compared as 16-bit mono at each file's own rate, so a copy that was filtered,
     rescaled or resampled is not found. Silence, clipping and short periods are no evidence of
@@ -141,8 +134,6 @@ def shared_audio(recordings: pd.DataFrame, minimum_seconds: float = 0.5) -> pd.D
 
     Args:
         recordings: table with columns `record` and `path`.
-        minimum_seconds: shortest run that counts. A run of 600 samples (0.3 s at 2 kHz) is
-            missed once in a thousand times, a shorter one more often.
 
     Returns:
         One row a pair, `record_a` before `record_b`, with their longest shared run: its length
@@ -157,16 +148,15 @@ def shared_audio(recordings: pd.DataFrame, minimum_seconds: float = 0.5) -> pd.D
     rows = []
     for a, b, offsets in _candidates(paths):
         (levels_a, rate_a), (levels_b, rate_b) = load(a), load(b)
-        run = _longest_run(levels_a, levels_b, offsets, math.ceil(minimum_seconds * rate_a))
+        run = _longest_run(levels_a, levels_b, offsets, math.ceil(_SHORTEST_SECONDS * rate_a))
         if run:
             length, start_a, start_b = run
-            row = (length / rate_a, start_a / rate_a, start_b / rate_b)
-            rows.append((records[a], records[b], *row))
-    kinds = {"record_a": str, "record_b": str, "seconds": float, "start_a": float, "start_b": float}
-    pairs = pd.DataFrame(rows, columns=[*kinds]).astype(kinds)
-    return pairs.sort_values(
-        ["seconds", "record_a", "record_b"], ascending=[False, True, True], ignore_index=True
-    )
+            seconds = (length / rate_a, start_a / rate_a, start_b / rate_b)
+            rows.append((records[a], records[b], *seconds))
+    columns = ["record_a", "record_b", "seconds", "start_a", "start_b"]
+    pairs = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], float))
+    order = ["seconds", "record_a", "record_b"]
+    return pairs.sort_values(order, ascending=[False, True, True], ignore_index=True)
 
 
 def _levels(path: str) -> tuple[np.ndarray, int]:
@@ -180,10 +170,7 @@ def _levels(path: str) -> tuple[np.ndarray, int]:
 
 
 def _candidates(paths: Sequence[str]) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Pairs a < b of positions in `paths`, and the offsets at which their anchors agree.
-
-    Sample t of a is expected to equal sample t + offset of b.
-    """
+    """Pairs a < b of positions in `paths`; sample t of a may equal sample t + offset of b."""
     if len(paths) < 2:
         return
     with ThreadPoolExecutor(usable_cores()) as threads:
@@ -216,16 +203,14 @@ def _anchors(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _window_hashes(levels: np.ndarray, width: int) -> np.ndarray:
-    """Hash of every window of `width` samples (a power of two), shape (samples - width + 1,).
-
-    With x the samples, the window at i has sum(x[i + j] * B**j) modulo 2**64, so that its hash
-    depends on its content alone. Two neighboring windows give one of twice the width. The mixer
-    carries the low bits, which know little of the window, into the high ones, which choose anchors.
-    """
+    """Hash of every window of `width` samples (a power of two), shape (samples - width + 1,)."""
+    # With x the samples, the window at i has sum(x[i + j] * B**j) modulo 2**64, whatever lies
+    # around it. Two neighboring windows give one of twice the width.
     hashes, power, span = levels.astype(np.int64).view(np.uint64), _BASE, 1
     while span < width:
         hashes = hashes[:-span] + np.uint64(power) * hashes[span:]
         power, span = power * power % 2**64, 2 * span
+    # The mixer carries what low bits know of the window into the high ones, which choose anchors.
     return hashes * np.uint64(_MIXER)
 
 
@@ -236,12 +221,11 @@ def _longest_run(
     runs = []
     for offset in offsets:
         start, stop = max(0, -offset), min(len(a), len(b) - offset)
-        unequal = a[start:stop] != b[start + offset : stop + offset]
-        edges = np.concatenate([[-1], np.flatnonzero(unequal), [stop - start]])
-        lengths = np.diff(edges) - 1
+        unequal = start + np.flatnonzero(a[start:stop] != b[start + offset : stop + offset])
+        begins = np.append(start, unequal + 1)
+        lengths = np.append(unequal, stop) - begins
         for at in np.flatnonzero(lengths >= minimum):
-            begin = start + edges[at] + 1
-            runs.append((int(lengths[at]), int(begin), int(begin + offset)))
+            runs.append((int(lengths[at]), int(begins[at]), int(begins[at] + offset)))
     for length, begin, begin_b in sorted(runs, reverse=True):
         # A tone has as many different motifs as its period.
         if len(np.unique(_window_hashes(a[begin : begin + length], _MOTIF))) >= minimum / 2:

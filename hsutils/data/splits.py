@@ -11,21 +11,18 @@ from hsutils.errors import InputError
 from hsutils.files import digest_of
 
 SPLITS = ("pretrain", "finetune", "dev", "test")
-A_SPLIT = 400
-"""Recordings in each of finetune, dev and test, half of them abnormal, of ..."""
-ALL = 3240
 
 
 def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) -> pd.DataFrame:
     """The split lists behind the paper's numbers.
 
     Args:
-        recordings: the table of `read_recordings`; every listed record must be in it.
+        recordings: with column record; every listed record must be in it.
         lists: folder with `pretrain.txt`, `finetune.txt`, `dev.txt`, `test.txt`, or the files
             under the lab's own names; None or empty fetches them once from the lab's repository.
 
     Returns:
-        Table record, split; one row a recording.
+        Table record, split, sorted by record.
 
     Raises:
         InputError: naming missing files, fetched files that were changed, and records listed
@@ -45,33 +42,35 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     listed = pd.concat(
         pd.DataFrame({"record": path.read_text("utf-8", "replace").split(), "split": split})
         for split, path in files.items()
-    )
-    twice = sorted(set(listed.record[listed.record.duplicated()]))
-    unknown = sorted(set(listed.record) - set(recordings.record))
-    problems = []
-    if twice:
-        told = f"{len(twice)} records are listed twice ({', '.join(twice[:5])})"
-        problems.append(f"split lists: {told}; keep one of each")
-    if unknown:
-        told = f"{len(unknown)} listed records are not in the data ({', '.join(unknown[:5])})"
-        problems.append(f"split lists: {told}; fetch all folders or use splits.method=generated")
-    if problems:
-        raise InputError(problems)
-    return listed.sort_values("record", ignore_index=True)
+    ).sort_values("record", ignore_index=True)
+    causes = {
+        "records are listed twice; keep one of each": listed.record.duplicated(),
+        "listed records are not in the data; fetch all folders or use splits.method=generated": (
+            ~listed.record.isin(recordings.record)
+        ),
+    }
+    found = {cause: listed.record[at].unique() for cause, at in causes.items() if at.any()}
+    if found:
+        raise InputError(
+            [
+                f"split lists ({', '.join(records[:5])}): {len(records)} {cause}"
+                for cause, records in found.items()
+            ]
+        )
+    return listed
 
 
 def list_files(lists: Path | str | None) -> dict[str, Path]:
     """Split -> its list, in a folder under our or the lab's name, or fetched."""
     if not lists:
         return dict(zip(SPLITS, fetch_lists(), strict=True))
-    files, missing = {}, []
-    for split, lab_name in zip(SPLITS, LISTS, strict=True):
-        ours, labs = Path(lists, f"{split}.txt"), Path(lists, lab_name)
-        files[split] = labs if labs.is_file() and not ours.is_file() else ours
-        if not files[split].is_file():
-            missing.append(f"{ours}: missing; name a folder with the four split lists")
-    if missing:
-        raise InputError(missing)
+    files = {split: Path(lists, f"{split}.txt") for split in SPLITS}
+    for (split, ours), lab_name in zip(files.items(), LISTS, strict=True):
+        if not ours.is_file() and Path(lists, lab_name).is_file():
+            files[split] = Path(lists, lab_name)
+    if missing := [path for path in files.values() if not path.is_file()]:
+        advice = "missing; name a folder with the four split lists"
+        raise InputError([f"{path}: {advice}" for path in missing])
     return files
 
 
@@ -91,13 +90,18 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     Raises:
         InputError: if there are too few abnormal or normal recordings.
     """
-    generator = np.random.default_rng(seed)
-    half = _recordings_a_class(recordings)
+    abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
+    # Some of each class stay for pretrain.
+    half = min(round(len(recordings) * 400 / 2 / 3240), abnormal * 4 // 13, normal // 4)
+    if half < 2:
+        raise InputError(
+            f"{normal} normal and {abnormal} abnormal recordings are too few to split: "
+            "at least 25 are needed, 8 of them normal and 7 abnormal"
+        )
     members = recordings.groupby("group").label.value_counts().unstack(fill_value=0)
-    members = members.reindex(columns=[0, 1], fill_value=0)
-    groups = generator.permutation(members.index.to_numpy())
+    groups = np.random.default_rng(seed).permutation(members.index.to_numpy())
     split_of = dict.fromkeys(groups, "pretrain")
-    for split in ("finetune", "dev", "test"):
+    for split in SPLITS[1:]:
         left = np.array([half, half])
         for group in groups:
             count = members.loc[group].to_numpy()
@@ -108,22 +112,8 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return table.sort_values("record", ignore_index=True)
 
 
-def _recordings_a_class(recordings: pd.DataFrame) -> int:
-    """Recordings of each class in each evaluated split; some abnormal ones stay for pretrain."""
-    abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
-    half = min(round(len(recordings) * A_SPLIT / 2 / ALL), abnormal * 4 // 13, normal // 4)
-    if half < 2:
-        raise InputError(
-            f"{normal} normal and {abnormal} abnormal recordings are too few to split: "
-            "at least 25 are needed, 8 of them normal and 7 abnormal"
-        )
-    return half
-
-
 def stratified_subset(recordings: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
-    """About `n` recordings that keep the shares of every database and label.
-
-    Every (database, label) present keeps at least one recording.
+    """About `n` recordings that keep the shares of every database and label, at least one of each.
 
     Args:
         recordings: with columns record, database, label.
@@ -169,7 +159,7 @@ def leave_out(
     others = splits.replace({"split": {"test": "finetune"}}) if with_test else splits
     kept = others[(others.split != "test") & ~others.record.isin(related)]
     labels = kept.merge(recordings[["record", "label"]], on="record").groupby("split").label
-    classes = labels.nunique().reindex(["pretrain", "finetune", "dev"], fill_value=0)
+    classes = labels.nunique().reindex(SPLITS[:3], fill_value=0)
     if missing := list(classes.index[classes < [1, 2, 2]]):
         raise InputError(
             f"splits.leave_out={database}: too little is left for {', '.join(missing)}; "

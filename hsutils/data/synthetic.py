@@ -1,10 +1,10 @@
 """Synthetic recordings: simulated hearts, each in a noisy room, recorded by a simulated device.
 
-One generator, two presets. The *corpus* stands in for the Challenge, in its layout: each of its six
-databases has its own device and the real one's share of recordings, abnormal and noisy ones (Liu et
-al. 2016, Physiol. Meas. 37:2181), so database and label are confounded as in the real data. The
-*training recordings* are half abnormal. Device, room and murmur are drawn anew for each, so that
-only the heart tells the label.
+The *corpus* stands in for the Challenge, in its layout: each of its six databases has its own
+device and the real shares of abnormal and noisy recordings (Liu et al. 2016, Physiol. Meas.
+37:2181), so database and label are confounded as in the real data. The *training recordings* are
+half abnormal; device, room and murmur are drawn anew for each, so that only the heart tells the
+label.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,18 +36,15 @@ VERSION = 3  # raise when the same settings give other files
 NOTE, TABLE = "synthetic.json", "synthetic.csv"
 
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
-SHORTEST = 2.0  # s, whatever the scale
 
+# Of training recordings: ranges, and the shares in a noisy room and through a second device.
 MURMUR_DB, SNR_DB = (-2.0, 10.0), (0.0, 22.0)
 NOISY, SECOND_DEVICE = 0.15, 0.5
-"""Shares of training recordings in a noisy room, and of those that go through a second device."""
-
 LOW_HZ, HIGH_HZ = (2.0, 30.0), (60.0, 600.0)
 FLOOR_DB, PEAK, HUM_HZ = (-56.0, -25.0), (0.2, 1.0), (0.0, 50.0, 60.0)
 
 Rendered = tuple[np.ndarray, dict[str, Any]]
 """16-bit samples (samples,), and what was drawn: lesion, murmur_grade, heart_rate, snr_db."""
-
 
 _DATABASES = {
     "a": (409, 292, 17, (9.3, 20.6, 30.8, 35.6, 35.7, 36.2, 36.5), (9, 150, -28, 50, 0.4)),
@@ -75,9 +72,6 @@ def write_corpus(data: Data) -> Path:
             which average 22 s (none falls below 2 s); `snr_db`, the median ratio of heart to room
             noise in usable recordings; `murmur_db`, the gain of every murmur.
 
-    Returns:
-        The folder, which is `corpus_folder(data)`.
-
     Raises:
         InputError: if the recordings are too few or the disk is full, or beside real recordings.
     """
@@ -95,8 +89,8 @@ def write_corpus(data: Data) -> Path:
     planned["file"] = "training-" + planned.database + "/" + planned.record + ".wav"
     columns, lists = ["record", "label", "quality"], {}
     for database, rows in planned.assign(label=planned.label * 2 - 1).groupby("database"):
-        for name, width in {"REFERENCE.csv": 2, "REFERENCE-SQI.csv": 3}.items():
-            text = rows[columns[:width]].to_csv(header=False, index=False, lineterminator="\n")
+        for name, kept in {"REFERENCE.csv": columns[:2], "REFERENCE-SQI.csv": columns}.items():
+            text = rows[kept].to_csv(header=False, index=False, lineterminator="\n")
             lists[f"training-{database}/{name}"] = text
     _write(folder, "data.folder", planned, lambda row: corpus_recording(row, data), lists)
     return folder
@@ -109,9 +103,6 @@ def corpus_folder(data: Data) -> Path:
 
 def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
     """Synthetic recordings to train with, written unless they are there, undamaged.
-
-    Args:
-        settings: how many, how long, of which seed, and below which folder.
 
     Returns:
         One row a recording: record, label (0 and 1 in turn), sample_rate (Hz), seconds, path,
@@ -158,7 +149,7 @@ def plan(n_recordings: int, seed: int, seconds_scale: float = 1.0) -> pd.DataFra
             "database": name,
             "label": rng.permutation(np.arange(count) < abnormal[index]).astype(int),
             "quality": rng.permutation(np.arange(count) >= noisy[index]).astype(int),
-            "seconds": np.maximum(SHORTEST, seconds).round(3),
+            "seconds": np.maximum(2.0, seconds).round(3),
         }
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
@@ -177,7 +168,7 @@ def allocate(total: int, shares: np.ndarray, floor: int = 0) -> np.ndarray:
 def corpus_recording(row: Any, data: Data) -> Rendered:
     """One recording of a `plan`, drawn from the seed and its name alone."""
     rng = np.random.default_rng([data.seed, *row.record.encode()])
-    patient, _, heart = _heart(row.label, row.seconds, lambda: data.murmur_db, rng)
+    patient, _, heart = _heart(row.label, row.seconds, data.murmur_db, rng)
     # Noisy recordings lie 13 dB deeper in noise than usable ones.
     snr = data.snr_db + rng.normal(0, 4) - (0 if row.quality else 13)
     noise = room_noise(len(heart), patient.breaths, not row.quality, rng)
@@ -190,7 +181,7 @@ def corpus_recording(row: Any, data: Data) -> Rendered:
 def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
     """One recording to train with, of label 0 (normal) or 1, drawn from the seed alone."""
     rng = np.random.default_rng(seed)
-    patient, valves, heart = _heart(label, seconds, lambda: rng.uniform(*MURMUR_DB), rng)
+    patient, valves, heart = _heart(label, seconds, None, rng)
     noise = room_noise(len(heart), patient.breaths, rng.random() < NOISY, rng)
     # Relative to the valves, which all hearts have: a murmur must not bring noise with it.
     sound = heart + valves.std() * 10 ** (-rng.uniform(*SNR_DB) / 20) * noise
@@ -202,13 +193,13 @@ def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
 
 
 def _heart(
-    label: int, seconds: float, murmur_db: Callable[[], float], rng: np.random.Generator
+    label: int, seconds: float, murmur_db: float | None, rng: np.random.Generator
 ) -> tuple[Patient, np.ndarray, np.ndarray]:
-    """A patient, the sound of the valves, and that of the whole heart, each (samples,)."""
+    """A patient, the sound of the valves, and that of the whole heart; None draws a gain."""
     patient, samples = draw_patient(label, rng), round(seconds * RECORDED_RATE)
     beats = draw_beats(patient, seconds, rng)
     valves = valve_sounds(patient, beats, samples, rng)
-    gain = 10 ** (murmur_db() / 20)
+    gain = 10 ** ((rng.uniform(*MURMUR_DB) if murmur_db is None else murmur_db) / 20)
     return patient, valves, valves + gain * murmur_sound(patient, beats, samples, rng)
 
 
@@ -225,10 +216,7 @@ def _write(
     render: Callable[[Any], Rendered],
     lists: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Write recordings and lists (name -> text), unless all are there as their digests say.
-
-    Returns the plan with what was drawn and the SHA-256 of each file (`digest`).
-    """
+    """The plan with what was drawn and the digest of each file; lists are name -> text."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not _is_whole(folder, lists):

@@ -26,15 +26,6 @@ def root(tmp_path: Path, write_folder) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def c(tmp_path: Path, write_folder) -> Path:
-    """A folder of 31 recordings, with a list of their quality."""
-    folder = write_folder(tmp_path / "training-c", LABELS)
-    rows = "".join(f"{record},{label},1\n" for record, label in LABELS.items())
-    (folder / "REFERENCE-SQI.csv").write_text(rows)
-    return folder
-
-
 def problems(root: Path) -> list[str]:
     with pytest.raises(InputError) as caught:
         read_recordings(root)
@@ -42,10 +33,12 @@ def problems(root: Path) -> list[str]:
 
 
 def test_the_table_has_one_sorted_row_a_recording(root):
+    (root / "training-a" / "REFERENCE-SQI.csv").write_text("a0001,-1,0\na0002,1,1\n")
     recordings = read_recordings(root)
     assert tuple(recordings) == COLUMNS
     assert recordings["record"].tolist() == ["a0001", "a0002", "a0003", "b0001", "b0002", "b0003"]
     assert recordings["label"].tolist() == [0, 1, 1, 0, 0, 1]
+    assert recordings["quality"].tolist() == [0, 1, 1, 1, 1, 1]
     assert recordings["database"].tolist() == list("aaabbb")
     assert (recordings["seconds"] == 1.5).all()
     assert (recordings["sample_rate"] == RATE).all()
@@ -53,26 +46,16 @@ def test_the_table_has_one_sorted_row_a_recording(root):
     assert all(Path(path).is_absolute() for path in recordings["path"])
 
 
-def test_a_database_has_the_name_of_its_folder(tmp_path, write_folder):
-    write_folder(tmp_path / "training-clinic2", {"x1": -1, "x2": 1})
-    write_folder(tmp_path / "training-a_StateAns", {"a0001": 1}, seed=5)
-    assert read_recordings(tmp_path)["database"].tolist() == ["clinic2", "clinic2"]
-
-
-def test_quality_is_usable_unless_the_quality_file_says_otherwise(root):
-    (root / "training-a" / "REFERENCE-SQI.csv").write_text("a0001,-1,0\na0002,1,1\n")
-    assert read_recordings(root)["quality"].tolist() == [0, 1, 1, 1, 1, 1]
-
-
 def test_folders_are_found_at_any_depth_and_validation_at_none(root, write_folder):
     deep = root / "training"
-    write_folder(deep / "training-c", {"c0001": 1}, seed=20)
+    write_folder(deep / "training-clinic2", {"c0001": 1}, seed=20)
+    write_folder(root / "training-a_StateAns", {"a0001": 1}, seed=5)
     write_folder(root / "validation", {"a0001": -1})
     write_folder(deep / "validation" / "training-d", {"d0001": 1})
-    write_folder(deep / "training-c" / "validation", {"c0001": 1})
+    write_folder(deep / "training-clinic2" / "validation", {"c0001": 1})
     write_folder(root / ".to-unpacking" / "training-e", {"e00001": 1})
-    assert set(read_recordings(root)["database"]) == set("abc")
-    assert set(read_recordings(deep / "training-c")["database"]) == {"c"}
+    assert set(read_recordings(root)["database"]) == {"a", "b", "clinic2"}
+    assert set(read_recordings(deep / "training-clinic2")["database"]) == {"clinic2"}
 
 
 def test_the_digest_follows_the_samples_and_not_the_header(root, noise):
@@ -105,20 +88,13 @@ def test_annotated_subjects_make_recordings_related(root, name):
     assert recordings["group"].tolist() == ["a0001", "a0001", "a0003", "b0001", "b0002", "b0001"]
 
 
-@pytest.mark.parametrize(
-    ("text", "told"), [("", "no CSV"), ("record,subject\n", "lacks the column")]
-)
-def test_an_empty_or_foreign_table_of_subjects_is_refused(root, text, told):
-    (root / challenge.ANNOTATION_FILES[0]).write_text(text)
-    (line,) = problems(root)
-    assert f"{challenge.ANNOTATION_FILES[0]}: {told}" in line
-
-
-def test_a_missing_and_an_empty_folder_say_what_to_do(tmp_path, write_folder):
+def test_a_missing_folder_an_empty_one_and_a_foreign_table_say_what_to_do(tmp_path, write_folder):
     assert "no such folder" in problems(tmp_path / "none")[0]
     assert "run `hsutils fetch`" in problems(tmp_path)[0]
     write_folder(tmp_path / "training-a", {})
     assert "holds no recordings" in problems(tmp_path)[0]
+    (tmp_path / challenge.ANNOTATION_FILES[0]).write_text("record,subject\n")
+    assert "set.csv: lacks the column" in problems(tmp_path)[-1]
 
 
 def test_an_unreadable_folder_does_not_drop_its_database(root, monkeypatch):
@@ -138,35 +114,32 @@ def test_an_unreadable_folder_does_not_drop_its_database(root, monkeypatch):
 # One cause, one line
 
 
-def rewrite(folder: Path, change) -> None:
-    for name in ("REFERENCE.csv", "REFERENCE-SQI.csv"):
-        (folder / name).write_text(change((folder / name).read_text()))
+@pytest.fixture
+def c(tmp_path: Path, write_folder) -> Path:
+    """A folder of 31 recordings, with a list of their quality."""
+    folder = write_folder(tmp_path / "training-c", LABELS)
+    rows = "".join(f"{record},{label},1\n" for record, label in LABELS.items())
+    (folder / "REFERENCE-SQI.csv").write_text(rows)
+    return folder
 
 
-def test_fields_separated_otherwise_are_one_line_a_file(c):
-    rewrite(c, lambda text: text.replace(",", ";"))
-    told = "fields are separated by ';', not ','"
-    assert problems(c) == [f"{c}/{name}: {told}" for name in ("REFERENCE.csv", "REFERENCE-SQI.csv")]
-
-
-def test_names_with_an_ending_are_one_line(c):
-    (c / "REFERENCE-SQI.csv").unlink()
-    text = (c / "REFERENCE.csv").read_text()
-    (c / "REFERENCE.csv").write_text(text.replace(",", ".wav,"))
-    assert problems(c) == [f"{c}/REFERENCE.csv: names end in .wav; leave the ending out"]
-
-
-def test_a_heading_is_one_line(c):
-    (c / "REFERENCE.csv").write_text("record,label\n" + (c / "REFERENCE.csv").read_text())
-    assert problems(c) == [f"{c}/REFERENCE.csv: line 1 is a heading; remove it"]
-
-
-@pytest.mark.parametrize("words", [("0", "1"), ("abnormal", "normal")])
-def test_other_labels_are_one_line(c, words):
-    text = (c / "REFERENCE.csv").read_text().replace(",1", f",{words[0]}")
-    (c / "REFERENCE.csv").write_text(text.replace(",-1", f",{words[1]}"))
-    told = f"labels are {words[0]} and {words[1]}; write -1 and 1"
-    assert problems(c) == [f"{c}/REFERENCE.csv: {told}"]
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace(",", ";"), "fields are separated by ';', not ','"),
+        (lambda text: text.replace(",", ".wav,"), "names end in .wav; leave the ending out"),
+        (lambda text: "record,label\n" + text, "line 1 is a heading; remove it"),
+        (lambda text: text.replace("-1", "0"), "labels are 0 and 1; write -1 and 1"),
+        (
+            lambda text: text.replace(",-1", ",normal").replace(",1", ",abnormal"),
+            "labels are abnormal and normal; write -1 and 1",
+        ),
+    ],
+)
+def test_labels_written_otherwise_are_one_line(c, change, told):
+    reference = c / "REFERENCE.csv"
+    reference.write_text(change(reference.read_text()))
+    assert problems(c) == [f"{reference}: {told}"]
 
 
 @pytest.mark.parametrize("ending", [".WAV", ".flac"])
@@ -246,15 +219,6 @@ def test_each_validation_file_is_traced_to_its_recording_whatever_its_header(roo
         ["b0001", "validation/a9999", "validation copy", 1.5],
     ]
     assert list(copies) == ["record_a", "record_b", "kind", "seconds"]
-
-
-def test_all_unreadable_copies_are_named(root, write_folder):
-    recordings = read_recordings(root)
-    folder = write_folder(root / "validation", {})
-    for name in ("b1", "b2"):
-        (folder / f"{name}.wav").write_text("no audio")
-    with pytest.raises(InputError, match=r"b1\.wav[^\n]*\n.*b2\.wav"):
-        validation_copies(root, recordings)
 
 
 @pytest.mark.real

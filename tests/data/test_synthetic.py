@@ -78,6 +78,8 @@ def test_the_corpus_reads_as_the_challenge_does(corpus, settings):
 def test_what_was_drawn_agrees_with_the_labels_and_the_files(corpus, settings):
     truth = pd.read_csv(corpus / "synthetic.csv")
     assert all(row.lesion in FINDINGS[row.label] for row in truth.itertuples())
+    snr = truth.groupby("quality").snr_db.median()
+    assert snr[0] < snr[1] - 8
     for row in truth[::7].itertuples():
         samples, drawn = corpus_recording(row, settings)
         np.testing.assert_array_equal(soundfile.read(corpus / row.file, dtype="int16")[0], samples)
@@ -162,13 +164,17 @@ def test_synthetic_recordings_are_not_put_among_real_ones(corpus_of, tmp_path, w
 # Proportions
 
 
-def test_a_plan_of_the_real_size_has_the_real_counts():
-    counts = plan(3240, seed=0).groupby("database")
+def test_a_plan_of_the_real_size_has_the_real_counts_and_confounds_as_the_real_data():
+    planned = plan(3240, seed=0)
     for database in REAL.itertuples():
-        rows = counts.get_group(database.Index)
+        rows = planned[planned.database == database.Index]
         found = len(rows), rows.label.sum(), (1 - rows.quality).sum()
         assert found == (database.recordings, database.abnormal, database.noisy)
         np.testing.assert_allclose(rows.seconds.median(), database.seconds[3], rtol=0.02)
+    base_rate = planned.groupby("database").label.transform("mean")
+    assert 0.75 < roc_auc_score(planned.label, base_rate) < 0.82
+    halves = plan(3240, seed=0, seconds_scale=0.5).seconds
+    np.testing.assert_allclose(halves, planned.seconds / 2, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [6, 7, 19, 60, 300, 1001])
@@ -180,29 +186,12 @@ def test_every_size_is_exact_has_all_databases_and_a_fifth_abnormal(size):
     assert (1 - recordings.quality).sum() == round(size * 364 / 3240)
 
 
-def test_durations_scale():
-    full, half = plan(300, seed=0), plan(300, seed=0, seconds_scale=0.5)
-    assert 20 < full.seconds.mean() < 25
-    np.testing.assert_allclose(half.seconds, full.seconds / 2, atol=1e-3)
-
-
-def test_the_database_alone_tells_much_of_the_label_as_in_the_real_data():
-    recordings = plan(3240, seed=0)
-    base_rate = recordings.groupby("database").label.transform("mean")
-    assert 0.75 < roc_auc_score(recordings.label, base_rate) < 0.82
-
-
 def test_allocation_gives_the_largest_remainder_the_odd_one():
     assert list(allocate(10, np.array([4.6, 4.4, 1.0]))) == [5, 4, 1]
     assert list(allocate(10, np.array([98.0, 1.0, 1.0]), floor=2)) == [6, 2, 2]
 
 
 # Difficulty
-
-
-def test_recordings_of_quality_0_lie_deeper_in_noise(corpus):
-    snr = pd.read_csv(corpus / "synthetic.csv").groupby("quality").snr_db.median()
-    assert snr[0] < snr[1] - 8
 
 
 def test_louder_murmurs_leave_hearts_without_one_untouched():
