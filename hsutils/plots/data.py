@@ -46,8 +46,7 @@ def recordings_overview(recordings: pd.DataFrame, clip_seconds: float = 57.0) ->
     for axes in (who, length, noise):
         axes.grid(axis="y", visible=False)
     marks = style.color_key(style.CLASSES, marker="s", ms=9) | {"one recording": style.DOT}
-    style.legend_below(figure, marks | {f"clip of {clip_seconds:g} s": style.DASHED})
-    return figure
+    return style.with_legend(figure, marks | {f"clip of {clip_seconds:g} s": style.DASHED})
 
 
 @style.styled
@@ -70,8 +69,7 @@ def split_composition(recordings: pd.DataFrame, splits: pd.DataFrame) -> Figure:
     databases = sorted(set(table["database"]))
     marks = style.color_key(style.CLASSES, marker="s", ms=9)
     marks |= {f"database {d}": m for d, m in style.color_key(databases, marker="s", ms=9).items()}
-    style.legend_below(figure, marks, columns=4)
-    return figure
+    return style.with_legend(figure, marks, columns=4)
 
 
 @style.styled
@@ -123,8 +121,7 @@ def beats_and_cycle(waveform: np.ndarray, rhythm: Rhythm, cycle: np.ndarray, rec
     decibels = 10 * np.asarray(cycle).T
     image = _cycle(page, decibels, np.nanmax(np.abs(decibels), initial=1e-6))
     figure.colorbar(image, ax=page, label="dB over the band's mean")
-    style.legend_below(figure, BEATS)
-    return figure
+    return style.with_legend(figure, BEATS)
 
 
 @style.styled
@@ -189,5 +186,6 @@ def _cycle(axes: Axes, values: np.ndarray, reach: float, colors: str = "RdBu_r")
     rows = range(0, len(values), 2)
     axes.set_yticks(rows, [f"{band_edges()[row + 1]:.0f} Hz" for row in rows])
     axes.set_xticks(range(len(PHASES)), SHORT, rotation=90)
+    axes.set(xlabel="phase", ylabel="center of the band")
     axes.grid(visible=False)
     return image

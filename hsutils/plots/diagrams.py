@@ -72,18 +72,16 @@ def architecture(model: nn.Module, input_shape: Sequence[int] = (1, 50, 2805)) -
         model: takes (N, *input_shape).
         input_shape: of one input, without the batch.
     """
-    steps, total = trace(model, input_shape), sum(p.numel() for p in model.parameters())
-    rows = -(-len(steps) // PER_ROW)
+    steps = trace(model, input_shape)
+    rows, total = -(-len(steps) // PER_ROW), sum(p.numel() for p in model.parameters())
     title = f"{type(model).__name__}: {total:,} parameters"
     figure, axes = _canvas(title, 2.05 * rows + 0.45, PER_ROW * COLUMN, rows * ROW)
     for k, step in enumerate(steps):
         row, column = divmod(k, PER_ROW)
         x, y = (column + 0.5) * COLUMN, (rows - row - 0.48) * ROW
         _block(axes, step, x, y)
-        if k + 1 < len(steps):  # At the end of a row the arrow is cut in two, out and in again.
-            _arrow(axes, (x + 0.74, y), (x + (0.98 if column == PER_ROW - 1 else 1.26), y))
-        if k and not column:
-            _arrow(axes, (x - 0.98, y), (x - 0.74, y))
+        if k:
+            _arrow(axes, (x - (1.26 if column else 0.98), y), (x - 0.74, y))
         first, *others = step.names
         above = f"{first}\n{' + '.join(others)}" if others else first
         axes.text(x, y + 0.72, above, ha="center", va="bottom", size=9, linespacing=1.25)
@@ -91,8 +89,6 @@ def architecture(model: nn.Module, input_shape: Sequence[int] = (1, 50, 2805)) -
         axes.text(x, y - 0.74, shape, ha="center", va="top", size=9.5, weight="bold")
         count = f"{step.parameters:,} parameters" if step.parameters else ""
         axes.text(x, y - 1.0, count, ha="center", va="top", size=8.5, color=style.GRAY)
-    if elsewhere := total - sum(step.parameters for step in steps):
-        axes.text(0.2, 0.02, f"{elsewhere:,} parameters lie off this path", size=9)
     return figure
 
 

@@ -20,6 +20,7 @@ LOOKS |= {"one seed": style.DOT | {"ms": 6}, "lowest and highest seed": TICK}
 LOOKS["mean after the last epoch"] = DIAMOND | {"ms": 9, "mfc": "none", "mec": style.INK}
 LOOKS["chance"] = TICK | {"color": style.INK}
 METRICS = {"auroc": "AUROC", "f1": "F1", "macc": "balanced accuracy", "ppv": "PPV", "npv": "NPV"}
+PROTOCOLS = ("all pairs", "within one database", "unseen database")
 GUESSING, NO_CHANGE = {"guessing": 0.5}, {"no change": 0}
 
 
@@ -97,8 +98,7 @@ def forest_plot(
     shown = style.color_key(hues, marker="D") or {"estimate": DIAMOND}
     shown |= {"95% interval": style.BAR} if table["low"].notna().any() else {}
     shown |= {} if marks is None else {m: LOOKS[m] for m in LOOKS if m in set(marks["mark"])}
-    style.legend_below(figure, shown | dict.fromkeys(reference or {}, style.DASHED))
-    return figure
+    return style.with_legend(figure, shown | dict.fromkeys(reference or {}, style.DASHED))
 
 
 def _heights(
@@ -213,6 +213,7 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
     letters = table["database"].str.len() == 1
     single, whole = table[letters & table["low"].notna()], table[~letters]
     whole = whole[whole["database"] == whole.groupby("protocol")["database"].transform("max")]
+    whole = whole.sort_values("protocol", key=lambda p: p.map(PROTOCOLS.index), kind="stable")
     pool = whole["database"].map(lambda name: f" ({name})" if name else "")
     panels = {"protocol": dict(zip(whole["protocol"], whole["protocol"] + pool, strict=True))}
     columns = {"row": "model", "panel": "protocol", "title": "How much of the score is the heart?"}
@@ -302,9 +303,10 @@ def robustness(table: pd.DataFrame) -> Figure:
         levels = list(dict.fromkeys(part["level"]))
         for k, model in enumerate(models):
             own, color = part[part["model"] == model], style.color_of(model)
+            look = {"color": color, "marker": "o", "lw": 1.2, "ax": axes}
             x = own["level"].map(levels.index) + 0.16 * (k - (len(models) - 1) / 2)
             style.intervals_at(axes, x, own, color)
-            sns.lineplot(x=x, y=own["auroc"], color=color, marker="o", lw=1.2, ax=axes)
+            sns.lineplot(x=x, y=own["auroc"], errorbar=None, **look)
             axes.axhline(clean[model], **style.DASHED | {"color": color})
         axes.set(title=kind, xlabel=part["unit"].iloc[0], ylabel="AUROC")
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
@@ -312,8 +314,7 @@ def robustness(table: pd.DataFrame) -> Figure:
     for axes in grid.flat[len(kinds) :]:
         axes.set_axis_off()
     marks = {"95% interval": style.BAR, "clean recordings": style.DASHED}
-    style.legend_below(figure, style.color_key(models) | marks)
-    return figure
+    return style.with_legend(figure, style.color_key(models) | marks)
 
 
 def _by_model(table: pd.DataFrame) -> pd.DataFrame:

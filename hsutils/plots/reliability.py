@@ -49,7 +49,7 @@ def prevalence_curves(table: pd.DataFrame) -> Figure:
             part = 100 * part.set_index("prevalence").filter(like=value).sort_index()
             low, high = part[f"{value}_low"], part[f"{value}_high"]
             axes.fill_between(part.index, low, high, color=color, alpha=0.25, lw=0)
-            sns.lineplot(part[value], color=color, ax=axes)
+            sns.lineplot(part[value], color=color, errorbar=None, ax=axes)
             for share, look in zip((COLLECTION, TEST_SPLIT), PREVALENCES.values(), strict=True):
                 axes.axvline(share, **look)
             axes.set(title=model, xscale="log", xlabel="abnormal recordings (%)")
@@ -57,8 +57,7 @@ def prevalence_curves(table: pd.DataFrame) -> Figure:
             axes.set_xticks(SHARES, [f"{100 * share:g}" for share in SHARES])
             axes.minorticks_off()
     marks = style.color_key(models, marker="", ls="-") | {"95% interval": style.BAR}
-    style.legend_below(figure, marks | PREVALENCES)
-    return figure
+    return style.with_legend(figure, marks | PREVALENCES)
 
 
 @style.styled
@@ -87,8 +86,7 @@ def reliability(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         axes.set(xlabel="probability given", ylabel="share abnormal", aspect="equal")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     marks = CALIBRATIONS | {"95% interval": style.BAR, "perfect": style.DASHED}
-    style.legend_below(figure, marks)
-    return figure
+    return style.with_legend(figure, marks)
 
 
 @style.styled
@@ -107,7 +105,11 @@ def decision_curves(table: pd.DataFrame) -> Figure:
         for name, (_, look) in STRATEGIES.items():
             curve = part[part["model"] == name]
             axes.plot(curve["percent"], curve["net_benefit"], **look)
-        look = {"palette": {model: style.color_of(model) for model in models}, "legend": False}
+        look = {
+            "palette": {model: style.color_of(model) for model in models},
+            "legend": False,
+            "errorbar": None,
+        }
         own = part[part["model"].isin(models)]
         sns.lineplot(own, x="percent", y="net_benefit", hue="model", ax=axes, **look)
         top = max(part["net_benefit"].max(), 0.01)
@@ -115,8 +117,7 @@ def decision_curves(table: pd.DataFrame) -> Figure:
         axes.set(xlabel="threshold probability (%)", ylabel="net benefit a recording")
         axes.set_ylim(-0.15 * top, 1.08 * top)
     marks = style.color_key(models, marker="", ls="-") | dict(STRATEGIES.values())
-    style.legend_below(figure, marks)
-    return figure
+    return style.with_legend(figure, marks)
 
 
 def threshold_rules(table: pd.DataFrame) -> Figure:
@@ -138,14 +139,6 @@ def threshold_rules(table: pd.DataFrame) -> Figure:
     )
 
 
-def of_a_thousand(sensitivity: float, specificity: float, prevalence: float) -> dict[str, int]:
-    """How 1,000 people fare, in whole people: outcome -> count, in the order of `OUTCOMES`."""
-    ill = round(PEOPLE * prevalence)
-    found, cleared = round(ill * sensitivity), round((PEOPLE - ill) * specificity)
-    counts = (found, ill - found, PEOPLE - ill - cleared, cleared)
-    return dict(zip(OUTCOMES, counts, strict=True))
-
-
 @style.styled
 def thousand_people(
     sensitivity: float, specificity: float, prevalence: float, model: str = "the model"
@@ -157,14 +150,15 @@ def thousand_people(
         prevalence: share who are ill, in [0, 1].
         model: whose calls these are.
     """
-    counts, start, marks = of_a_thousand(sensitivity, specificity, prevalence), 0, {}
+    ill = round(PEOPLE * prevalence)
+    found, cleared = round(ill * sensitivity), round((PEOPLE - ill) * specificity)
+    counts = (found, ill - found, PEOPLE - ill - cleared, cleared)
     figure, axes = style.new_page(f"1,000 people, tested by {model}", 4.4)
-    for outcome, count in counts.items():
+    start, marks = 0, {}
+    for (outcome, look), count in zip(OUTCOMES.items(), counts, strict=True):
         place = np.arange(start, start := start + count)
-        look = {"marker": "o", "ls": "none", "ms": 6.5} | OUTCOMES[outcome]
-        axes.plot(place // ROWS, place % ROWS, **look)
-        marks[f"{outcome}: {count}"] = look
+        marks[f"{outcome}: {count}"] = {"marker": "o", "ls": "none", "ms": 6.5} | look
+        axes.plot(place // ROWS, place % ROWS, **marks[f"{outcome}: {count}"])
     axes.set(xlim=(-0.8, PEOPLE / ROWS - 0.2), ylim=(ROWS - 0.3, -0.7))
     axes.set_axis_off()
-    style.legend_below(figure, marks)
-    return figure
+    return style.with_legend(figure, marks)

@@ -61,8 +61,9 @@ def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
     marks |= {"one seed: logit 0 (left), AUROC (right)": style.DOT}
     several = any(p.get("seed", pd.Series([0])).nunique() > 1 for p in predictions.values())
     marks |= {"mean of the seeds": MEAN | {"ms": 12}} if several else {"95% interval": style.BAR}
-    style.legend_below(figure, marks | ({"paper": style.PAPER_MARK} if paper else {}), columns=4)
-    return figure
+    return style.with_legend(
+        figure, marks | ({"paper": style.PAPER_MARK} if paper else {}), columns=4
+    )
 
 
 @style.styled
@@ -103,8 +104,7 @@ def logit_histograms(predictions: Predictions) -> Figure:
         _histogram(axes, predictions[model], "logit", bins=25)
         axes.axvline(0, **style.DASHED)
         axes.set(title=model, xlabel="logit", ylabel="recordings")
-    style.legend_below(figure, CLASS_KEY | {"threshold: logit 0": style.DASHED})
-    return figure
+    return style.with_legend(figure, CLASS_KEY | {"threshold: logit 0": style.DASHED})
 
 
 @style.styled
@@ -119,8 +119,7 @@ def soft_label_histogram(soft_labels: pd.DataFrame) -> Figure:
     axes.axvline(0.5, **style.DASHED)
     axes.set(xlabel="soft label (the teacher's probability of abnormal)", ylabel="recordings")
     axes.set_xlim(0, 1)
-    style.legend_below(figure, CLASS_KEY | {"even odds": style.DASHED})
-    return figure
+    return style.with_legend(figure, CLASS_KEY | {"even odds": style.DASHED})
 
 
 @style.styled
@@ -154,8 +153,7 @@ def errors_by_model(predictions: Predictions, recordings: pd.DataFrame) -> Figur
     rates.set_xticks(range(len(sizes)), [f"{d}\n({n:,})" for d, n in sizes.items()])
     for axes in (counts, rates):
         axes.grid(axis="x", visible=False)
-    style.legend_below(figure, CLASS_KEY | style.color_key(models, marker="s", ms=9))
-    return figure
+    return style.with_legend(figure, CLASS_KEY | style.color_key(models, marker="s", ms=9))
 
 
 def _seeds(p: pd.DataFrame) -> list[pd.DataFrame]:

@@ -70,8 +70,7 @@ def spectrogram_pair(
         axes.set_title(share if hidden.any() else "as recorded")
     figure.colorbar(image, ax=panels, label="model input", pad=0.01)
     mark = {"marker": "s", "ms": 9, "ls": "none", "color": MASK_COLOR}
-    style.legend_below(figure, {"hidden by SpecAugment": mark})
-    return figure
+    return style.with_legend(figure, {"hidden by SpecAugment": mark})
 
 
 @style.styled
@@ -98,8 +97,7 @@ def mel_filters(filters: np.ndarray, hz: np.ndarray) -> Figure:
             marks[f"{chosen.sum()} {name} {edge:g} kHz"] = {"color": color, "lw": 6}
     axes.axvline(edge, **style.DASHED)
     axes.set(xlabel="frequency (kHz)", ylabel="mel filter (height: weight)", xlim=(0, khz[-1]))
-    style.legend_below(figure, marks)
-    return figure
+    return style.with_legend(figure, marks)
 
 
 @style.styled

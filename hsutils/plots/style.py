@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+import matplotlib.style as mpl_style
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ STYLE = {
     **{"xtick.color": INK, "ytick.color": INK, "legend.frameon": False, "svg.hashsalt": "hsutils"},
 }
 
-# Marks that mean the same in every figure; `legend_below` names them.
+# Marks that mean the same in every figure; `with_legend` names them.
 DOT = {"marker": "o", "ms": 7, "mec": "white", "ls": "none"}
 BAR = {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"}
 DASHED = {"lw": 1.2, "ls": "--", "color": GRAY}
@@ -52,10 +52,14 @@ PAPER_MARK = {"marker": "D", "ms": 8, "mfc": "white", "mec": INK, "mew": 1.8, "l
 class Picture(Figure):
     """A Figure that shows itself once in a notebook and that pyplot does not keep alive."""
 
-    def _repr_png_(self) -> bytes:
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        with mpl_style.context(["default", STYLE]):  # Ticks are made when they are drawn.
+            super().savefig(*args, **kwargs)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
-        return buffer.getvalue()
+        return buffer.getvalue(), {"alt": self.get_suptitle()}
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -63,7 +67,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @functools.wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.rc_context(STYLE):
+        with mpl_style.context(["default", STYLE]):
             return draw(*args, **kwargs)
 
     return wrapper
@@ -94,10 +98,11 @@ def class_names(labels: pd.Series) -> pd.Series:
     return labels.map(dict(enumerate(CLASSES)))
 
 
-def legend_below(figure: Figure, marks: Mapping[str, dict], columns: int = 6) -> None:
-    """A legend under all panels: name -> line properties, in ink where no color is given."""
+def with_legend(figure: Figure, marks: Mapping[str, dict], columns: int = 6) -> Figure:
+    """The figure with a legend under all panels: name -> line properties, in ink by default."""
     handles = [Line2D([], [], **{"color": INK, "label": name} | m) for name, m in marks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+    return figure
 
 
 def color_key(names: Iterable[str], **look: object) -> dict[str, dict]:
@@ -117,8 +122,7 @@ def save_figure(figure: Figure, folder: Path | str, name: str) -> Path:
     The title is stored in both files, where the report finds its caption. Returns the PNG's path.
     """
     png, svg = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
-    with mpl.rc_context(STYLE):
-        for path, no_trace in ((svg, {"Date": None}), (png, {"Software": None})):
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, metadata=no_trace | {"Title": figure.get_suptitle()})
+    for path, no_trace in ((svg, {"Date": None}), (png, {"Software": None})):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, metadata=no_trace | {"Title": figure.get_suptitle()})
     return png

@@ -36,7 +36,7 @@ def loss_by_epoch(
     """
     figure, axes = style.new_page(f"Does the {model}'s loss fall?", 4.2)
     color = style.color_of(model)
-    sns.lineplot(history, x="epoch", y="loss", marker="o", color=color, ax=axes)
+    sns.lineplot(history, x="epoch", y="loss", marker="o", color=color, errorbar=None, ax=axes)
     marks = style.color_key([model], ls="-")
     if reference is not None:
         axes.axhline(reference, **style.DASHED)
@@ -44,8 +44,7 @@ def loss_by_epoch(
     ends = history["epoch"].min() - 0.3, history["epoch"].max() + 0.3
     axes.set(xlabel="epoch", ylabel=ylabel, xlim=ends, ymargin=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    style.legend_below(figure, marks)
-    return figure
+    return style.with_legend(figure, marks)
 
 
 @style.styled
@@ -65,11 +64,11 @@ def dev_auroc_by_epoch(histories: Mapping[str, pd.DataFrame], paper: bool = True
         color, history = style.color_of(model), histories[model].dropna(subset="dev_auroc")
         seeds = history.get("seed", 0)
         table = history.assign(seed=seeds).pivot(index="epoch", columns="seed", values="dev_auroc")
-        best, look = table.max(), {"legend": False, "ax": axes, "dashes": False}
+        best, look = table.max(), {"legend": False, "ax": axes, "dashes": False, "errorbar": None}
         if len(best) > 1:
             sns.lineplot(table, palette=[color] * len(best), **look, **THIN)
             marks |= {"one seed": THIN, "mean of the seeds": THICK}
-        sns.lineplot(table.dropna().mean(axis=1), color=color, ax=axes, **THICK)
+        sns.lineplot(table.dropna().mean(axis=1), color=color, errorbar=None, ax=axes, **THICK)
         axes.plot(table.idxmax(), best, color=color, **STAR)
         axes.set(xlabel="epoch", ylabel="dev AUROC", ymargin=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -79,8 +78,7 @@ def dev_auroc_by_epoch(histories: Mapping[str, pd.DataFrame], paper: bool = True
             name += f"\n(paper {PAPER[model].dev_auroc:.3f})"
             marks["paper's best"] = DOTTED
         axes.set_title(name)
-    style.legend_below(figure, marks)
-    return figure
+    return style.with_legend(figure, marks)
 
 
 @style.styled
@@ -122,5 +120,4 @@ def embedding_map(
     for name in sorted(set(databases)):
         look = {"marker": style.DATABASE_MARKERS[name], "color": style.color_of(name)}
         marks[f"database {name}"] = style.DOT | look
-    style.legend_below(figure, marks, columns=4)
-    return figure
+    return style.with_legend(figure, marks, columns=4)
