@@ -132,8 +132,8 @@ def _execute(run: Run, notebook: Path, parameters: dict, result: Path) -> dict[s
                 parameters,
                 kernel_name="python3",
                 progress_bar=False,
-                # Kernels on this machine alone need no word about encryption.
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                # Neither a word about encryption nor about the interrupt that ends a kernel.
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:

@@ -40,23 +40,18 @@ def test_the_commit_is_that_of_the_code_and_uncommitted_changes_show(monkeypatch
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "code.py"))
     assert git_commit() == "unknown"
 
-    def git(*words: str) -> str:
-        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-        command = ["git", *who, *words]
-        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
+    git_commit.cache_clear()
     (tmp_path / "code.py").write_text("1")
-    git("init")
-    git("add", "code.py")
-    git("commit", "-m", "first")
-    git("tag", "-m", "tag", "v1")
-    git_commit.cache_clear()
-    assert git_commit() == git("rev-parse", "HEAD")
+    git = "git -c user.name=a -c user.email=a@b.c"
+    command = f"git init && git add . && {git} commit -m 1 && {git} tag -m 1 v1"
+    command = f"{command} && git rev-parse HEAD"
+    options = {"cwd": tmp_path, "shell": True, "check": True, "text": True}
+    commit = subprocess.run(command, stdout=subprocess.PIPE, **options).stdout.split()[-1]
+    assert git_commit() == commit
     (tmp_path / "code.py").write_text("2")
-    assert git_commit() == git("rev-parse", "HEAD"), "what this process runs was read before"
+    assert git_commit() == commit, "what this process runs was read before"
     git_commit.cache_clear()
-    assert git_commit() == git("rev-parse", "HEAD") + "+changes"
+    assert git_commit() == f"{commit}+changes"
 
 
 def test_the_description_is_json_and_of_the_system_only_its_kind_is_told(monkeypatch):

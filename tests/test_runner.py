@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from html.parser import HTMLParser
 
 import nbformat
@@ -79,17 +80,14 @@ def test_the_series_runs_in_order_and_goes_on_after_a_failure(run, folder, capsy
 
 @pytest.fixture
 def executed(run, folder, monkeypatch, capsys):
-    """A finished series; runs it again and tells what was executed anew."""
+    """Runs a finished series again and tells what was executed anew."""
     notebook(folder / "01_one.ipynb")
     notebook(folder / "02_two.ipynb")
-
-    def store(name: str):
-        return run.store(name, "stamp", lambda path: path.write_text("1") and None)
 
     def execute(source, result, *_, **__):
         notebook(result)
         if source.name.startswith("02"):
-            store("result.csv")
+            run.store("result.csv", "stamp", lambda path: path.write_text("1") and None)
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
     runner.run_series(run, "small", [])
@@ -97,8 +95,7 @@ def executed(run, folder, monkeypatch, capsys):
     def again() -> list[str]:
         capsys.readouterr()
         runner.run_series(run, "small", [])
-        lines = capsys.readouterr().out.splitlines()
-        return [line.split("] ")[1].removesuffix(" ...") for line in lines if line.endswith(" ...")]
+        return re.findall(r"\] (\w+) \.\.\.", capsys.readouterr().out)
 
     return again
 

@@ -1,4 +1,4 @@
-"""The whole series, through the command a user types, on artificial and on real recordings."""
+"""The whole series, through the command a user types, on synthetic and on real recordings."""
 
 import os
 import subprocess
@@ -9,10 +9,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from hsutils.experiment import PROJECT
-
-NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-MODELS = ("teacher", "student", "baseline")
+from hsutils.models.build import MODELS
+from hsutils.runner import series as notebooks
 
 
 def hsutils(*arguments: object, cache: Path) -> subprocess.CompletedProcess:
@@ -29,67 +27,69 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("series")
 
 
+def run_in(place: Path) -> subprocess.CompletedProcess:
+    folders = ["--run-dir", place / "run", "--data", place / "data"]
+    done = hsutils("run", "--profile", "small", *folders, cache=place / "cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 @pytest.fixture(scope="module")
 def series(place: Path) -> tuple[Path, subprocess.CompletedProcess]:
-    command = ["run", "--profile", "small", "--run-dir", place / "run", "--data", place / "data"]
-    done = hsutils(*command, cache=place / "cache")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return place / "run", done
+    return place / "run", run_in(place)
+
+
+def code_cells(notebook: Path) -> list:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
 
 
 def test_every_notebook_is_executed_without_an_error(series):
     folder, _ = series
-    for notebook in NOTEBOOKS:
-        cells = nbformat.read(folder / "notebooks" / notebook.name, as_version=4).cells
-        code = [cell for cell in cells if cell.cell_type == "code"]
-        assert all(cell.execution_count for cell in code)
-        kinds = {output.output_type for cell in code for output in cell.outputs}
-        assert "error" not in kinds
+    for notebook in notebooks():
+        cells = code_cells(folder / "notebooks" / notebook.name)
+        assert all(cell.execution_count for cell in cells)
+        assert "error" not in {output.output_type for cell in cells for output in cell.outputs}
 
 
-def test_the_run_folder_holds_what_the_readme_promises(series):
-    folder, _ = series
+def test_explorers_show_their_picture_and_nothing_shows_a_progress_bar(series):
+    folder, done = series
+    cells = [c for path in (folder / "notebooks").glob("*.ipynb") for c in code_cells(path)]
+    explorers = [cell for cell in cells if cell.source.startswith("explore_")]
+    assert len(explorers) >= 4
+    assert all("image/png" in cell.outputs[0].data for cell in explorers)
+    text = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    assert "it/s" not in text + done.stdout + done.stderr
+
+
+def test_the_run_folder_holds_what_the_readme_promises_and_says_where(series):
+    folder, done = series
     files = ["experiment.toml", "environment.json", "recordings.csv", "splits.csv"]
     files += ["encoder.safetensors", "soft_labels.csv", "report.html"]
     files += [f"{model}.safetensors" for model in MODELS]
     files += [f"predictions/{model}-{split}.csv" for model in MODELS for split in ("dev", "test")]
     files += [f"tables/table_{number}.csv" for number in (1, 2, 3)]
+    figures = [f"figures/paper-figure-{number}" for number in (1, 3, 4, 5)]
+    files += [f"{figure}.{suffix}" for figure in figures for suffix in ("png", "svg")]
     assert [file for file in files if not (folder / file).exists()] == []
-    for number in (1, 3, 4, 5):
-        for suffix in ("png", "svg"):
-            assert (folder / f"figures/paper-figure-{number}.{suffix}").exists()
-
-
-def test_the_results_and_where_they_lie_are_printed(series):
-    folder, done = series
     for wanted in ("Table 1", "Table 2", "Table 3", "report.html", str(folder / "figures")):
         assert wanted in done.stdout
 
 
-def test_headless_runs_show_no_progress_bar(series):
-    _, done = series
-    assert "it/s" not in done.stdout + done.stderr
-
-
-def test_a_second_run_does_nothing_and_says_so(series, place):
+def test_a_second_run_makes_only_what_is_missing_or_damaged(series, place):
     folder, _ = series
     weights = {model: (folder / f"{model}.safetensors").stat().st_mtime_ns for model in MODELS}
-    command = ["run", "--profile", "small", "--run-dir", folder, "--data", place / "data"]
-    again = hsutils(*command, cache=place / "cache")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("done before") == len(NOTEBOOKS)
+    assert run_in(place).stdout.count("done before") == len(notebooks())
     for model, when in weights.items():
         assert (folder / f"{model}.safetensors").stat().st_mtime_ns == when
-
-
-def test_a_missing_result_is_made_again_with_the_same_numbers(series, place):
-    folder, _ = series
     predictions = folder / "predictions/student-test.csv"
     before = predictions.read_bytes()
-    predictions.unlink()
+    predictions.write_bytes(before[: len(before) // 2])
     (folder / "student.safetensors").unlink()
-    command = ["run", "--profile", "small", "--run-dir", folder, "--data", place / "data"]
-    assert hsutils(*command, cache=place / "cache").returncode == 0
+    # What a process that was killed while it saved leaves behind.
+    for leftover in ("figures/.a-x.png", "tables/.x.csv"):
+        (folder / leftover).write_bytes(b"")
+    assert run_in(place).stdout.count("done before") == len(notebooks()) - 1
     assert predictions.read_bytes() == before
 
 
