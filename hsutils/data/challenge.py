@@ -160,9 +160,11 @@ def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[di
     if labels is None:
         return []
     counts = Counter(endings[record] for record in labels.keys() & endings.keys())
-    for ending in sorted(counts.keys() - {".wav"}):
-        which = f"{counts[ending]} recordings end in {ending}, not .wav"
-        problems.append(f"{folder}: {which}; rename or convert them")
+    problems += [
+        f"{folder}: {count} recordings end in {ending}, not .wav; rename or convert them"
+        for ending, count in sorted(counts.items())
+        if ending != ".wav"
+    ]
     if lacking := sorted(labels.keys() - endings.keys()):
         which = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
         problems.append(f"{reference}: {which}; add the files or remove the rows")
@@ -190,10 +192,7 @@ def _read_rows(
     records: Collection[str],
     problems: list[str],
 ) -> dict[str, str] | None:
-    """Record -> last field of each row of a headerless CSV; None if there are no fields to tell.
-
-    Rows are taken as they were probably meant, so that one cause does not bring others.
-    """
+    """Record -> last field of each row, as it was probably meant; None if there are no fields."""
     try:
         lines = file.read_text("utf-8-sig", "replace").splitlines()
     except OSError as error:

@@ -54,7 +54,7 @@ LISTS = {
 """SHA-256 of the published lists of pretrain, finetune, dev and test, by the lab's names."""
 
 _SUMS = "SHA256SUMS"
-_READ = (".wav", ".csv", _SUMS)  # endings of what anything here reads; the rest is not unpacked
+_READ = (".wav", ".csv")  # endings of what is verified; all but these and _SUMS stays packed
 _LARGEST_BYTES = 600_000_000  # of a download, and of all that is unpacked; the Challenge has 320 MB
 _ATTEMPTS = 10
 _SLOWEST = 10_000  # bytes a second, over an attempt longer than ...
@@ -92,7 +92,7 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
         print(f"{to}: verified, nothing to fetch")
         return to
     source = str(mirror or PHYSIONET).rstrip("/")
-    downloads = to.with_name(f".{to.name}-downloads")
+    downloads, unpacked = (to.with_name(f".{to.name}-{n}") for n in ("downloads", "unpacking"))
     if source.startswith(("http://", "https://")):
         archives = _download(source, downloads)
         remedy = "the download was discarded, run the same command again"
@@ -101,12 +101,10 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
         remedy = f"replace the archive in {source}, {again}"
     if not archives:
         raise InputError(f"{source}: no folder with .zip archives; name one with training-a.zip")
-    unpacked = to.with_name(f".{to.name}-unpacking")
     try:
         _unpack(archives, unpacked, remedy)
-        digests = _verify(unpacked, remedy)
         # With this list a later look at the folder covers every file.
-        write_text(unpacked / _SUMS, _lines(digests))
+        write_text(unpacked / _SUMS, _lines(_verify(unpacked, remedy)))
         if to.exists():
             to.rmdir()
         unpacked.rename(to)
@@ -179,7 +177,7 @@ def _receive(url: str, part: Path) -> None:
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
         place, resumes = response.headers.get("Content-Range", ""), response.status_code == 206
-        if response.status_code == 416 and place == f"bytes */{have}":
+        if place == f"bytes */{have}":
             return
         if response.status_code == 416 or (resumes and not place.startswith(f"bytes {have}-")):
             part.unlink()
@@ -208,12 +206,12 @@ def _receive(url: str, part: Path) -> None:
 
 def _unpack(archives: list[Path], unpacked: Path, remedy: str) -> None:
     """Unpack into a new folder what is read here; `zipfile` writes nothing outside that folder."""
-    wanted = {}
+    wanted, ends = {}, (*_READ, _SUMS)
     for archive in archives:
         with _reading(archive, remedy), zipfile.ZipFile(archive) as file:
-            names = [name for name in file.namelist() if name.endswith(_READ)]
+            members = [member for member in file.infolist() if member.filename.endswith(ends)]
             # macOS adds shadows of files.
-            wanted[archive] = [file.getinfo(name) for name in names if "__MACOSX" not in name]
+            wanted[archive] = [member for member in members if "__MACOSX" not in member.filename]
     needed = sum(member.file_size for members in wanted.values() for member in members)
     if needed > _LARGEST_BYTES:
         raise _Damaged(f"{archives[0].parent}: archives hold {needed / 1e6:,.0f} MB; do not use")
@@ -246,13 +244,13 @@ def _verify(root: Path, remedy: str) -> dict[str, str]:
         for line in sums.read_text("utf-8", "replace").splitlines():
             expected, _, name = line.partition(" ")
             path = sums.parent / name.strip().lstrip("*")
-            if path.suffix in (".wav", ".csv") and digests.get(path) != expected:
+            if path.suffix in _READ and digests.get(path) != expected:
                 fault = "differs from" if path in digests else "is missing, but listed in"
                 name = path.as_posix().removeprefix(f"{root.as_posix()}/")
                 faults[name] = f"{fault} {_SUMS}"
     folders = sorted(path for path in root.rglob("training-*") if path.is_dir())
     for folder in folders if not faults else []:
-        held = [path for path in files if path.parent == folder and path.suffix in (".wav", ".csv")]
+        held = [path for path in files if path.parent == folder and path.suffix in _READ]
         lines = _lines({path.name: digests[path] for path in held})
         if hashlib.sha256(lines.encode()).hexdigest() != CONTENTS.get(folder.name):
             faults[folder.name] = "holds other recordings or labels than PhysioNet's"

