@@ -19,10 +19,10 @@ from torch import Tensor
 
 from hsutils.audio.spectrograms import Occupied, read_log_mel, standardize
 from hsutils.config import PROJECT, FrontEnd, fingerprint
-from hsutils.data.disk import require_space
+from hsutils.data.disk import is_whole, require_space
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.files import atomic_path, digest_of, read_json, write_csv, write_json
+from hsutils.files import atomic_path, digest_of, write_csv, write_json
 from hsutils.progress import progress
 
 FILES = ("spectrograms.npy", "index.csv")
@@ -103,20 +103,12 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
     folder = cache_root() / cache_key(recordings, front_end)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        if not _is_whole(folder):
+        if not is_whole(folder / "note.json"):
             for old in folder.glob("*.*"):
                 old.unlink()
             _compute(recordings, front_end, folder)
             write_json(folder / "note.json", {name: digest_of(folder / name) for name in FILES})
     return SpectrogramCache(folder, front_end)
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether all files are as they were when the cache was made."""
-    try:
-        return read_json(folder / "note.json") == {n: digest_of(folder / n) for n in FILES}
-    except (OSError, ValueError):
-        return False
 
 
 def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:

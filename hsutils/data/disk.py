@@ -1,4 +1,4 @@
-"""Room on the disk, made sure of before anything large is written."""
+"""The disk: is there room for what is to be written, and is what was written undamaged?"""
 
 import errno
 import os
@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from hsutils.errors import InputError
+from hsutils.files import digest_of, read_json
 
 
 def require_space(folder: Path, needed: int, setting: str, sparse: Path | None = None) -> None:
@@ -28,3 +29,12 @@ def require_space(folder: Path, needed: int, setting: str, sparse: Path | None =
         sizes = f"{needed / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB are free"
         remedy = f"make room or name another folder in {setting}"
         raise InputError(f"{setting}={folder}: {sizes}; {remedy}")
+
+
+def is_whole(note: Path) -> bool:
+    """Whether all files that a note (JSON, name -> SHA-256) lists beside it are as it says."""
+    try:
+        digests = read_json(note)
+        return digests != {} and all(digest_of(note.parent / n) == digests[n] for n in digests)
+    except (OSError, ValueError, TypeError):
+        return False

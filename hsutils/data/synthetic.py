@@ -27,9 +27,9 @@ from hsutils.audio.heart_simulator import (
     valve_sounds,
 )
 from hsutils.config import PROJECT, RECORDED_RATE, Data, Synthetic, fingerprint
-from hsutils.data.disk import require_space
+from hsutils.data.disk import is_whole, require_space
 from hsutils.errors import InputError
-from hsutils.files import digest_of, read_json, write_csv, write_json, write_text
+from hsutils.files import digest_of, write_csv, write_json, write_text
 from hsutils.progress import progress
 
 VERSION = 3  # raise when the same settings give other files
@@ -219,7 +219,7 @@ def _write(
     """The plan with what was drawn and the digest of each file; lists are name -> text."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        if not _is_whole(folder, lists):
+        if not is_whole(folder / NOTE):
             needed = round(planned.seconds.sum() * RECORDED_RATE * 2)
             require_space(folder.parent, needed, setting)
             # The note marks the folder as ours from now on, and is complete only in the end.
@@ -233,18 +233,8 @@ def _write(
                 # Written by Python, a full disk is an error that names the file.
                 (folder / row.file).write_bytes(wav.getvalue())
                 drawn.append(truth | {"digest": sha256(wav.getvalue()).hexdigest()})
-            write_csv(folder / TABLE, planned.join(pd.DataFrame(drawn)))
-            write_json(folder / NOTE, {"digest": digest_of(folder / TABLE)})
+            table = planned.join(pd.DataFrame(drawn))
+            write_csv(folder / TABLE, table)
+            digests = {name: digest_of(folder / name) for name in (TABLE, *lists)}
+            write_json(folder / NOTE, table.set_index("file").digest.to_dict() | digests)
     return pd.read_csv(folder / TABLE, dtype={"record": str})
-
-
-def _is_whole(folder: Path, lists: Mapping[str, str]) -> bool:
-    try:
-        table = pd.read_csv(folder / TABLE)
-        return (
-            read_json(folder / NOTE) == {"digest": digest_of(folder / TABLE)}
-            and all((folder / name).read_text() == text for name, text in lists.items())
-            and all(digest_of(folder / row.file) == row.digest for row in table.itertuples())
-        )
-    except (OSError, ValueError):
-        return False
