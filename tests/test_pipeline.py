@@ -460,7 +460,7 @@ def test_synthetic_recordings_count_as_databases_of_their_own(data, tmp_path, mo
 
     def noting(model, examples, *rest):
         shown["strata"] = set(examples.strata)
-        shown["targets"] = [examples[len(examples) - 1 - i][1].item() for i in range(12)]
+        shown["targets"] = [examples[(len(examples) - 1 - i, 0)][1].item() for i in range(12)]
         return original(model, examples, *rest)
 
     monkeypatch.setattr(pipeline, "fit", noting)
