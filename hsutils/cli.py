@@ -29,9 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         return _failed(str(error))
     except OSError as error:
-        return _failed(
-            ": ".join(filter(None, [str(error.filename or ""), error.strerror])) or error
-        )
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else error)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise

@@ -27,6 +27,7 @@ from hsutils.run import Run
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
+OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
 LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
 ABOUT = ("experiment.toml", "environment.json")
 UNWATCHED = ("notebooks", "checkpoints", "report.html", *ABOUT)
@@ -94,7 +95,8 @@ def write_report(run: Run) -> Path:
     cells, contents = [], []
     for notebook in series():
         for cell in nbformat.read(run.path("notebooks", notebook.name), as_version=4).cells:
-            cell.source = FORMULA.sub(_mathml, LINK.sub(r"](#\1)", cell.source))
+            text = OUTSIDE.sub(r"\1", LINK.sub(r"](#\1)", cell.source))
+            cell.source = FORMULA.sub(_mathml, text)
             if cell.cell_type == "code":
                 # Without a kernel, controls would do nothing.
                 cell.outputs = [o for o in cell.outputs if "widget-view" not in str(o.get("data"))]

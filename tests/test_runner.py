@@ -187,7 +187,7 @@ def page(run, folder) -> Elements:
     ]
     outputs = [nbformat.v4.new_output("display_data", data) for data in bundles]
     texts = [
-        "# 01 · One\n\n[next](02_two.ipynb)",
+        "# 01 · One\n\n[next](02_two.ipynb) [code](../hsutils/run.py)",
         "## Why $x_i^2$?\n\n$$\\frac{a_1}{b}$$\n\n<b>&</b>",
     ]
     cells = [nbformat.v4.new_markdown_cell(text) for text in texts]
@@ -204,7 +204,7 @@ def test_the_report_stands_alone(page):
     assert not page.all("script", "src") and "script" not in [tag for tag, _ in page.found]
     assert not page.all("link", "href")
     assert [source[:22] for source in page.all("img", "src")] == ["data:image/png;base64,"]
-    assert not any("//" in link for link in page.all("a", "href"))
+    assert not any("/" in link for link in page.all("a", "href")) and "code" in page.text
 
 
 def test_the_report_tells_the_notebooks_as_one_story(page):
