@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,13 @@ def write_csv(path: Path | str, table: pd.DataFrame, index: bool = False) -> Pat
 
 
 def digest_of(path: Path | str) -> str:
-    """SHA-256 of a file's content, as hexadecimal text."""
+    """SHA-256 of a file's content, as hexadecimal text; read once while the file is unchanged."""
+    status = Path(path).stat()
+    return _digest(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest(path: str, *_: int) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
