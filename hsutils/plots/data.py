@@ -93,9 +93,8 @@ def leaks(audit: pd.DataFrame) -> Figure:
     else:
         axes.set(xticks=range(len(SPLITS)), xticklabels=SPLITS, yticks=[], xlim=(-0.5, 3.5))
     axes.tick_params(length=0, labelrotation=0)
-    axes.set(
-        xlabel="split (numbers: recordings)", ylabel=f"group ({len(shown)} of {len(crossing)})"
-    )
+    drawn = f"group ({len(shown)} of {len(crossing)})"
+    axes.set(xlabel="split (numbers: recordings)", ylabel=drawn)
     return figure
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hsutils.plots import style
 
@@ -73,13 +74,11 @@ def forest_plot(
             axes.axvline(x, **style.DASHED)
         part = table[table[panel] == name] if panel else table
         for _, line in part.iterrows():
-            axes.plot(
-                [line["low"], line["high"]], [line["y"]] * 2, color=line["color"], **style.BAR
-            )
+            y, bar = line["y"], style.BAR | {"color": line["color"]}
+            axes.plot([line["low"], line["high"]], [y, y], **bar)
             text = line.get("note", f"{round(line[value], digits) + 0:.{digits}f}")
             beside = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-            text = text.replace("-", "−")
-            axes.annotate(text, (1, line["y"]), (8, 0), va="center_baseline", **beside)
+            axes.annotate(text.replace("-", "−"), (1, y), (8, 0), va="center_baseline", **beside)
         look = {"c": part["color"], "marker": "D", "s": 55, "zorder": 4}
         sns.scatterplot(part, x=value, y="y", ax=axes, **look)
         for _, mark in [] if marks is None else marks.iterrows():
@@ -88,6 +87,7 @@ def forest_plot(
                 axes.plot(mark["value"], mark["y"] + 0.3, **look)
         axes.set(title=fill(name, 84 // len(panels)), xlabel=xlabel, ylabel="")
         axes.margins(x=0.03 * len(panels))
+        axes.xaxis.set_major_locator(MaxNLocator(12 // len(panels), steps=[1, 2, 5, 10]))
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
     grid[0].set(yticks=[y for y, *_ in names], yticklabels=[text for _, text, _ in names])
@@ -175,15 +175,9 @@ def leak_effect(table: pd.DataFrame) -> Figure:
     lines["row"] = without.mask(lines["panel"] == "AUROC, all", "all " + lines["n"].astype(str))
     lines["panel"] = lines["panel"].replace("AUROC, all", "AUROC")
     columns = {"group": "model", "row": "row", "hue": "model", "panel": "panel"}
-    title = "Do related recordings in other splits raise the score?"
-    return forest_plot(
-        lines,
-        **columns,
-        share_x=False,
-        title=title,
-        xlabel="on the test split",
-        reference=NO_CHANGE,
-    )
+    words = {"title": "Do related recordings in other splits raise the score?"}
+    words |= {"xlabel": "on the test split", "reference": NO_CHANGE}
+    return forest_plot(lines, share_x=False, **columns, **words)
 
 
 def separation(table: pd.DataFrame) -> Figure:

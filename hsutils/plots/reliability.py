@@ -40,9 +40,8 @@ def prevalence_curves(table: pd.DataFrame) -> Figure:
     """
     models = style.in_order(table["model"])
     shape = {"nrows": 2, "ncols": len(models), "sharex": True, "sharey": "row", "squeeze": False}
-    figure, grid = style.new_page(
-        "How often is a call right where the disease is rare?", 6, **shape
-    )
+    title = "How often is a call right where the disease is rare?"
+    figure, grid = style.new_page(title, 6, **shape)
     for row, value, call in zip(grid, ("ppv", "npv"), ("abnormal", "normal"), strict=True):
         for axes, model in zip(row, models, strict=True):
             part, color = table[table["model"] == model], style.color_of(model)

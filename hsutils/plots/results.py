@@ -61,9 +61,8 @@ def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
     marks |= {"one seed: logit 0 (left), AUROC (right)": style.DOT}
     several = any(p.get("seed", pd.Series([0])).nunique() > 1 for p in predictions.values())
     marks |= {"mean of the seeds": MEAN | {"ms": 12}} if several else {"95% interval": style.BAR}
-    return style.with_legend(
-        figure, marks | ({"paper": style.PAPER_MARK} if paper else {}), columns=4
-    )
+    marks |= {"paper": style.PAPER_MARK} if paper else {}
+    return style.with_legend(figure, marks, columns=4)
 
 
 @style.styled
