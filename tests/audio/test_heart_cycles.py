@@ -1,5 +1,6 @@
 """Beats found in a sound are those that made it; features follow the heart, not the device."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from hsutils.audio.heart_cycles import (
     CLEAR_HEARTBEAT,
     FEATURES,
     PHASES,
+    STEP,
     find_beats,
     heart_cycle_features,
     mean_cycle,
@@ -62,11 +64,26 @@ def test_every_first_sound_is_found_and_no_second_is_taken_for_one(number):
     assert found.period == pytest.approx(np.diff(made.onset).mean(), rel=0.06)
 
 
+def test_loudness_and_polarity_of_a_recording_do_not_matter():
+    waveform, _, _ = heart(0)
+    first, louder = find_beats(waveform), find_beats(-7 * waveform)
+    assert np.array_equal(first.onset, louder.onset)
+    assert np.array_equal(first.systole, louder.systole)
+
+
 @pytest.mark.parametrize("waveform", [np.zeros(20_000), np.full(20_000, 0.3), np.ones(500)])
 def test_silence_and_scraps_have_no_beats(waveform):
     found = find_beats(waveform)
     assert len(found.onset) == len(found.systole) == 0
     assert np.isnan(found.period) and found.regularity == 0
+
+
+def test_a_knock_does_not_outweigh_the_heart():
+    waveform, made, _ = heart(5)
+    waveform[10_000:10_200] += 50 * waveform.std() * np.random.default_rng(0).standard_normal(200)
+    first = made.onset[whole_beats(made)]
+    away = np.abs(first[:, None] - find_beats(waveform).onset).min(axis=1)
+    assert np.median(away) < 0.06
 
 
 def test_half_a_period_is_taken_where_it_repeats_as_well():
@@ -77,12 +94,24 @@ def test_half_a_period_is_taken_where_it_repeats_as_well():
     assert module._period(correlation) == 100
 
 
-def test_hearts_are_clear_and_sounds_without_one_are_not():
-    time = np.arange(10 * RATE) / RATE
-    hum, click = 0.5 * np.sin(2 * np.pi * 50 * time), (np.abs(time - 5) < 1e-3).astype(float)
-    last_bit, high = np.arange(len(time)) % 2 / 32_768, 4e-4 * np.sin(2 * np.pi * 990 * time)
-    for waveform in (hum, click, last_bit, high, time):
-        assert find_beats(waveform).regularity < CLEAR_HEARTBEAT
+def without_a_heart() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Sounds against time (s) in which there is no heartbeat."""
+    return {
+        "hum": lambda time: 0.5 * np.sin(2 * np.pi * 50 * time),
+        "a tone out of the band": lambda time: 4e-4 * np.sin(2 * np.pi * 990 * time),
+        "one click": lambda time: (np.abs(time - 5) < 1e-3).astype(float),
+        "the last bit": lambda time: np.arange(len(time)) % 2 / 32_768,
+        "a slope": lambda time: time,
+    }
+
+
+@pytest.mark.parametrize("name", without_a_heart())
+def test_what_holds_no_heart_is_not_regular(name):
+    waveform = without_a_heart()[name](np.arange(10 * RATE) / RATE)
+    assert find_beats(waveform).regularity < CLEAR_HEARTBEAT
+
+
+def test_hearts_are_clear_and_noise_is_not():
     rng = np.random.default_rng(0)
     noise = [find_beats(rng.standard_normal(SAMPLES)).regularity for _ in range(50)]
     hearts = [find_beats(heart(number)[0]).regularity for number in range(24)]
@@ -114,6 +143,20 @@ def test_the_best_chain_is_that_of_trying_step_by_step():
     assert module._chain(score, period).tolist() == chain[::-1]
 
 
+def test_the_envelope_follows_the_heart_sounds_in_steps_of_ten_milliseconds():
+    waveform, made, _ = heart(2, noise_db=30.0)
+    loudness = module.envelope(waveform)
+    assert len(loudness) == SAMPLES // STEP
+    assert loudness.mean() == pytest.approx(0, abs=1e-9) and loudness.std() == pytest.approx(1)
+    inside = (made.onset > 0) & (made.onset < SECONDS - 1.5)
+    onset, systole, diastole = (x[inside] for x in (made.onset, made.systole, made.diastole))
+    first, quiet = (
+        np.interp(times * RATE / STEP, np.arange(len(loudness)), loudness)
+        for times in (onset + 0.02, onset + systole + 0.6 * diastole)
+    )
+    assert first.min() > quiet.max()
+
+
 # The mean cycle and its features
 
 
@@ -143,13 +186,33 @@ def test_a_murmur_is_where_it_belongs(lesion, loud):
     assert min(gain[phase] for phase in loud) > 5 + max(gain[phase] for phase in others)
 
 
-def test_a_knock_and_a_device_that_filters_and_amplifies_change_little():
-    waveform = 0.05 * heart(3)[0]
-    knocked, duller = waveform.copy(), 3 * lfilter([0.4, 0.35, 0.25], [1.0], waveform)
-    knocked[9_000:9_400] += 0.3 * waveform.max() * np.random.default_rng(0).standard_normal(400)
-    first, second, third = (10 * mean_cycle(w)[0] for w in (waveform, duller, knocked))
+def test_heart_sounds_are_louder_than_what_is_between_them():
+    page = mean_cycle(heart(0, noise_db=25.0)[0])[0].mean(axis=1)
+    sounds = page[[PHASES.index("S1"), PHASES.index("S2")]]
+    assert sounds.min() > np.delete(page, [0, 3]).max()
+
+
+def test_a_device_that_filters_and_amplifies_changes_little():
+    waveform = 0.05 * heart(0)[0]
+    duller = 3 * lfilter([0.4, 0.35, 0.25], [1.0], waveform)
+    first, second = (10 * mean_cycle(w)[0] for w in (waveform, duller))
     assert np.abs(second - first).mean() < 1.0 < 2.5 < np.abs(first).mean()
-    assert np.abs(third - first).max() < 1.0
+
+
+def test_phases_follow_one_another_from_beat_to_beat():
+    rhythm = mean_cycle(heart(3)[0])[1]
+    edges = module._edges(rhythm)
+    assert edges.shape == (len(rhythm.onset) - 1, len(PHASES) + 1)
+    assert (np.diff(edges, axis=1) > 0).all()
+    assert edges[1:, 0] == pytest.approx(edges[:-1, -1])
+
+
+def test_a_knock_in_one_beat_changes_nothing_but_that_beat():
+    waveform = heart(3)[0]
+    knocked = waveform.copy()
+    knocked[9_000:9_400] += 0.3 * waveform.max() * np.random.default_rng(0).standard_normal(400)
+    before, after = (10 * mean_cycle(w)[0] for w in (waveform, knocked))
+    assert np.abs(after - before).max() < 1.0
 
 
 def test_the_end_of_a_recording_does_not_scatter_systole():
@@ -174,6 +237,4 @@ def test_there_are_sixty_and_none_without_beats():
     assert np.isnan(heart_cycle_features(np.zeros(9_000))).all()
     features, cycle = heart_cycle_features(heart(0)[0]), mean_cycle(heart(0)[0])[0]
     assert np.isfinite(features).all()
-    sounds = cycle[[PHASES.index("S1"), PHASES.index("S2")]].mean(axis=1)
-    assert sounds.min() > np.delete(cycle.mean(axis=1), [0, 3]).max(), "louder than in between"
     assert features[FEATURES.index("S2, band 3")] == cycle[PHASES.index("S2"), 2]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hsutils.audio.heart_simulator import (
+    FINDINGS,
+    GRADES,
     LESIONS,
     Beats,
     Patient,
@@ -33,6 +35,12 @@ def beat_profile(lesion: str) -> np.ndarray:
     return (sound**2).reshape(400, 50, RATE // 50).mean(axis=(0, 2))
 
 
+def test_odds_of_findings_and_grades_sum_to_one():
+    for label in (0, 1):
+        assert sum(FINDINGS[label].values()) == pytest.approx(1)
+        assert sum(GRADES[label]) == pytest.approx(1)
+
+
 def test_systole_takes_a_greater_share_of_a_faster_heart():
     shares = []
     for rate in (50, 65, 80, 95, 110):
@@ -57,11 +65,14 @@ def test_the_heart_quickens_while_breathing_in():
     assert np.corrcoef(rr, np.sin(beats.breath))[0, 1] < -0.8
 
 
-def test_a_ring_peaks_one_decay_after_its_onset_and_is_cut_at_the_ends():
+def test_a_ring_starts_at_its_onset_and_peaks_one_decay_later():
     sound = ring(np.array([0.5]), np.array([2.0]), 200.0, 0.02, 2 * RATE)
     assert not sound[: RATE // 2].any()
     assert np.argmax(np.abs(sound)) / RATE == pytest.approx(0.52, abs=0.004)
     assert np.abs(sound).max() == pytest.approx(2, rel=0.05)
+
+
+def test_rings_outside_the_recording_are_cut_not_wrapped():
     inside = ring(np.array([0.5]), np.ones(1), 50, 0.02, RATE)
     more = ring(np.array([-3.0, 0.5, 1.5]), np.ones(3), 50, 0.02, RATE)
     np.testing.assert_array_equal(inside, more)
@@ -74,25 +85,39 @@ def test_a_murmur_keeps_to_its_phase(lesion):
     assert share > 0.999 if LESIONS[lesion].murmur.phase == "systole" else share < 1e-9
 
 
-def test_a_murmur_has_the_shape_that_physiology_gives_it():
-    stenosis, regurgitation = beat_profile("aortic_stenosis"), beat_profile("aortic_regurgitation")
-    assert 8 <= stenosis[:20].argmax() <= 12 and stenosis[9:12].mean() > 3 * stenosis[16:20].mean()
-    assert regurgitation.argmax() in (20, 21, 22), "right after S2"
-    thirds = regurgitation[21:39].reshape(3, 6).mean(axis=1)
+def test_aortic_stenosis_rises_to_mid_systole_and_falls():
+    power = beat_profile("aortic_stenosis")[:20]
+    assert 8 <= power.argmax() <= 12
+    assert power[3:9].mean() > 3 * power[:3].mean() and power[9:12].mean() > 3 * power[16:].mean()
+
+
+def test_mitral_regurgitation_is_level_through_systole():
+    power = beat_profile("mitral_regurgitation")[2:18]
+    assert power.max() / power.min() < 1.3
+
+
+def test_aortic_regurgitation_is_loudest_after_s2_and_dies():
+    power = beat_profile("aortic_regurgitation")
+    assert power.argmax() in (20, 21, 22)
+    thirds = power[21:39].reshape(3, 6).mean(axis=1)
     assert thirds[0] > 3 * thirds[1] > 9 * thirds[2]
-    level = beat_profile("mitral_regurgitation")[2:18]
-    assert level.max() / level.min() < 1.3
-    late = beat_profile("mitral_prolapse")
-    assert late[:10].sum() == 0 and late[10:15].mean() < late[15:19].mean() / 3
 
 
-def test_a_prolapse_clicks_in_mid_systole():
+def test_mitral_prolapse_clicks_in_mid_systole_and_murmurs_late():
+    power = beat_profile("mitral_prolapse")[:20]
+    assert power[:10].sum() == 0 and power[10:15].mean() < power[15:19].mean() / 3
     silent, clicks = (
         valve_sounds(Patient(lesion, 1, 60), even_beats(20), 20 * RATE, chance())
         for lesion in ("none", "mitral_prolapse")
     )
     added = np.abs(clicks - silent).reshape(20, RATE).mean(axis=0)
     assert added.argmax() / RATE == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_grade_is_louder_than_the_one_below():
+    patients = [Patient("mitral_regurgitation", grade, 60) for grade in (1, 2, 3, 4)]
+    sounds = [murmur_sound(patient, even_beats(20), 20 * RATE, chance()) for patient in patients]
+    assert np.all(np.diff([sound.std() for sound in sounds]) > 0)
 
 
 def test_breathing_in_splits_the_second_sound():

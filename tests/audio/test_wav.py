@@ -3,6 +3,7 @@
 import os
 import struct
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,13 @@ def test_what_a_resampler_overshoots_is_clipped_with_one_warning(tmp_path, monke
         np.testing.assert_array_equal(waveform, np.clip(samples, -1, 1))
 
 
+def test_a_last_bit_beyond_full_scale_is_no_matter(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.append(noise() / 32_768, 1.00003), RATE, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_waveform(tmp_path / "a.wav").max() == 1
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -170,8 +178,15 @@ def test_resampling_keeps_a_tone_and_agrees_with_the_fourier_method(tmp_path, ra
     np.testing.assert_allclose(waveform[middle], resample(tone, 2 * RATE)[middle], atol=2e-3)
 
 
-@pytest.mark.parametrize("rate", [500, 1_999, RATE, 48_000])
-@pytest.mark.parametrize(("asked", "seconds"), [(RATE, 1.2345), (8_000, 9.0)])
+def test_full_scale_stays_within_one_after_resampling(tmp_path):
+    square = np.where(np.arange(8_000) // 50 % 2, 32_767, -32_768).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", square, 4_000)
+    assert np.abs(read_waveform(tmp_path / "a.wav")).max() <= 1
+
+
+@pytest.mark.parametrize("rate", [500, 1_999, RATE, 11_025, 48_000])
+@pytest.mark.parametrize("asked", [RATE, 8_000])
+@pytest.mark.parametrize("seconds", [0.3, 1.2345, 9.0])
 def test_the_first_seconds_are_those_of_the_whole(tmp_path, rate, asked, seconds):
     soundfile.write(tmp_path / "a.wav", noise(samples=3 * rate), rate)
     whole, first = (read_waveform(tmp_path / "a.wav", asked, s) for s in (np.inf, seconds))

@@ -1,4 +1,4 @@
-"""The compact CNN uses what a recording occupies, and nothing else."""
+"""The compact CNN hears what a recording occupies, and nothing else."""
 
 import copy
 
@@ -58,7 +58,7 @@ def test_the_logit_does_not_depend_on_the_rest_of_the_batch(model):
 
 
 @torch.no_grad()
-def test_the_recording_matters(model):
+def test_what_is_heard_matters(model):
     logits = [model(sound(100, seed)[None]).item() for seed in range(4)]
     assert len({round(logit, 6) for logit in logits}) == 4
 

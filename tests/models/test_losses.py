@@ -33,6 +33,14 @@ def test_identical_embeddings_cost_log_of_the_number_of_others(n):
     assert nt_xent(z, z).item() == pytest.approx(math.log(2 * n - 1), rel=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [0.07, 0.5, 2.0])
+def test_orthogonal_pairs_cost_what_the_softmax_of_one_among_zeros_costs(temperature):
+    n = 6
+    z = torch.eye(n, dtype=torch.float64)
+    expected = math.log1p((2 * n - 2) * math.exp(-1 / temperature))
+    assert nt_xent(z, z, temperature).item() == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("n", [2, 5, 16])
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_nt_xent_agrees_with_the_equation_written_out(n, temperature):
@@ -65,6 +73,12 @@ def test_nt_xent_ignores_the_order_of_pairs_and_of_views():
     swapped = torch.arange(9)[:, None] % 2 == 0
     mixed = torch.where(swapped, z_j, z_i), torch.where(swapped, z_i, z_j)
     assert nt_xent(*mixed).item() == pytest.approx(loss, rel=1e-12)
+
+
+def test_nt_xent_tells_partners_from_strangers():
+    z_i, z_j = views(9)
+    assert nt_xent(z_i, z_i) < nt_xent(z_i, z_j)
+    assert nt_xent(z_i, z_i) < nt_xent(z_i, z_i.roll(1, 0))
 
 
 def test_the_gradient_of_nt_xent_is_its_slope():
@@ -103,6 +117,25 @@ def test_soft_label_bce_is_the_cross_entropy_of_the_two_class_mixture():
     assert soft_label_bce(logits, soft).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_true_labels_are_the_special_case_of_soft_labels(label):
+    logit = torch.tensor([0.7])
+    expected = math.log1p(math.exp(-0.7 if label else 0.7))
+    assert soft_label_bce(logit, torch.tensor([label])).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("soft_label", [0.02, 0.5, 0.9])
+def test_soft_label_bce_is_smallest_where_the_student_agrees_with_the_teacher(soft_label):
+    agreement = math.log(soft_label / (1 - soft_label))
+    logits = torch.tensor(agreement, dtype=torch.float64) + torch.linspace(-1, 1, 21)
+    target = torch.full((1,), soft_label, dtype=torch.float64)
+    losses = [soft_label_bce(logit[None], target).item() for logit in logits]
+    assert losses.index(min(losses)) == 10
+    at_agreement = logits[10:11].clone().requires_grad_()
+    soft_label_bce(at_agreement, target).backward()
+    assert at_agreement.grad.item() == pytest.approx(0, abs=1e-7)
+
+
 def test_soft_label_bce_does_not_overflow_for_a_certain_student():
     assert soft_label_bce(torch.tensor([1e4]), torch.tensor([0.0])).item() == 1e4
 
@@ -119,10 +152,16 @@ def test_focal_loss_of_true_labels_is_torchvisions(gamma):
     assert soft_label_bce(logits, labels, gamma).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
-@pytest.mark.parametrize("soft_label", [0.02, 0.5, 0.7])
-def test_the_loss_is_smallest_where_the_student_agrees_with_the_teacher(soft_label, gamma):
+def test_focal_loss_weighs_nothing_at_gamma_0_and_forgives_agreement():
+    logits, soft = torch.tensor([0.3, -2.0]), torch.tensor([0.5, 0.9])
+    assert soft_label_bce(logits, soft, 0.0).item() == soft_label_bce(logits, soft).item()
+    agreed = torch.logit(torch.tensor([0.8]))
+    assert soft_label_bce(agreed, torch.tensor([0.8]), 2.0).item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("soft_label", [0.1, 0.7])
+def test_focal_loss_is_smallest_where_the_student_agrees_with_the_teacher(soft_label):
     agreement = math.log(soft_label / (1 - soft_label))
     logits, target = agreement + torch.linspace(-1, 1, 21), torch.tensor([soft_label])
-    losses = [soft_label_bce(logit[None], target, gamma).item() for logit in logits]
+    losses = [soft_label_bce(logit[None], target, 2.0).item() for logit in logits]
     assert losses.index(min(losses)) == 10

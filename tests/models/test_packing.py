@@ -12,6 +12,7 @@ from hsutils.models.packing import (
     STUDENT_STAGES,
     Level,
     _Normalization,
+    _normalize,
     _statistics,
     encode,
     pack,
@@ -112,6 +113,22 @@ def test_training_is_the_same_at_the_papers_size(trained_encoder):
     assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.train())
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_single_precision_stays_near_double(memory, trained_encoder):
+    images = noise([(500, 700), (300, 880), (0, WIDTH)])
+    double = copy.deepcopy(trained_encoder).train()
+    single = copy.deepcopy(double).float().to(memory_format=memory)
+    expected = double(images)
+    packed = pack(images.float().contiguous(memory_format=memory), PADDING, RESNET_STAGES)
+    actual = encode(single, packed)
+    assert actual.dtype == torch.float32
+    assert_close(actual, expected, tolerance=1e-5)
+    for (name, ours), theirs in zip(single.named_buffers(), double.buffers(), strict=True):
+        assert_close(ours, theirs, name, tolerance=1e-5)
+    actual.sum().backward()
+    assert all(p.grad.isfinite().all() for p in single.parameters())
+
+
 def gradients(model: nn.Module, run, autocast: bool) -> list[Tensor]:
     """Gradients of a loss that weighs outputs unevenly."""
     model = copy.deepcopy(model)
@@ -194,11 +211,21 @@ def test_every_level_holds_all_images_between_walls(batch, stage):
     assert not packed.canvas[..., layout.level(1).walls].any()
 
 
+def test_columns_within_a_recording_are_its_own():
+    layout = pack(noise([(500, 700)] * 2), PADDING, ((32, 217),)).layouts[0]
+    assert not torch.isin(layout.source[0, 500:700], layout.source[1]).any()
+
+
 def test_the_papers_recordings_need_less_than_half_of_the_columns():
     spans = [((2805 - frames) // 2, (2805 + frames) // 2) for frames in FRAMES]
     images = noise(spans, 2805, 1)
     assert 0.4 < pack(images, PADDING, RESNET_STAGES).share < 0.5
     assert 0.35 < pack(images, PADDING, STUDENT_STAGES).share < 0.45
+
+
+def test_the_share_is_that_of_the_canvas():
+    packed = pack(noise([(500, 700)] * 4), PADDING, STUDENT_STAGES)
+    assert packed.share == packed.canvas.shape[3] / (4 * WIDTH)
 
 
 @pytest.mark.parametrize("network", ["teacher", "student"])
@@ -266,6 +293,23 @@ def level() -> Level:
     source = torch.tensor([[0, 1, 2, 2, 8], [0, 4, 5, 6, 8]])
     weights = torch.bincount(source.flatten(), minlength=9)
     return Level(source, weights, torch.tensor([3]))
+
+
+def test_normalization_is_that_of_the_images(level):
+    canvas = torch.randn(1, 3, 2, 9, dtype=torch.float64) + 2
+    norm = nn.BatchNorm2d(3).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+
+    def images(x: Tensor) -> Tensor:
+        return x[0][:, :, level.source].permute(2, 0, 1, 3)
+
+    model = nn.Sequential(norm, nn.ParameterDict({"canvas": canvas}))
+    assert_same(
+        lambda m: images(_normalize(m[0], m[1]["canvas"], level)),
+        lambda m: m[0](images(m[1]["canvas"])),
+        model,
+    )
 
 
 def test_gradients_of_normalization_are_those_of_finite_differences(level):

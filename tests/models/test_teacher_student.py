@@ -30,6 +30,13 @@ def test_the_student_has_the_papers_parameters():
     assert student.head[0].in_features == 44_800
 
 
+def test_frozen_parameters_do_not_count():
+    student = StudentCNN(SMALL)
+    whole = count_parameters(student)
+    student.head[0].weight.requires_grad_(False)
+    assert count_parameters(student) == whole - student.head[0].weight.numel()
+
+
 @pytest.mark.parametrize("shape", [SMALL, (1, 50, 589), (1, SMALLEST, SMALLEST), (1, 37, 400)])
 def test_the_student_fits_other_spectrograms(shape):
     assert StudentCNN(shape)(torch.zeros(2, *shape)).shape == (2,)
@@ -67,6 +74,11 @@ def test_logits_stay_float32_under_bfloat16_autocast(make):
         logits = model(torch.randn(8, *SMALL))
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float()), "no rounding to bfloat16 on the way"
+
+
+def test_projections_stay_float32_under_bfloat16_autocast(teacher):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert teacher.projector(torch.randn(2, *SMALL)).dtype == torch.float32
 
 
 def test_double_precision_reaches_the_heads():

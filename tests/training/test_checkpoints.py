@@ -10,6 +10,7 @@ from hsutils.errors import InputError
 from hsutils.training.checkpoints import (
     Checkpoint,
     copy_state,
+    history_table,
     load_weights,
     save_weights,
 )
@@ -55,11 +56,16 @@ def refusal(call, *arguments) -> str:
     return problem
 
 
-def test_weights_come_back_bit_for_bit_and_have_one_layout_in_the_file(tmp_path):
+def test_weights_come_back_bit_for_bit(tmp_path):
     model, _ = stepped()
-    save_weights(tmp_path / "a", model.state_dict(), {})
-    loaded = load_weights(network(seed=1), tmp_path / "a")
+    save_weights(tmp_path / "model.safetensors", model.state_dict(), {})
+    loaded = load_weights(network(seed=1), tmp_path / "model.safetensors")
     assert same(loaded.state_dict(), model.state_dict())
+
+
+def test_equal_weights_give_equal_bytes(tmp_path):
+    model = network()
+    save_weights(tmp_path / "a", model.state_dict(), {})
     save_weights(tmp_path / "b", model.to(memory_format=torch.contiguous_format).state_dict(), {})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -74,13 +80,15 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 100, "half"])
-def test_damaged_or_missing_files_are_refused_by_name(tmp_path, damage):
+def test_damaged_weights_are_refused_by_name(tmp_path, damage):
     path = tmp_path / "student.safetensors"
-    assert str(path) in refusal(load_weights, network(), path)
     save_weights(path, network().state_dict(), {})
     path.write_bytes(path.read_bytes()[:200] if damage == "half" else damage)
     assert str(path) in refusal(load_weights, network(), path)
-    assert str(path) in refusal(Checkpoint(path, "stamp").restore, *stepped())
+
+
+def test_missing_weights_are_refused_by_name(tmp_path):
+    assert "none.safetensors" in refusal(load_weights, network(), tmp_path / "none.safetensors")
 
 
 class Trap:
@@ -119,9 +127,15 @@ def test_a_restored_training_goes_on_exactly_where_it_was(tmp_path):
         one_step(model, optimizer, seed)
         one_step(other, other_optimizer, seed)
     assert same(other.state_dict(), model.state_dict())
-    assert not same(copy_state(model), best)
+
+
+def test_without_a_checkpoint_nothing_is_restored(tmp_path):
+    model, optimizer = stepped()
+    before = copy_state(model)
+    checkpoint = Checkpoint(tmp_path / "none", "stamp")
+    assert checkpoint.restore(model, optimizer) == ({}, [])
+    assert same(model.state_dict(), before)
     checkpoint.remove()
-    assert not checkpoint.path.exists()
 
 
 def test_a_checkpoint_of_another_training_is_ignored(tmp_path):
@@ -131,7 +145,38 @@ def test_a_checkpoint_of_another_training_is_ignored(tmp_path):
     one_step(model, optimizer, 3)
     before = copy_state(model)
     assert Checkpoint(path, "today").restore(model, optimizer) == ({}, [])
-    assert Checkpoint(tmp_path / "none", "today").restore(model, optimizer) == ({}, [])
     save_weights(path, network().state_dict(), {})
     assert Checkpoint(path, "today").restore(model, optimizer) == ({}, [])
     assert same(model.state_dict(), before)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 100, "half"])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, damage):
+    checkpoint = Checkpoint(tmp_path / "c.safetensors", "stamp")
+    model, optimizer = stepped()
+    checkpoint.save(model, {}, optimizer, HISTORY)
+    whole = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
+    assert str(checkpoint.path) in refusal(checkpoint.restore, model, optimizer)
+
+
+def test_a_finished_training_leaves_no_checkpoint(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c.safetensors", "stamp")
+    model, optimizer = stepped()
+    checkpoint.save(model, {}, optimizer, HISTORY)
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_copied_weights_stay_when_training_goes_on():
+    model, optimizer = stepped()
+    copy = copy_state(model)
+    frozen = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    one_step(model, optimizer, 3)
+    assert same(copy, frozen)
+    assert not same(copy, model.state_dict())
+
+
+def test_the_history_is_a_table_with_fixed_columns():
+    assert list(history_table([])) == ["epoch", "loss", "dev_auroc", "seconds"]
+    assert history_table(HISTORY).epoch.tolist() == [1, 2]

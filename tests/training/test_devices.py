@@ -1,7 +1,9 @@
 """Chance is seeded by purpose, and `auto` means what the hardware is fast at."""
 
+import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from hsutils.config import Compute
 from hsutils.training.devices import (
     layout,
     resolve_precision,
+    seed_everything,
     seed_for,
     start_fabric,
 )
@@ -48,10 +51,14 @@ def test_auto_is_bfloat16_where_the_hardware_is_fast_at_it(
     assert resolve_precision(Compute(accelerator=accelerator)) == precision
 
 
-def test_a_precision_that_is_named_is_used_and_vectors_are_as_good_as_tiles(monkeypatch):
+def test_vectors_of_bfloat16_are_as_good_as_tiles(monkeypatch):
     hardware(monkeypatch, cuda=False, bf16=False, amx=False, avx512=True)
-    assert resolve_precision(Compute(precision="32-true")) == "32-true"
     assert resolve_precision(Compute()) == "bf16-mixed"
+
+
+def test_a_precision_that_is_named_is_used(monkeypatch):
+    hardware(monkeypatch, cuda=False, bf16=False, amx=True)
+    assert resolve_precision(Compute(precision="32-true")) == "32-true"
 
 
 def test_seeds_repeat_and_differ_by_purpose_everywhere():
@@ -59,6 +66,18 @@ def test_seeds_repeat_and_differ_by_purpose_everywhere():
     purposes = [(0, "finetune", 1), (0, "finetune", 2), (0, "student", 1), (1, "finetune", 1), (0,)]
     assert len({seed_for(*purpose) for purpose in purposes}) == len(purposes)
     assert all(0 <= seed_for(seed, "x") < 2**32 for seed in range(50))
+
+
+def test_seeding_everything_repeats_all_global_chance():
+    def draw():
+        return random.random(), np.random.random(), torch.rand(1).item()
+
+    seed_everything(5)
+    first = draw()
+    seed_everything(5)
+    assert draw() == first
+    seed_everything(6)
+    assert all(a != b for a, b in zip(draw(), first, strict=True))
 
 
 def test_a_fabric_has_the_profiles_device_precision_and_threads():
@@ -70,12 +89,22 @@ def test_a_fabric_has_the_profiles_device_precision_and_threads():
     start_fabric(CPU)
     assert torch.get_num_threads() == 1, "whatever came between"
     assert torch.are_deterministic_algorithms_enabled()
-    assert start_fabric(CPU) is fabric, "one Fabric a setting"
 
 
-def test_images_lie_channels_last_but_on_apples_gpus():
-    layouts = [layout(SimpleNamespace(device=torch.device(name))) for name in ("cuda", "mps")]
-    assert layouts == [torch.channels_last, torch.contiguous_format]
+def test_one_process_starts_one_fabric_a_setting():
+    assert start_fabric(CPU) is start_fabric(Compute(**CPU.model_dump()))
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", torch.channels_last),
+        ("cuda", torch.channels_last),
+        ("mps", torch.contiguous_format),
+    ],
+)
+def test_images_lie_channels_last_but_on_apples_gpus(device, expected):
+    assert layout(SimpleNamespace(device=torch.device(device))) == expected
 
 
 @pytest.mark.parametrize(("asked", "threads"), [("", 3), ("2", 2), ("4,2", 4), ("many", 3)])

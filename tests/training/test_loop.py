@@ -19,6 +19,8 @@ from hsutils.models.teacher_student import StudentCNN
 from hsutils.training import loop
 from hsutils.training.checkpoints import (
     Checkpoint,
+    copy_state,
+    history_table,
     load_weights,
     save_weights,
 )
@@ -150,7 +152,7 @@ def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabr
     trained = pretrain(linear(8), pairs, procedure(tmp_path, settings), fabric)
     assert trained.history.loss.iloc[-1] < trained.history.loss.iloc[0] - 0.4
     assert trained.history.dev_auroc.isna().all()
-    assert trained.best_epoch == 12, "the last, where no dev AUROC is measured"
+    assert trained.best_epoch == 12
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,14 @@ def test_the_first_epoch_with_the_best_dev_auroc_is_kept(fitting, monkeypatch, s
     kept = predict(fitting.model, fitting.cache, np.arange(30, 40), fitting.fabric)
     distances = [np.abs(kept - logits).max() for logits in seen]
     assert [epoch for epoch, distance in enumerate(distances, 1) if distance < 1e-5] == [best]
+
+
+def test_the_best_epoch_is_read_from_the_history():
+    columns = ["epoch", "loss", "dev_auroc", "seconds"]
+    rows = [[1, 0.5, 0.7, 1], [2, 0.4, 0.9, 1], [3, 0.3, 0.9, 1]]
+    table = history_table([dict(zip(columns, row, strict=True)) for row in rows])
+    assert Trained(table).best_epoch == 2
+    assert Trained(table.assign(dev_auroc=math.nan)).best_epoch == 3
 
 
 def test_dev_labels_choose_the_epoch_and_nothing_else(noise_cache, fabric, tmp_path, monkeypatch):
@@ -196,10 +206,12 @@ def test_the_loss_of_an_epoch_is_the_mean_over_recordings_not_batches(fitting, m
 # What is repeated
 
 
-def test_weights_follow_the_seed_to_the_last_bit(setting):
-    first = setting.run()
-    assert same(first, another(setting).run())
-    assert not same(first, another(another(setting)).run(seed=1))
+def test_equal_seeds_give_equal_weights_to_the_last_bit(setting):
+    assert same(setting.run(), another(setting).run())
+
+
+def test_other_seeds_give_other_weights(setting):
+    assert not same(setting.run(), another(setting).run(seed=1))
 
 
 def test_workers_do_not_change_the_weights(setting):
@@ -207,7 +219,7 @@ def test_workers_do_not_change_the_weights(setting):
     assert same(setting.run(settings), another(setting).run(settings, workers=2))
 
 
-@pytest.mark.parametrize("call", [1, 6, 12])
+@pytest.mark.parametrize("call", [1, 4, 6, 8, 12])
 def test_a_training_killed_at_any_step_and_started_again_ends_with_the_same_weights(
     setting, monkeypatch, call
 ):
@@ -218,11 +230,16 @@ def test_a_training_killed_at_any_step_and_started_again_ends_with_the_same_weig
     assert same(setting.run(), undisturbed)
 
 
-def test_a_training_killed_after_its_last_epoch_trains_no_more(setting, monkeypatch):
-    undisturbed = setting.run()
+def test_a_training_killed_twice_or_after_its_last_epoch_still_ends_the_same(setting, monkeypatch):
+    undisturbed = another(setting).run()
+    for call in (5, 5):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            killing(patch, "nt_xent" if setting.kind == "pretrain" else "soft_label_bce", call)
+            setting.run()
+    assert same(setting.run(), undisturbed)
     with monkeypatch.context() as patch:
         killing(patch, "_one_epoch", 1)
-        assert same(setting.run(), undisturbed)
+        assert same(setting.run(), undisturbed), "a finished training trains no more"
 
 
 def test_a_trained_model_predicts_to_the_last_bit_as_when_loaded_from_its_file(fitting):
@@ -295,6 +312,13 @@ def test_a_last_batch_of_one_recording_is_dropped(
     assert seen == sizes
 
 
+def test_every_epoch_draws_masks_of_its_own(noise_cache, fabric, tmp_path, monkeypatch):
+    pairs, seen = ViewPairs(noise_cache, np.arange(8), Augment(), seed=0), []
+    monkeypatch.setattr(loop, "nt_xent", lambda *a: seen.append(pairs.epoch) or nt_xent(*a))
+    pretrain(linear(8), pairs, procedure(tmp_path, contrastive(SETTINGS)), fabric)
+    assert seen == [1, 2, 3, 4]
+
+
 # Predictions
 
 
@@ -305,6 +329,14 @@ def test_predictions_keep_the_order_of_the_rows_whatever_the_batches(noise_cache
         logits = predict(model, noise_cache, rows, fabric, batch_size)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, rtol=1e-5)
+
+
+def test_predicting_is_without_chance_and_leaves_the_model_as_it_was(noise_cache, fabric):
+    model, rows = network(), np.arange(20)
+    before = copy_state(model)
+    first, second = (predict(model, noise_cache, rows, fabric) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 # Two devices
@@ -409,6 +441,19 @@ def test_focal_loss_reaches_the_training(fitting):
     focal = another(fitting).run(changed(SETTINGS, focal_gamma=2.0))
     assert focal[1][0][1] < plain[1][0][1], "every loss is weighed down"
     assert not same(plain, focal)
+
+
+def test_even_epochs_show_every_stratum_equally_often(noise_cache, fabric, tmp_path, monkeypatch):
+    shown, strata = [], np.array(["a"] * 15 + ["b"] * 5)
+    examples = Labeled(noise_cache, np.arange(20), np.zeros(20), strata)
+    original = Labeled.__getitem__
+    monkeypatch.setattr(
+        Labeled, "__getitem__", lambda self, i: (shown.append(i[0]), original(self, i))[1]
+    )
+    fit(network(), examples, dev(noise_cache), procedure(tmp_path), fabric)
+    epochs = np.array(shown).reshape(SETTINGS.epochs, 20)
+    assert all((strata[epoch] == "a").sum() == 10 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == SETTINGS.epochs
 
 
 BEYOND = changed(SETTINGS, epochs=4, mixup=0.4, schedule="cosine")
