@@ -104,7 +104,8 @@ def for_figure(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     wide = wide.reindex(columns=[*DRAWN]).set_axis(DRAWN.values(), axis=1).reset_index()
     wide = wide.groupby("question").filter(lambda part: len(part) > 1)
     # The profile itself has no rank and comes first.
-    wide = wide.assign(rank=wide.option.map(rank).fillna(-1)).sort_values(["model", "rank"])
+    wide = wide.assign(rank=wide.option.map(rank).fillna(-1))
+    wide = wide.sort_values(["model", "rank"], ignore_index=True)
     seeds = found[found.seed.ne("mean") & found.model.isin(wide.model)]
     return wide, seeds.rename(columns={"value": "dev_auroc"})
 

@@ -5,6 +5,7 @@ database easy or hard for both does not widen the interval of their difference.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from hsutils import plots
 from hsutils.data.corpus import load_recordings, load_splits
+from hsutils.errors import InputError
 from hsutils.evaluation.calibration import choose_threshold
 from hsutils.evaluation.domains import unseen_databases
 from hsutils.evaluation.intervals import expansion, percentiles, resamples
@@ -86,10 +88,12 @@ def gather(study: Study, keys: Iterable[str] = tuple(CONFIGURATIONS)) -> Tables:
     own = study.run(study.seeds[0])
     recordings, splits = load_recordings(own), load_splits(own)
     features = heart_cycles.features_of(recordings)
-    logits = {
-        database: {LINEAR: heart_cycles.lodo(features, recordings, splits, database)}
-        for database in sorted(set(recordings.database))
-    }
+    logits = {}
+    for database in sorted(set(recordings.database)):
+        # In a small corpus one database may hold all that there is to train with.
+        with suppress(InputError):
+            linear = heart_cycles.lodo(features, recordings, splits, database)
+            logits[database] = {LINEAR: linear}
     for key, database, run in runs(study, keys):
         if is_trained(run, models := CONFIGURATIONS[key].models):
             names = {model: f"{key}/{model}/{run.profile.seed}" for model in models}
@@ -211,7 +215,9 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     changes = found[found.metric == "auroc, difference from full-band"]
     changes = changes.rename(columns={"value": "difference"})
     changes = changes.assign(seeds=changes.variant.map(seeds)).sort_values("difference")[::-1]
-    pages = {"mean-cycles": plots.mean_cycles(inputs["cycles"], inputs["weights"])}
+    cycles = inputs["cycles"]
+    cycles = cycles[cycles.groupby("database").label.transform("nunique") == 2]
+    pages = {"mean-cycles": plots.mean_cycles(cycles, inputs["weights"])}
     if len(means):
         pages["unseen-databases"] = plots.unseen_databases(means, single)
     return pages | ({"changes": plots.changes(changes)} if len(changes) else {})

@@ -158,8 +158,7 @@ def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
     asked, test = PERTURBATIONS, corpus.of("test")
     if run.profile.data.source == "synthetic":
         # A quick look: each perturbation at its mildest and its worst level.
-        ends = {name: (p.levels[0], p.levels[-1]) for name, p in asked.items()}
-        asked = {n: dataclasses.replace(p, levels=ends[n]) for n, p in asked.items()}
+        asked = {n: p._replace(levels=(p.levels[0], p.levels[-1])) for n, p in asked.items()}
 
     def make(path: Path) -> None:
         models = {model: pipeline.TRAIN[model](run)[0] for model in MODELS}

@@ -1,4 +1,4 @@
-"""The committed tables, figures, README and model card are drawn from the committed evidence."""
+"""The committed results follow from the committed inputs, and every file that is named exists."""
 
 import re
 
@@ -7,130 +7,68 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hsutils.studies import ablations, beyond_figures, beyond_markdown, findings, findings_beyond, reproduction, trust_figures
-from hsutils.studies.beyond import Beyond
-from hsutils.studies.evidence import Evidence
-from hsutils.experiment import PROJECT
-from hsutils.studies.model_card import model_card
-from hsutils.studies.trust import Trust
+from hsutils.config import CHECKOUT
+from hsutils.studies import new_databases, reproduction, trust
+from hsutils.studies.seeds import read_tables
 
-KEPT = {
-    "reproduction": (Evidence, reproduction.draw),
-    "trust": (Trust, trust_figures.draw),
-    "beyond": (Beyond, beyond_figures.draw),
+FIGURES = CHECKOUT / "figures"
+MODULES = {"reproduction": reproduction, "trust": trust, "unseen": new_databases}
+PICTURES = {
+    "reproduction": "roc confusion dev-auroc paper-figure-5 learning-rates ablations",
+    "trust": "heart-or-stethoscope intervals paired leak-effect separation prevalence thresholds "
+    "reliability decision quality robustness probe stored-levels",
+    "unseen": "unseen-databases changes mean-cycles",
 }
-CASES = {"reproduction": "predictions", "trust": "cases", "beyond": "published"}
-FROM_RECORDINGS = {"trust": {"stored-levels.png", "stored-levels.svg"}}
-"""Pictures of the recordings themselves, which no evidence holds."""
-NUMBER = re.compile(r"-?\d+\.\d+")
-FOLDERS = {name: PROJECT / "figures" / name for name in KEPT}
-DRAWN = [
-    (name, picture.name)
-    for name, folder in FOLDERS.items()
-    for picture in sorted(folder.glob("*.png"))
-    if picture.name not in FROM_RECORDINGS.get(name, ())
-]
 
 
-@pytest.fixture(scope="module")
-def evidence() -> dict:
-    return {name: kept.read(FOLDERS[name]) for name, (kept, _) in KEPT.items()}
+@pytest.mark.parametrize("name", MODULES)
+def test_results_follow_from_the_inputs(name, tmp_path):
+    module, folder = MODULES[name], FIGURES / name
+    module.results(read_tables(folder, module.INPUTS)).to_csv(tmp_path / "r.csv", index=False)
+    found, fresh = (pd.read_csv(p) for p in (folder / "results.csv", tmp_path / "r.csv"))
+    values = ["value", "low", "high"]
+    pd.testing.assert_frame_equal(found.drop(columns=values), fresh.drop(columns=values))
+    np.testing.assert_allclose(found[values], fresh[values], atol=1.01e-5)
 
 
-@pytest.fixture(scope="module")
-def redrawn(evidence, tmp_path_factory) -> dict:
-    """A folder of each kind with everything drawn anew."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in KEPT}
-    for name, (_, draw) in KEPT.items():
-        draw(evidence[name], folders[name])
-    return folders
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_committed_that_no_study_writes(name):
+    pictures = PICTURES[name].split()
+    expected = {"README.md", "results.csv", *MODULES[name].INPUTS}
+    expected |= {f"{p}.{ending}" for p in pictures for ending in ("png", "svg")}
+    assert {p.name for p in (FIGURES / name).iterdir()} == expected
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_nothing_committed_is_drawn_from_elsewhere(redrawn, name):
-    kept = KEPT[name][0]
-    parts = {kept.file(part) for part in kept.parts()} | FROM_RECORDINGS.get(name, set())
-    assert {p.name for p in FOLDERS[name].iterdir()} == {
-        p.name for p in redrawn[name].iterdir()
-    } | parts
+@pytest.mark.parametrize("readme", sorted(FIGURES.rglob("README.md")), ids=lambda p: p.parent.name)
+def test_every_file_that_a_page_names_exists(readme):
+    text = readme.read_text(encoding="utf-8")
+    names = re.findall(r"`([\w-]+\.(?:csv(?:\.gz)?|png))`", text)
+    links = [x for x in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in x]
+    assert names or links
+    assert [n for n in names + links if not (readme.parent / n).exists()] == []
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_tables_follow_from_the_evidence(redrawn, name):
-    tables = sorted([*redrawn[name].glob("*.csv"), *redrawn[name].glob("*.md")])
-    assert [t.name for t in tables if t.read_text() != (FOLDERS[name] / t.name).read_text()] == []
+@pytest.mark.parametrize("picture", sorted(FIGURES.rglob("*.png")), ids=lambda p: p.name)
+def test_pictures_are_whole(picture):
+    with Image.open(picture) as image:
+        image.verify()
+    assert picture.with_suffix(".svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
 
-@pytest.mark.parametrize(("name", "picture"), DRAWN)
-def test_pictures_follow_from_the_evidence(evidence, redrawn, name, picture):
-    paths = FOLDERS[name] / picture, redrawn[name] / picture
-    with Image.open(paths[0]) as committed, Image.open(paths[1]) as fresh:
-        assert committed.info["Source"] == fresh.info["Source"] == evidence[name].digest
-        assert committed.info["Title"] == fresh.info["Title"]
-        assert committed.size == fresh.size
+def test_inputs_are_small_and_complete():
+    for name in MODULES:
+        assert sum(path.stat().st_size for path in (FIGURES / name).glob("*.csv*")) < 1_000_000
+    for file in ("reproduction/predictions.csv", "trust/cases.csv"):
+        counts = pd.read_csv(FIGURES / file).groupby(["split", "label"]).size()
+        assert counts.to_dict() == {(s, y): 200 for s in ("dev", "test") for y in (0, 1)}
 
 
-@pytest.mark.parametrize(("name", "picture"), DRAWN)
-def test_every_line_and_dot_lies_where_the_evidence_puts_it(evidence, redrawn, name, picture):
-    folders = FOLDERS[name], redrawn[name]
-    texts = [(folder / picture).with_suffix(".svg").read_text() for folder in folders]
-    assert evidence[name].digest in texts[0]
-    committed, fresh = (np.array(NUMBER.findall(text), dtype=float) for text in texts)
-    # In points; another processor may round the last digits otherwise.
-    np.testing.assert_allclose(committed, fresh, atol=0.01)
-
-
-@pytest.mark.parametrize("name", KEPT)
-def test_evidence_is_small_and_complete(evidence, name):
-    assert sum(path.stat().st_size for path in FOLDERS[name].glob("*.csv*")) < 1_000_000
-    cases = getattr(evidence[name], CASES[name])
-    counts = cases.groupby(["split", "label"]).size()
-    assert counts.to_dict() == {(s, label): 200 for s in ("dev", "test") for label in (0, 1)}
-
-
-def test_both_kinds_of_evidence_are_of_the_same_logits(evidence):
-    predictions, cases = evidence["reproduction"].predictions, evidence["trust"].cases
+def test_studies_have_the_same_logits():
+    predictions = pd.read_csv(FIGURES / "reproduction/predictions.csv")
+    cases = pd.read_csv(FIGURES / "trust/cases.csv")
     for column in cases.columns[cases.columns.str.contains("/")]:
         np.testing.assert_allclose(cases[column], predictions[f"paper/{column}"])
-
-
-def test_the_readme_shows_the_reproduction(evidence):
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    assert reproduction.markdown(evidence["reproduction"]) in readme
-
-
-def test_the_readme_shows_what_carries_the_result(evidence):
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    table = reproduction.tables(evidence["reproduction"])["ablations"]
-    assert ablations.markdown(table) in readme
-
-
-def test_the_readme_says_what_stopping_early_would_have_cost(evidence):
-    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
-    table = reproduction.tables(evidence["reproduction"])["early_stopping"]
-    assert ablations.stopped_early(table) in readme
-
-
-def test_the_readme_says_of_trust_what_the_tables_say():
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    assert findings.summary(findings.read_tables(FOLDERS["trust"])) in readme
-
-
-def test_the_readme_shows_the_recipes_beyond_the_paper():
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    made = findings.read_tables(FOLDERS["beyond"])
-    assert beyond_markdown.recipe_table(made) in readme
-    assert beyond_markdown.published_table(made) in readme
-    assert findings_beyond.summary(made, findings_beyond.SHORT) in readme
-
-
-def test_databases_left_out_are_the_same_recordings_in_both_kinds_of_evidence(evidence):
     about = ["database", "label", "quality", "seconds"]
-    tables = [evidence[name].left_out[about] for name in ("trust", "beyond")]
-    tables = [table.sort_values(about, ignore_index=True) for table in tables]
+    left_out = [FIGURES / "trust/left_out.csv", FIGURES / "unseen/left_out.csv.gz"]
+    tables = [pd.read_csv(p)[about].sort_values(about, ignore_index=True) for p in left_out]
     pd.testing.assert_frame_equal(*tables)
-
-
-def test_the_model_card_is_the_one_the_evidence_writes(evidence):
-    card = (PROJECT / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert card == model_card(evidence["reproduction"], evidence["trust"])

@@ -1,185 +1,161 @@
-"""Recipes held against each other in databases never heard, and the answers given there."""
-
-import dataclasses
+"""Configurations held against each other in unseen databases, and the decisions made there."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import ndtr
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
-from test_beyond import planted_beyond
 
-from hsutils.studies import beyond_tables, new_databases
-from hsutils.studies.beyond import DATABASES, Beyond
-from hsutils.studies.new_databases import CHOSEN, chosen, draw, operating
+from hsutils.config import load_profile
+from hsutils.data.corpus import load_recordings
+from hsutils.pipeline import load_predictions
+from hsutils.studies import new_databases
+from hsutils.studies.new_databases import CONFIGURATIONS, areas, differences, gather, runs
 
-RECIPE, PAPER = "native-all/compact baseline", "paper/teacher"
-WORSE, TAUGHT = "native-all-min-max/compact baseline", "native-all-three-seeds/compact student"
-NARROW = "native-all-narrow/compact baseline"
-FIRST = "native-all-narrow-three-seeds/compact student"
-PHASE = "native-all-narrow-labels-after/compact student"
-
-
-@pytest.fixture(scope="module")
-def kept() -> Beyond:
-    """Two seeds of the recipe, and changes that rank by the same noise and another signal."""
-    kept, rng = planted_beyond(), np.random.default_rng(7)
-    rows = kept.left_out.copy()
-    own = rows[f"{RECIPE}/0"]
-    rows[f"{RECIPE}/1"] = own + 0.3 * rng.standard_normal(len(rows))
-    rows[f"{WORSE}/1"] = rows[f"{RECIPE}/1"] - 0.6 * rows.label
-    rows[f"{TAUGHT}/0"] = own + 0.01 * rng.standard_normal(len(rows))
-    rows[f"{NARROW}/2"] = own + 0.5 * rows.label
-    rows[f"{FIRST}/2"] = own + 0.4 * rows.label + 0.2 * rng.standard_normal(len(rows))
-    rows[f"{PHASE}/2"] = own + 0.2 * rng.standard_normal(len(rows))
-    return dataclasses.replace(kept, left_out=rows)
+pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
+FULL, ROBUST = "full-band/baseline", "robust/baseline"
+MIN_MAX, PAPER = "full-band-min-max/baseline", "paper/teacher"
 
 
 @pytest.fixture(scope="module")
-def made(kept) -> dict[str, pd.DataFrame]:
-    return beyond_tables.tables(kept)
+def inputs() -> dict[str, pd.DataFrame]:
+    """Six databases; configurations rank by the same noise and another signal."""
+    rng, n = np.random.default_rng(7), 60
+    table = pd.DataFrame({"database": np.repeat([*"abcdef"], n), "group": np.arange(6 * n)})
+    table = table.assign(label=np.arange(6 * n) % 2, quality=1, seconds=9.0)
+    own = 0.8 * table.label + rng.standard_normal(len(table))
+    for seed in (0, 1):
+        table[f"{FULL}/{seed}"] = own + 0.3 * seed * rng.standard_normal(len(table))
+    table[f"{ROBUST}/1"] = table[f"{FULL}/1"] + 0.01 * rng.standard_normal(len(table))
+    table[f"{MIN_MAX}/0"] = table[f"{FULL}/0"] - 0.6 * table.label
+    table[f"{PAPER}/0"] = rng.standard_normal(len(table))
+    table["paper/student/0"] = table[f"{PAPER}/0"].where(table.database != "c")
+    return {"left_out": table}
 
 
-def mean_area(rows: pd.DataFrame, column: str) -> float:
-    areas = [roc_auc_score(part.label, part[column]) for _, part in rows.groupby("database")]
-    return float(np.mean(areas))
+@pytest.fixture(scope="module")
+def found(inputs) -> pd.DataFrame:
+    return areas(inputs["left_out"])
 
 
-def test_a_change_is_held_against_the_seeds_that_both_have(kept, made):
-    table = made["changes"].set_index("profile")
-    rows = kept.left_out
-    for column, against in ((f"{WORSE}/1", f"{RECIPE}/1"), (f"{TAUGHT}/0", f"{RECIPE}/0")):
-        row = table.loc[column.split("/")[0]]
-        expected = mean_area(rows, column) - mean_area(rows, against)
-        assert row.difference == pytest.approx(expected, abs=1e-5)
-        assert (row.seeds, row.against) == (1, "native-all")
-    # No seed of the recipe's: the change is left out, not told as nothing.
-    assert "native-all-narrow" not in table.index
-    for column, against in ((FIRST, NARROW), (PHASE, FIRST)):
-        row = table.loc[column.split("/")[0]]
-        expected = mean_area(rows, f"{column}/2") - mean_area(rows, f"{against}/2")
-        assert row.difference == pytest.approx(expected, abs=1e-5)
-        assert row.against == against.split("/")[0]
-    assert made["changes"].difference.is_monotonic_decreasing
-    assert not table.index.str.startswith("paper").any()
+def mean_area(table: pd.DataFrame, column: str) -> float:
+    parts = table.groupby("database")
+    return float(np.mean([roc_auc_score(part.label, part[column]) for _, part in parts]))
 
 
-def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(kept, made):
-    row = made["changes"].set_index("profile").loc["native-all-min-max"]
-    generator, gains = np.random.default_rng(5), []
-    parts = [part for _, part in kept.left_out.groupby("database")]
-    for _ in range(500):
-        drawn = [part.sample(len(part), replace=True, random_state=generator) for part in parts]
-        each = [
-            roc_auc_score(p.label, p[f"{WORSE}/1"]) - roc_auc_score(p.label, p[f"{RECIPE}/1"])
-            for p in drawn
-        ]
+def test_mean_and_worst_are_those_of_the_databases(inputs, found):
+    table = found.set_index(["variant", "model", "seed", "database"]).auroc.sort_index()
+    means = [mean_area(inputs["left_out"], f"{FULL}/{s}") for s in (0, 1)]
+    assert table["full-band", "baseline", "0", "mean"] == pytest.approx(means[0])
+    assert table["full-band", "baseline", "mean", "mean"] == pytest.approx(np.mean(means))
+    own = table["full-band", "baseline", "mean"].drop(["mean", "worst"])
+    assert table["full-band", "baseline", "mean", "worst"] == own.min()
+
+
+def test_a_model_that_was_not_tested_everywhere_has_no_mean(found):
+    student = found.query("model == 'student' and seed == '0'")
+    assert student.database.tolist() == [*"abdef"]
+
+
+def test_a_change_is_compared_over_the_seeds_of_both(inputs, found):
+    table = differences(inputs["left_out"], found).set_index("variant")
+    for key, column, seed in (("full-band-min-max", MIN_MAX, 0), ("robust", ROBUST, 1)):
+        other = mean_area(inputs["left_out"], f"{FULL}/{seed}")
+        expected = mean_area(inputs["left_out"], f"{column}/{seed}") - other
+        assert table.difference[key] == pytest.approx(expected)
+    assert set(table.index) == {"full-band-min-max", "robust"}
+    assert table.high["full-band-min-max"] < 0 and table.low["robust"] < 0 < table.high["robust"]
+
+
+def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(inputs, found):
+    left_out = inputs["left_out"]
+    row = differences(left_out, found).set_index("variant").loc["full-band-min-max"]
+    rng, gains = np.random.default_rng(5), []
+    for _ in range(200):
+        each = []
+        for _, part in left_out.groupby("database"):
+            drawn = part.iloc[rng.integers(0, len(part), len(part))]
+            area = [roc_auc_score(drawn.label, drawn[f"{c}/0"]) for c in (MIN_MAX, FULL)]
+            each.append(area[0] - area[1])
         gains.append(np.mean(each))
     low, high = np.percentile(gains, [2.5, 97.5])
-    # Thirty groups a class: the correction for few of them widens by about a twentieth.
-    assert row.high - row.low == pytest.approx(1.05 * (high - low), rel=0.12)
-    assert (row.high + row.low) / 2 == pytest.approx((high + low) / 2, abs=0.005)
-    alone = made["summary"].set_index("profile").loc["native-all-min-max"]
-    assert row.high - row.low < 0.7 * (alone.high - alone.low)
-    assert row.high < 0, "a planted loss is clear"
-    draws = draw(kept.left_out)
-    gains = [draws[f"{WORSE}/1"][d] - draws[f"{RECIPE}/1"][d] for d in DATABASES]
-    z = row.difference / np.std(np.mean(gains, axis=0), ddof=1)
-    # The smallest of four p is multiplied by four (Holm 1979), and the largest by one.
-    assert row.p_holm == pytest.approx(4 * 2 * ndtr(-abs(z)), rel=0.02)
-    assert made["changes"].p_holm.min() == row.p_holm and made["changes"].p_holm.max() < 1
-    nothing = made["changes"].set_index("profile").loc["native-all-three-seeds"]
-    assert nothing.p_holm > 0.2 and nothing.low < 0 < nothing.high
+    assert (row.high - row.low) / (high - low) == pytest.approx(1.05, abs=0.15)
+    alone = found.query("variant == 'full-band-min-max' and database == 'mean'").iloc[0]
+    assert row.high - row.low < 0.8 * (alone.high - alone.low)
 
 
-def test_what_the_others_chose_has_the_interval_of_its_mean(kept):
-    draws = draw(kept.left_out)
-    rows = [
-        (d, *column.split("/"), taken, 0.5 + 0.01 * n)
-        for n, d in enumerate(DATABASES)
-        for column, taken in ((RECIPE, d != "f"), (WORSE, d == "f"))
-    ]
-    columns = ["test_database", "profile", "model", "chosen", "auroc"]
-    table = pd.DataFrame(rows, columns=columns)
-    row = chosen(table, draws).iloc[0]
-    assert (row.recipes, row.worst, row.worst_database) == (2, 0.5, "a")
-    assert row.auroc == pytest.approx(0.525)
-    seeds = [f"{RECIPE}/0", f"{RECIPE}/1"]
-    asked = {d: [f"{WORSE}/1"] if d == "f" else seeds for d in DATABASES}
-    assert (row.low, row.high) == new_databases.interval_of_mean(draws, asked)
-    areas = [
-        np.mean([roc_auc_score(part.label, part[c]) for c in asked[d]])
-        for d, part in kept.left_out.groupby("database")
-    ]
-    assert row.low < np.mean(areas) < row.high and row.high - row.low < 0.15
-    hidden = {d: v for d, v in draws[f"{WORSE}/1"].items() if d != "f"}
-    assert chosen(table, draws | {f"{WORSE}/1": hidden}).empty, "the one chosen for f was not asked"
-    for few in (table[table.chosen], table[table.test_database != "c"], table.head(0)):
-        assert chosen(few, draws).empty and tuple(chosen(few, draws)) == CHOSEN
-
-
-def test_answers_are_those_at_logit_0_and_at_the_kindest_threshold(kept):
-    table = operating(kept.left_out).set_index(["profile", "model", "database"]).sort_index()
-    for letter, part in kept.left_out.groupby("database"):
-        row = table.loc[(*PAPER.split("/"), letter)]
-        called, logits = part[f"{PAPER}/0"] > 0, part[f"{PAPER}/0"]
-        assert row.sensitivity == pytest.approx(recall_score(part.label, called))
-        assert row.specificity == pytest.approx(recall_score(1 - part.label, ~called))
-        assert row.balanced == pytest.approx(balanced_accuracy_score(part.label, called))
-        middle = balanced_accuracy_score(part.label, logits > np.median(logits))
-        assert row.balanced_median == pytest.approx(middle)
+def test_decisions_are_those_at_logit_0_and_at_the_best_threshold(inputs):
+    table = new_databases.operating(inputs["left_out"]).set_index(["variant", "model", "database"])
+    table = table.sort_index()
+    for database, part in inputs["left_out"].groupby("database"):
+        row, logits = table.loc["paper", "teacher", database], part[f"{PAPER}/0"]
+        assert row.sensitivity == pytest.approx(recall_score(part.label, logits > 0))
+        assert row.specificity == pytest.approx(recall_score(1 - part.label, logits <= 0))
+        scores = [balanced_accuracy_score(part.label, logits > t) for t in (0, logits.median())]
+        assert row["balanced accuracy"] == pytest.approx(scores[0])
+        assert row["balanced accuracy, own median"] == pytest.approx(scores[1])
         every = [balanced_accuracy_score(part.label, logits >= t) for t in logits]
-        assert row.balanced_own == pytest.approx(max(every)) and row.seeds == 1
-    letters = table.loc[PAPER.split("/")[0]].droplevel("model")
-    for name in ("sensitivity", "specificity", "balanced", "balanced_median", "balanced_own"):
-        assert letters[name]["mean"] == pytest.approx(letters[name].drop("mean").mean())
-    assert set(table.loc[tuple(RECIPE.split("/"))].seeds) == {2}
+        assert row["balanced accuracy, own threshold"] == pytest.approx(max(every))
+    own = table.loc["paper", "teacher"].sensitivity
+    assert own["mean"] == pytest.approx(own.drop("mean").mean())
+    assert ("paper", "student", "mean") not in table.index
 
 
-def test_a_database_of_one_group_or_one_class_leaves_no_interval_and_stops_nothing(kept):
-    rows = kept.left_out[[*kept.left_out.columns[:3], f"{PAPER}/0"]].copy()
+def test_a_database_of_one_group_or_one_class_stops_nothing(inputs):
+    rows = inputs["left_out"].copy()
     rows.loc[rows.database == "d", "group"] = 10_000
-    draws = draw(rows)[f"{PAPER}/0"]
-    assert np.isnan(draws["d"]).all() and np.isfinite(draws["e"]).all()
-    ends = new_databases.interval_of_mean({"x": draws}, {d: ["x"] for d in DATABASES})
-    assert np.isnan(ends).all()
+    assert len(differences(rows, areas(rows))) == 2
     rows.loc[rows.database == "d", "label"] = 0
-    assert [*operating(rows).database] == [*"abcef"]
+    table = new_databases.operating(rows)
+    assert "d" not in set(table.database)
 
 
-def test_a_model_that_was_not_asked_everywhere_has_no_mean(kept):
-    rows = kept.left_out[[*kept.left_out.columns[:3], f"{PAPER}/0"]].copy()
-    rows.loc[rows.database == "c", f"{PAPER}/0"] = np.nan
-    assert [*operating(rows).database] == [*"abdef"]
-    assert operating(rows.head(0)).empty
-
-
-EMPTY = ["published", "left_out", "inner", "frozen_features"]
+def changed(key: str) -> dict[str, object]:
+    configuration = CONFIGURATIONS[key]
+    tables = load_profile(configuration.profile, configuration.overrides).model_dump()
+    fields = {k: v for k, v in tables.items() if isinstance(v, dict)}
+    return {f"{t}.{k}": v for t, part in fields.items() for k, v in part.items()}
 
 
 @pytest.mark.parametrize(
-    "columns", [[f"{PAPER}/0"], [f"{NARROW}/2"], [f"{NARROW}/2", f"{PHASE}/2"]]
+    ("key", "fields"),
+    [
+        ("robust", {"repair_clips", "pass_low_hz", "pass_high_hz", "bits", "bins"}),
+        ("band-limit-only", {"pass_low_hz", "pass_high_hz"}),
+        ("full-band-no-synthetic", {"synthetic", "epochs"}),
+        ("full-band-no-synthetic-each-once", {"sampling"}),
+        ("full-band-min-max", {"scaling"}),
+    ],
 )
-@pytest.mark.parametrize("empty", [[], ["published"], ["left_out"], ["inner"], EMPTY])
-@pytest.mark.parametrize("databases", ["abcdef", "ab"])
-def test_tables_are_made_of_whatever_there_is(kept, columns, empty, databases):
-    rows = kept.left_out[kept.left_out.database.isin([*databases])]
-    about = [c for c in rows if "/" not in c]
-    published = kept.published
-    # The test of a change is not read.
-    tested = [c for c in columns if c in published]
-    parts = {"left_out": rows[[*about, *columns]]}
-    parts["published"] = published[[c for c in published if "/" not in c or c in tested]].assign(
-        **{c: np.nan for c in columns if c not in tested}
-    )
-    dev = parts["published"].split == "dev"
-    for column in set(columns) - set(tested):
-        parts["published"].loc[dev, column] = np.arange(dev.sum()) % 7.0
-    some = dataclasses.replace(kept, **parts)
-    some = dataclasses.replace(some, **{name: getattr(some, name).head(0) for name in empty})
-    made = beyond_tables.tables(some)
-    asked = made["summary"].dropna(subset="new_database")
-    whole = databases == "abcdef" and "left_out" not in empty
-    assert len(asked) == (len(columns) if whole else 0)
-    assert len(made["changes"]) == 0 and made["chosen"].empty
-    assert (len(made["operating"]) > 0) == ("left_out" not in empty)
+def test_a_configuration_differs_in_what_it_says_and_nothing_else(key, fields):
+    one, other = changed(key), changed(CONFIGURATIONS[key].against)
+    assert {k.split(".")[1] for k in one if one[k] != other[k]} == fields
+
+
+@pytest.fixture(scope="module")
+def gathered(trained) -> dict[str, pd.DataFrame]:
+    return gather(trained, ["paper"])
+
+
+def test_what_is_trained_is_gathered_and_nothing_else(trained, gathered):
+    table = gathered["left_out"]
+    assert [c for c in table if "/" in c] == [
+        new_databases.LINEAR,
+        *(f"paper/{model}/0" for model in ("teacher", "student", "baseline")),
+    ]
+    assert set(table.database[table["paper/teacher/0"].notna()]) == {"b"}
+    run = next(run for _, d, run in runs(trained, ["paper"]) if d == "b")
+    saved = load_predictions(run, "teacher", "test").logit
+    kept = table[table.database == "b"]["paper/teacher/0"]
+    assert sorted(kept) == pytest.approx(sorted(saved), abs=6e-4)
+    assert table[new_databases.LINEAR].notna().all()
+
+
+def test_no_recording_is_named(trained, gathered):
+    text = "".join(table.to_csv() for table in gathered.values())
+    assert not [r for r in load_recordings(trained.run(0)).record if r in text]
+
+
+def test_results_and_pictures_are_made_of_whatever_there_is(gathered):
+    found = new_databases.results(gathered)
+    assert set(found.variant) == {"paper", "heart-cycles"}
+    assert {"mean-cycles"} <= set(new_databases.figures(gathered, found))

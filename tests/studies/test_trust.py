@@ -1,121 +1,247 @@
-"""What is kept of trust: gathered from runs, named after no recording, drawn again from itself."""
+"""Trust finds what was planted, and nothing where nothing was; its tables name no recording."""
 
+import numpy as np
+import pandas as pd
 import pytest
-from conftest import TINY_SETTINGS
+from sklearn.metrics import recall_score, roc_auc_score
 
-from hsutils.evaluation import robustness
-from hsutils import pipeline as stations
-from hsutils.studies import trust
-from hsutils.__main__ import main
+from hsutils.data.corpus import load_recordings
 from hsutils.errors import InputError
-from hsutils.evaluation.metrics import auroc
-from hsutils.evaluation.shortcuts import RIVALS
-from hsutils.studies.study import Study, train_variants
+from hsutils.evaluation.shortcuts import CONTROL_MODELS, FACTS
+from hsutils.pipeline import load_predictions
+from hsutils.studies import trust
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:split lists:UserWarning"),
-]
-FEW = {name: robustness.PERTURBATIONS[name] for name in ("white noise", "shortened")}
+pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
+MODELS = ("teacher", "student", "baseline")
+N = 300
+
+
+def cases(rng: np.random.Generator, split: str) -> pd.DataFrame:
+    """Half abnormal; abnormal recordings are mostly of database a, normal ones of b."""
+    label = np.arange(N) % 2
+    database = np.where(rng.uniform(size=N) < np.where(label, 0.9, 0.1), "a", "b")
+    heart = 2.0 * label - 1 + rng.normal(0, 1, N)
+    about = {"split": split, "database": database, "group": np.arange(N), "label": label}
+    known = np.where(database == "a", 2.0, -2.0)
+    logits = {
+        # Two seeds that differ by little, and whose probabilities are right.
+        **{f"teacher/{s}": 2 * heart + rng.normal(0, 0.1, N) for s in (0, 1)},
+        # As good as the teacher, but four times too sure.
+        **{f"student/{s}": 8 * heart + rng.normal(0, 0.1, N) for s in (0, 1)},
+        # Ranks badly, and calls hardly anything abnormal.
+        **{f"baseline/{s}": heart + rng.normal(0, 2, N) - 4 for s in (0, 1)},
+        "database only": known,
+        "format only": known + 0.1 * rng.normal(0, 1, N),
+        "band statistics": heart + known,
+    }
+    return pd.DataFrame(about | logits)
+
+
+def made_up() -> dict[str, pd.DataFrame]:
+    """Inputs of two seeds that nobody had to train; in database b the format gives labels away."""
+    rng = np.random.default_rng(0)
+    every = pd.concat([cases(rng, "dev"), cases(rng, "test")], ignore_index=True)
+    left_out = cases(rng, "test").drop(columns="split").assign(quality=1, seconds=9.0)
+    left_out[["format only", "database only"]] = 0.0
+    left_out.loc[left_out.database == "b", ["teacher/1", "student/1", "baseline/0"]] = np.nan
+    left_out.loc[left_out.database == "b", "baseline/1"] = np.nan
+    label, database = np.arange(N) % 2, np.repeat(["a", "b"], N // 2)
+    levels = rng.integers(500, 900, N) - 450 * ((label == 0) & (database == "b"))
+    facts = pd.DataFrame({"database": database, "group": np.arange(N), "label": label})
+    facts = facts.assign(levels=levels, seconds=rng.uniform(5, 60, N))
+    facts = facts.assign(**{f: rng.integers(0, 1000, N) for f in FACTS if f not in facts})
+    return {"cases": every, "left_out": left_out, "facts": facts}
 
 
 @pytest.fixture(scope="module")
-def study(tiny_data, tmp_path_factory) -> Study:
-    """One seed, finished, and the same without database b."""
-    where = {"data.folder": str(tiny_data / "recordings"), "splits.lists": str(tiny_data)}
-    settings = tuple(f"{key}={value}" for key, value in (TINY_SETTINGS | where).items())
-    study = Study("demo", (0,), settings, str(tmp_path_factory.mktemp("trust") / "tiny"))
-    stations.run_all(study.open(0))
-    train_variants(study, ["without-b"], tell=lambda _: None)
-    return study
+def inputs() -> dict[str, pd.DataFrame]:
+    return made_up()
 
 
 @pytest.fixture(scope="module")
-def collected(study) -> trust.Trust:
+def protocols(inputs) -> pd.DataFrame:
+    table = trust.heart_or_stethoscope(inputs)
+    return table.set_index(["model", "protocol", "database"]).sort_index()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_values_are_means_over_seeds_by_scikit_learn(inputs, model):
+    test = inputs["cases"].query("split == 'test'")
+    columns = [test[f"{model}/{seed}"] for seed in (0, 1)]
+    table = trust.metrics(inputs).query("model == @model").set_index("metric")
+    areas = [roc_auc_score(test.label, logits) for logits in columns]
+    found = [recall_score(test.label, logits > 0) for logits in columns]
+    for metric, values in (("auroc", areas), ("sensitivity", found)):
+        row = table.loc[metric]
+        assert row["value"] == pytest.approx(np.mean(values))
+        assert [row.seed_min, row.seed_max] == pytest.approx([min(values), max(values)])
+        assert row.low <= row["value"] <= row.high
+
+
+def test_the_interval_of_several_seeds_is_that_of_their_mean(inputs):
+    """Seeds that err independently make a mean surer than each; equal ones do not."""
+    alone = inputs["cases"].drop(columns=["baseline/1", "teacher/1"])
+    tables = [trust.metrics(i) for i in (inputs, inputs | {"cases": alone})]
+    both, one = (t.query("metric == 'auroc'").set_index("model") for t in tables)
+    width = (both.high - both.low) / (one.high - one.low)
+    assert width["baseline"] < 0.93 and width["teacher"] == pytest.approx(1, rel=0.05)
+
+
+def test_a_planted_difference_is_found_and_its_absence_too(inputs):
+    table = trust.paired(inputs).set_index(["a", "b", "seed", "metric"])
+    for seed in ("0", "1"):
+        equal = table.loc[("teacher", "student", seed, "auroc")]
+        assert equal.p > 0.05 and equal.low < 0 < equal.high
+        for metric in ("auroc", "accuracy"):
+            planted = table.loc[("student", "baseline", seed, metric)]
+            assert planted.p < 1e-6 and planted.low > 0
+
+
+def test_a_model_of_the_database_alone_is_at_chance_within_one(inputs, protocols):
+    test = inputs["cases"].query("split == 'test'")
+    for model, column in (("database only", "database only"), ("teacher", "teacher/0")):
+        area = protocols.loc[(model, "all pairs", "")].auroc
+        assert area == pytest.approx(roc_auc_score(test.label, test[column]), abs=0.01)
+    assert protocols.loc[("database only", "within one database", "")].auroc == 0.5
+    assert protocols.loc[("database only", "unseen database", "")].auroc == 0.5
+    assert protocols.loc[("teacher", "within one database", "")].auroc > 0.85
+
+
+def test_databases_whose_format_gives_labels_away_are_set_aside(inputs, protocols):
+    assert trust.given_away(inputs) == ["b"]
+    rest = protocols.loc[("teacher", "within one database", "not b")].auroc
+    assert rest == pytest.approx(protocols.loc[("teacher", "within one database", "a")].auroc)
+    facts = trust.separation(inputs).set_index(["database", "fact"])
+    assert facts.loc[("b", "levels")].auroc > 0.99
+    assert facts.loc[("a", "levels")].low < 0.5 < facts.loc[("a", "levels")].high
+
+
+def test_a_mean_over_unseen_databases_needs_all_of_them(protocols):
+    unseen = protocols.xs("unseen database", level="protocol")
+    assert unseen.loc["baseline"].index.tolist() == ["a"]
+    of_each = unseen.loc["teacher"].auroc
+    assert of_each[""] == pytest.approx(of_each[["a", "b"]].mean())
+
+
+def test_without_unseen_databases_the_other_protocols_stand(inputs):
+    alone = inputs | {"left_out": inputs["left_out"].iloc[:0]}
+    found = set(trust.heart_or_stethoscope(alone).protocol)
+    assert found == {"all pairs", "within one database"}
+
+
+def test_planted_overconfidence_is_measured_and_fixed(inputs):
+    table = trust.calibration_scores(inputs).set_index(["model", "calibration"])
+    heat = {m: table.loc[(m, "temperature")].temperature for m in ("teacher", "student")}
+    assert heat["student"] / heat["teacher"] == pytest.approx(4, rel=0.05)
+    for score in ("ece", "brier"):
+        before, after = (table.loc[("student", c)][score] for c in ("as trained", "temperature"))
+        assert after < before
+        assert after == pytest.approx(table.loc[("teacher", "temperature")][score], abs=0.02)
+    assert set(trust.reliability(inputs).calibration) == {"as trained", "temperature"}
+
+
+def test_a_threshold_chosen_on_dev_fixes_decisions_but_not_at_logit_0(inputs):
+    table = trust.thresholds(inputs).set_index(["model", "rule"])
+    assert (table.xs("logit 0", level="rule").threshold == 0).all()
+    low = table.loc["baseline"]
+    assert low.loc["logit 0"].sensitivity < 0.2 < low.loc["Youden"].sensitivity
+    wanted = table.xs("sensitivity 0.95", level="rule").loc[["teacher", "student"]]
+    assert (abs(wanted.sensitivity - 0.95) < 0.06).all()
+
+
+@pytest.mark.parametrize(("split", "chosen"), [("test", False), ("dev", True)])
+def test_labels_of_dev_alone_choose(inputs, split, chosen):
+    table = inputs["cases"]
+    flipped = table.label.where(table.split != split, 1 - table.label)
+    other = inputs | {"cases": table.assign(label=flipped)}
+    before, after = trust.thresholds(inputs), trust.thresholds(other)
+    assert before.threshold.equals(after.threshold) != chosen
+    assert not before.accuracy.equals(after.accuracy)
+
+
+def test_rare_disease_makes_alarms_false(inputs):
+    for _, part in trust.prevalence(inputs).groupby("model"):
+        assert part.prevalence.tolist() == pytest.approx(list(trust.PREVALENCES))
+        assert part.ppv.is_monotonic_increasing and part.npv.is_monotonic_decreasing
+
+
+def test_decision_curves_hold_every_clinic_and_both_strategies_without_a_model(inputs):
+    table = trust.decision(inputs)
+    assert set(table.prevalence) == set(trust.CLINICS)
+    assert set(table.model) == {*MODELS, "all", "none"}
+    assert (table[table.model == "none"].net_benefit == 0).all()
+    assert not table.duplicated(["prevalence", "model", "threshold"]).any()
+
+
+def test_prevalence_of_dev_is_undone_not_that_of_test(inputs):
+    rows = inputs["cases"]
+    rare = rows[(rows.split == "dev") | (rows.label == 0) | (rows.group % 10 == 1)]
+    at = [
+        trust.decision(i).query("model == 'teacher' and prevalence == 0.205").net_benefit
+        for i in (inputs, inputs | {"cases": rare})
+    ]
+    assert (at[0].to_numpy() - at[1].to_numpy()).max() < 0.05
+
+
+def test_copies_within_groups_narrow_no_interval(inputs):
+    """Four copies of each recording in one group hold no more than one."""
+    copies = inputs | {"cases": pd.concat([inputs["cases"]] * 4, ignore_index=True)}
+    for table in (trust.metrics, trust.paired):
+        alone, copied = table(inputs), table(copies)
+        width = (copied.high - copied.low) / (alone.high - alone.low)
+        assert width[alone.high > alone.low].min() > 0.8
+
+
+@pytest.fixture(scope="module")
+def gathered(trained, one_thread) -> dict[str, pd.DataFrame]:
+    few = {n: trust.PERTURBATIONS[n] for n in ("white noise", "shortened")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trust, "PERTURBATIONS", FEW)
-        return trust.collect_study(study)
+        patch.setattr(trust, "PERTURBATIONS", few)
+        yield trust.gather_study(trained)
 
 
-def test_every_case_keeps_the_logits_that_the_run_saved(study, collected):
-    run = study.look(0)
-    for split in stations.EVALUATED:
-        kept = collected.cases[collected.cases.split == split]
-        for model, saved in stations.load_predictions(run, split).items():
-            assert kept[f"{model}/0"].tolist() == pytest.approx(saved.logit.tolist(), abs=1e-4)
-            assert auroc(kept.label, kept[f"{model}/0"]) == pytest.approx(
-                auroc(saved.label, saved.logit), abs=1e-4
-            )
-    assert set(RIVALS) <= set(collected.cases)
+def test_every_case_keeps_the_logits_that_the_run_saved(trained, gathered):
+    for split in ("dev", "test"):
+        part = gathered["cases"].query("split == @split")
+        saved = load_predictions(trained.run(1), "teacher", split).logit
+        assert part["teacher/1"].tolist() == pytest.approx(saved.tolist(), abs=1e-5)
+    assert set(CONTROL_MODELS) <= set(gathered["cases"])
 
 
-def test_databases_left_out_are_judged_by_those_who_never_heard_them(study, collected):
-    recordings = stations.load_recordings(study.look(0))
-    held = collected.left_out.query("database == 'b'")
-    assert len(held) == (recordings.database == "b").sum()
-    saved = stations.load_predictions(study.look(0, "without-b"), "test")["teacher"]
-    assert sorted(held["teacher/0"]) == pytest.approx(sorted(saved.logit), abs=1e-4)
-    others = collected.left_out.query("database != 'b'")
+def test_unseen_databases_are_those_that_were_left_out(trained, gathered):
+    table, recordings = gathered["left_out"], load_recordings(trained.run(0))
+    here = table[table.database == "b"]
+    assert len(here) == (recordings.database == "b").sum()
+    assert here["teacher/0"].notna().all() and here["format only"].notna().all()
+    others = table[table.database != "b"]
     assert others["teacher/0"].isna().all() and others["format only"].notna().all()
 
 
-def test_no_recording_is_named_and_no_split_given_away(study, collected, tmp_path):
-    collected.save(tmp_path)
-    records = stations.load_recordings(study.look(0)).record
-    text = "".join(path.read_text() for path in tmp_path.iterdir())
+def test_no_recording_is_named_and_no_split_given_away(trained, gathered):
+    records = load_recordings(trained.run(0)).record
+    text = "".join(table.to_csv(index=False) for table in gathered.values())
     assert not [record for record in records if record in text]
-    assert len(collected.facts) == len(records)
-    # Where a row says in which split it is, it says nothing that only one recording has.
-    logits = set(RIVALS) | {f"{model}/0" for model in stations.MODELS}
-    assert set(collected.cases) - logits == {"split", "database", "group", "label"}
-    assert not {"split", "record"} & {*collected.facts, *collected.left_out}
+    assert len(gathered["facts"]) == len(records)
+    # A row that says in which split it is says nothing that only one recording has.
+    logits = {c for c in gathered["cases"] if c.split("/")[0] in (*MODELS, *CONTROL_MODELS)}
+    assert set(gathered["cases"]) - logits == {"split", "database", "group", "label"}
+    assert not {"split", "record"} & {*gathered["facts"], *gathered["left_out"]}
 
 
-def test_answers_that_cost_most_are_kept_and_asked_again_when_the_question_changes(
-    study, collected, monkeypatch
-):
-    def fail(*_):
-        raise AssertionError("asked again")
-
-    run = study.look(0)
-    corpus = stations.load_corpus(run)
-    monkeypatch.setattr(trust, "PERTURBATIONS", FEW)
-    monkeypatch.setattr(trust, "perturbed_scores", fail)
-    assert trust._robustness(run, corpus).equals(collected.robustness)
-    monkeypatch.setattr(trust, "PERTURBATIONS", {"shortened": FEW["shortened"]})
-    with pytest.raises(AssertionError, match="asked again"):
+def test_degraded_recordings_are_predicted_once(trained, gathered, monkeypatch):
+    few = {n: trust.PERTURBATIONS[n] for n in ("white noise", "shortened")}
+    monkeypatch.setattr(trust, "PERTURBATIONS", few)
+    monkeypatch.setattr(trust.robustness, "perturbed_scores", lambda *_: 1 / 0)
+    run = trained.run(0)
+    corpus = trust.load_corpus(run)
+    assert trust._robustness(run, corpus).round(5).equals(gathered["robustness"])
+    monkeypatch.setattr(trust, "PERTURBATIONS", {"shortened": few["shortened"]})
+    with pytest.raises(ZeroDivisionError):
         trust._robustness(run, corpus)
 
 
-def test_nothing_to_judge_and_runs_of_other_recordings_are_refused(study):
-    with pytest.raises(InputError, match="no run to judge"):
-        trust.collect([])
-    more = Study(study.profile, (0, 1), study.overrides, study.base)
-    with pytest.raises(InputError, match=r"seeds \[1\] are not finished"):
-        trust.collect_study(more)
+def test_runs_of_other_recordings_are_refused(trained):
+    change = ("splits.leave_out=b",)
+    other = trained.run(0, "paper-without-b", change)
     with pytest.raises(InputError, match="other recordings"):
-        trust.collect([study.look(0), study.look(0, "without-b")])
-
-
-def test_stretches_show_the_usual_file_of_each_class(study):
-    recordings = stations.load_recordings(study.look(0))
-    stretches = trust.stored_stretches(recordings, seconds=0.05)
-    assert list(stretches) == ["normal", "abnormal"]
-    for time, samples in stretches.values():
-        assert len(time) == len(samples) == 100 and samples.dtype.kind == "i"
-
-
-def test_one_command_collects_and_draws_and_another_draws_again(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(trust, "PERTURBATIONS", FEW)
-    settings = [part for text in study.overrides for part in ("--set", text)]
-    command = ["trust", "--profile", "demo", "--seeds", "0", "--run-dir", study.base, *settings]
-    assert main([*command, "--to", str(tmp_path)]) == 0
-    drawn = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    kept = {f"{part}.csv" for part in trust.Trust.parts()}
-    assert {path.suffix for path in drawn} == {".csv", ".png", ".svg"}
-    for path in drawn:
-        # How files are stored can be seen in the recordings only.
-        if path.name not in kept and path.stem != "stored-levels":
-            path.unlink()
-    assert main(["redraw", str(tmp_path)]) == 0
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == drawn
+        trust._cases(trust.load_corpus(trained.run(0)), [trained.run(0), other], ["test"])

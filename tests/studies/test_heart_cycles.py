@@ -1,0 +1,122 @@
+"""The linear model on heart-cycle features: what trains it, and that classes count alike."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from hsutils.audio.heart_cycles import BANDS, FEATURES, PHASES, heart_cycle_features
+from hsutils.audio.wav import read_waveform
+from hsutils.studies import heart_cycles
+from hsutils.studies.heart_cycles import STRENGTHS, USUAL, fitted, linear_model, lodo
+
+SPLITS = ("pretrain", "finetune", "dev", "test")
+
+
+def recordings(n: int = 200, share: float = 0.7) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Recordings of two databases in groups of two, and their splits."""
+    number = np.arange(n)
+    table = pd.DataFrame({"record": [f"r{k:03d}" for k in number], "label": number // 2 % 2})
+    table["database"] = np.where(number < share * n, "a", "b")
+    table = table.assign(group=(number // 2).astype(str))
+    split = np.random.default_rng(3).permutation(np.resize(SPLITS, n))
+    return table, pd.DataFrame({"record": table.record, "split": split})
+
+
+@pytest.fixture
+def planted() -> np.ndarray:
+    """Features of which the first follows the label."""
+    table, _ = recordings()
+    features = np.random.default_rng(0).standard_normal((len(table), len(FEATURES)))
+    features[:, 0] += 2 * table.label
+    return features
+
+
+def test_every_database_and_class_counts_alike():
+    """As if each had been repeated until all are as many."""
+    counts = {("a", 0): 8, ("a", 1): 4, ("b", 0): 2, ("b", 1): 8}
+    rows = [key for key, count in counts.items() for _ in range(count)]
+    table = pd.DataFrame(rows, columns=["database", "label"])
+    features = np.random.default_rng(0).standard_normal((len(table), 5))
+    model = linear_model(features, table, strength=0.1)
+    times = [8 // counts[key] for key in rows]
+    repeated = np.repeat(features, times, axis=0)
+    # Repetition makes 32 of 22 recordings: the penalty is to weigh as before.
+    plain = LogisticRegression(C=0.1 * len(table) / 32, max_iter=1000).fit(
+        StandardScaler().fit_transform(repeated), np.repeat(table.label, times)
+    )
+    assert model[-1].coef_ == pytest.approx(plain.coef_, abs=1e-3)
+
+
+def test_recordings_without_a_rhythm_count_as_middling(planted):
+    table, _ = recordings()
+    planted[3] = np.nan
+    model = linear_model(planted, table, USUAL)
+    middle = np.nanmedian(planted, axis=0)
+    found, expected = (model.decision_function(x) for x in (planted[[3]], middle[None]))
+    assert found == pytest.approx(expected)
+
+
+def test_it_is_trained_with_the_training_splits_alone(planted):
+    table, splits = recordings()
+    used = splits.split.isin(["pretrain", "finetune"]).to_numpy()
+    model = fitted(planted, table, splits)
+    other = planted.copy()
+    other[~used] = 100.0
+    assert fitted(other, table, splits)[-1].coef_ == pytest.approx(model[-1].coef_)
+    known = linear_model(planted[used], table[used], USUAL)
+    assert model[-1].coef_ == pytest.approx(known[-1].coef_)
+
+
+def test_the_strength_is_chosen_by_large_databases_left_out(planted):
+    table, splits = recordings(800, share=0.5)
+    features = np.random.default_rng(1).standard_normal((800, len(FEATURES)))
+    features[:, 0] += 0.7 * table.label
+    splits["split"] = "pretrain"
+    chosen = fitted(features, table, splits)[-1].C
+    scores = []
+    for strength in STRENGTHS:
+        areas = []
+        for here in ("a", "b"):
+            mine = (table.database == here).to_numpy()
+            model = linear_model(features[~mine], table[~mine], strength)
+            logits = model.decision_function(features[mine])
+            label = table.label[mine].to_numpy()
+            areas.append(np.mean(logits[label == 1][:, None] > logits[label == 0]))
+        scores.append(np.mean(areas))
+    assert chosen == STRENGTHS[int(np.argmax(scores))]
+
+
+def test_the_database_tested_does_not_train(planted):
+    table, splits = recordings()
+    before = lodo(planted, table, splits, "b")
+    assert before.record.tolist() == table.record[table.database == "b"].tolist()
+    flipped = table.assign(label=table.label.where(table.database == "a", 1 - table.label))
+    assert lodo(planted, flipped, splits, "b").logit.tolist() == before.logit.tolist()
+
+
+def test_cycles_are_means_over_the_recordings_of_a_class(planted):
+    table, _ = recordings()
+    planted[5] = np.nan
+    made = heart_cycles.mean_cycles(planted, table)
+    assert len(made) == 4 * len(PHASES) * BANDS
+    row = made.query("database == 'a' and label == 0 and phase == 'S2' and band == 3")
+    mine = (table.database == "a") & (table.label == 0) & (table.index != 5)
+    column = PHASES.index("S2") * BANDS + 2
+    assert row.value.item() == pytest.approx(10 * planted[mine, column].mean(), abs=1e-4)
+    assert row.recordings.item() == mine.sum()
+
+
+def test_weights_are_those_of_the_model(planted):
+    table, splits = recordings()
+    made = heart_cycles.weights(planted, table, splits)
+    assert len(made) == len(FEATURES) and made.weight.abs().idxmax() == 0
+    assert made.phase.tolist()[-1] == "rhythm"
+
+
+def test_features_are_in_the_order_of_the_recordings(noise_recordings):
+    few = noise_recordings[:4]
+    found = heart_cycles.features_of(few)
+    for path, row in zip(few.path, found, strict=True):
+        np.testing.assert_array_equal(row, heart_cycle_features(read_waveform(path)))
