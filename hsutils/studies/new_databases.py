@@ -215,9 +215,11 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     changes = found[found.metric == "auroc, difference from full-band"]
     changes = changes.rename(columns={"value": "difference"})
     changes = changes.assign(seeds=changes.variant.map(seeds)).sort_values("difference")[::-1]
-    cycles = inputs["cycles"]
-    cycles = cycles[cycles.groupby("database").label.transform("nunique") == 2]
-    pages = {"mean-cycles": plots.mean_cycles(cycles, inputs["weights"])}
+    pages = {}
+    if (inputs["cycles"].groupby("database").label.nunique() == 2).any():
+        pages["mean-cycles"] = plots.mean_cycles(inputs["cycles"], inputs["weights"])
     if len(means):
         pages["unseen-databases"] = plots.unseen_databases(means, single)
-    return pages | ({"changes": plots.changes(changes)} if len(changes) else {})
+    if len(changes):
+        pages["changes"] = plots.changes(changes)
+    return pages

@@ -20,7 +20,7 @@ def command(study, name: str, folder, *more: str) -> list[str]:
     ("name", "more", "pictures"),
     [
         ("ablations", ["--seeds", "0", "--only", "few-labels"], {"roc", "ablations"}),
-        ("heart-cycles", ["--seeds", "0"], {"mean-cycles"}),
+        ("heart-cycles", ["--seeds", "0"], set()),
     ],
 )
 def test_what_is_written_is_drawn_again(trained, tmp_path, name, more, pictures, capsys):
