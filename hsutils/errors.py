@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-
 SHOWN = 20
 """Problems listed in a message; the rest are counted."""
 

@@ -81,8 +81,8 @@ def noise_recordings(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def noise_cache(noise_recordings: pd.DataFrame, own_cache: Path):
     """Their spectrograms, 1 x 24 x 73."""
-    from hsutils.data.cache import build_cache
     from hsutils.config import FrontEnd
+    from hsutils.data.cache import build_cache
 
     return build_cache(noise_recordings, FrontEnd(clip_seconds=1.5, mels=24))
 

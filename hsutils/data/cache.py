@@ -19,10 +19,9 @@ from torch import Tensor
 
 from hsutils.audio.spectrograms import Occupied, read_log_mel, standardize
 from hsutils.config import PROJECT, FrontEnd, fingerprint
-from hsutils.data.disk import is_whole, require_space
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.files import atomic_path, digest_of, write_csv, write_json
+from hsutils.files import atomic_path, digest_of, is_whole, require_space, write_csv, write_json
 from hsutils.progress import progress
 
 FILES = ("spectrograms.npy", "index.csv")

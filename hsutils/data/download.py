@@ -23,10 +23,9 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from hsutils.data.disk import require_space
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.files import digest_of, write_text
+from hsutils.files import digest_of, require_space, write_text
 
 PHYSIONET = "https://physionet.org/files/challenge-2016/1.0.0"
 """Open access, ODC-BY 1.0; cite Liu et al. 2016 and Goldberger et al. 2000."""

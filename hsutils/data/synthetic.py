@@ -27,9 +27,8 @@ from hsutils.audio.heart_simulator import (
     valve_sounds,
 )
 from hsutils.config import PROJECT, RECORDED_RATE, Data, Synthetic, fingerprint
-from hsutils.data.disk import is_whole, require_space
 from hsutils.errors import InputError
-from hsutils.files import digest_of, write_csv, write_json, write_text
+from hsutils.files import digest_of, is_whole, require_space, write_csv, write_json, write_text
 from hsutils.progress import progress
 
 VERSION = 3  # raise when the same settings give other files

@@ -322,3 +322,16 @@ def _by_database(whole: pd.DataFrame, single: pd.DataFrame, **columns: str) -> F
     marks = single.rename(columns={"auroc": "value"}).assign(mark="database " + single["database"])
     look = {"hue": "model", "value": "auroc", "digits": 2, "xlabel": "AUROC", "marks": marks}
     return forest_plot(whole, reference=GUESSING, **look, **columns)
+
+
+def database_probe(table: pd.DataFrame) -> Figure:
+    """How well a linear classifier reads the database off features, against chance.
+
+    Args:
+        table: columns features, balanced_accuracy, low, high, chance.
+    """
+    columns = {"row": "features", "hue": "features", "value": "balanced_accuracy", "digits": 2}
+    marks = table[["features"]].assign(value=table["chance"], mark="chance")
+    words = {"title": "Can the database be read off these features?"}
+    words["xlabel"] = "balanced accuracy of the database"
+    return forest_plot(table, marks=marks, **columns, **words)

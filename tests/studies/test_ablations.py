@@ -44,10 +44,6 @@ def test_a_variant_changes_what_it_says_and_nothing_else(name, fields):
     assert changed_fields(name) == fields
 
 
-def test_every_variant_is_tested():
-    assert len(VARIANTS) == 11
-
-
 def test_rates_and_steps_follow_the_profile():
     for base in ("paper", "demo"):
         profile = load_profile(base)

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from hsutils.config import CHECKOUT
 from hsutils.studies import new_databases, reproduction, trust
@@ -46,13 +45,6 @@ def test_every_file_that_a_page_names_exists(readme):
     links = [x for x in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in x]
     assert names or links
     assert [n for n in names + links if not (readme.parent / n).exists()] == []
-
-
-@pytest.mark.parametrize("picture", sorted(FIGURES.rglob("*.png")), ids=lambda p: p.name)
-def test_pictures_are_whole(picture):
-    with Image.open(picture) as image:
-        image.verify()
-    assert picture.with_suffix(".svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
 
 def test_inputs_are_small_and_complete():
