@@ -107,7 +107,7 @@ def test_the_trained_student_classifies_a_wav_file(series):
 
 @pytest.mark.real
 def test_the_series_runs_on_real_recordings(real_data, tmp_path):
-    overrides = ["data.source=challenge", "data.recordings=80", "front_end.clip_seconds=8.0"]
+    overrides = ["data.source=challenge", "data.recordings=80", "front_end.clip_seconds=5.0"]
     arguments = [part for override in overrides for part in ("--set", override)]
     folder = tmp_path / "run"
     command = ["run", "--profile", "small", "--run-dir", folder, "--data", real_data, *arguments]
