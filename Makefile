@@ -33,12 +33,12 @@ install: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "Python 3.11 to 3.14 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+.venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -e .
 	touch $@
 
 .venv/installed-for-tests: tests/requirements.txt .venv/installed
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r tests/requirements.txt
 	touch $@
 
 clean:
