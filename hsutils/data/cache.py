@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,6 @@ from hsutils.environment import usable_cores
 from hsutils.errors import InputError
 from hsutils.files import atomic_path, digest_of, is_whole, require_space, write_csv, write_json
 from hsutils.progress import progress
-
-FILES = ("spectrograms.npy", "index.csv")
 
 
 class SpectrogramCache:
@@ -58,10 +57,8 @@ class SpectrogramCache:
         records = pd.Index(records, dtype=object)
         rows = self.index.index.get_indexer(records)
         if len(missing := records[rows < 0]):
-            raise InputError(
-                f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])}): "
-                "run notebook 02 on the same data"
-            )
+            told = f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])})"
+            raise InputError(f"{told}: run notebook 02 on the same data")
         return rows
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Tensor:
@@ -105,30 +102,29 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
         if not is_whole(folder / "note.json"):
             for old in folder.glob("*.*"):
                 old.unlink()
-            _compute(recordings, front_end, folder)
-            write_json(folder / "note.json", {name: digest_of(folder / name) for name in FILES})
+            files = _compute(recordings, front_end, folder)
+            write_json(folder / "note.json", {path.name: digest_of(path) for path in files})
     return SpectrogramCache(folder, front_end)
 
 
-def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> None:
-    def compute(path: str) -> tuple[np.ndarray, Occupied]:
-        spectrogram, occupied = read_log_mel(path, front_end)
-        return spectrogram.half().numpy(), occupied
-
-    shape, paths, index = (len(recordings), *front_end.shape[1:]), recordings.path.tolist(), []
-    threads = ThreadPoolExecutor(usable_cores())
-    with atomic_path(folder / "spectrograms.npy") as temporary, one_torch_thread(), threads:
+def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> tuple[Path, Path]:
+    shape, paths, ends = (len(recordings), *front_end.shape[1:]), recordings.path.tolist(), []
+    file, threads = folder / "spectrograms.npy", ThreadPoolExecutor(usable_cores())
+    with atomic_path(file) as temporary, one_torch_thread(), threads:
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         require_space(cache_root(), temporary.stat().st_size, "HSUTILS_CACHE", sparse=temporary)
         # A few at a time: a slow disk must not fill memory.
         parts = (paths[start : start + 16] for start in range(0, len(paths), 16))
-        made = (result for part in parts for result in threads.map(compute, part))
-        for row, (spectrogram, occupied) in enumerate(progress(made, len(paths), "spectrograms")):
-            array[row] = spectrogram
-            index.append((recordings.record.iloc[row], *occupied.rows, *occupied.frames))
+        made = (
+            found for part in parts for found in threads.map(read_log_mel, part, repeat(front_end))
+        )
+        for spectrogram, occupied in progress(made, len(paths), "spectrograms"):
+            array[len(ends)] = spectrogram.half().numpy()
+            ends.append((*occupied.rows, *occupied.frames))
         array.flush()
-    columns = ["record", "first_mel", "last_mel", "first_frame", "last_frame"]
-    write_csv(folder / "index.csv", pd.DataFrame(index, columns=columns))
+    columns = ["first_mel", "last_mel", "first_frame", "last_frame"]
+    index = pd.DataFrame(ends, recordings.record, columns)
+    return file, write_csv(folder / "index.csv", index, index=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import warnings
-from collections import Counter
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,8 +63,8 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
         problems.append(f"{twice.record.nunique()} recordings are in {where}; remove a folder")
     if not rows and not problems:
         problems.append(f"{root}: holds no recordings in training-a and so on; run `hsutils fetch`")
-    beside = (path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES)
-    subjects = _read_subjects(min(beside, default=None), problems)
+    beside = [path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES]
+    subjects = _read_subjects(min(beside), problems) if beside else {}
     if problems:
         raise InputError(problems)
     recordings = recordings.join(inspected).sort_values("record", ignore_index=True)
@@ -78,7 +77,7 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
             "they are mixed down and resampled on reading",
             stacklevel=2,
         )
-    recordings["subject"] = [subjects.get(record, "") for record in recordings["record"]]
+    recordings["subject"] = [subjects.get(record, "") for record in recordings.record]
     recordings["group"] = group_related(recordings)
     return recordings[list(COLUMNS)]
 
@@ -91,8 +90,7 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
         recordings: columns record, digest, seconds.
 
     Returns:
-        One row a recording and file with equal samples: record_a, record_b (`validation/` and the
-        file's name), kind, seconds.
+        One row a pair with equal samples: record_a, record_b (`validation/x`), kind, seconds.
 
     Raises:
         InputError: naming every file that cannot be read.
@@ -130,16 +128,13 @@ def _walk(root: Path, problems: list[str]) -> dict[Path, list[str]]:
     """Folder -> names of its files, at and below `root`, both in a fixed order."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; name the one that `hsutils fetch` filled")
-
-    def unreadable(error: OSError) -> None:
-        # Left out without a word, a folder would take its whole database with it.
-        problems.append(f"{error.filename}: cannot be read ({error.strerror}); allow reading it")
-
-    tree = {}
-    for name, children, files in os.walk(root.resolve(), onerror=unreadable):
+    tree, closed = {}, []
+    for name, children, files in os.walk(root.resolve(), onerror=closed.append):
         tree[Path(name)] = sorted(file for file in files if file[0] != ".")
         # Unpacking takes place in hidden folders; macOS leaves shadows of files in __MACOSX.
         children[:] = {c for c in children if c[0] != "."} - {"__MACOSX", "validation"}
+    # Left out without a word, a folder would take its whole database with it.
+    problems += [f"{e.filename}: cannot be read ({e.strerror}); allow reading it" for e in closed]
     return dict(sorted(tree.items()))
 
 
@@ -149,88 +144,76 @@ def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[di
     if reference.name not in files:
         problems.append(f"{reference}: missing; write one, a line `record,label` a recording")
         return []
-    audio = sorted(Path(name) for name in files if name.lower().endswith(_AUDIO))
-    endings = {path.stem: path.suffix for path in audio}
+    audio = [Path(name) for name in files if name.lower().endswith(_AUDIO)]
     # Where a record has several files, the one that ends in .wav counts.
-    endings |= {path.stem: path.suffix for path in audio if path.suffix == ".wav"}
-    labels = _read_rows(reference, 2, "labels", ("-1", "1"), endings, problems)
-    quality = {}
+    endings = {path.stem: path.suffix for path in sorted(audio, key=lambda p: p.suffix == ".wav")}
+    labels, quality = _read_rows(reference, 2, "labels", ("-1", "1"), endings, problems), {}
     if quality_file.name in files:
-        quality = _read_rows(quality_file, 3, "qualities", ("0", "1"), endings, problems) or {}
+        quality = _read_rows(quality_file, 3, "qualities", ("0", "1"), endings, problems)
     if labels is None:
         return []
-    counts = Counter(endings[record] for record in labels.keys() & endings.keys())
-    problems += [
-        f"{folder}: {count} recordings end in {ending}, not .wav; rename or convert them"
-        for ending, count in sorted(counts.items())
-        if ending != ".wav"
-    ]
-    if lacking := sorted(labels.keys() - endings.keys()):
-        which = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
-        problems.append(f"{reference}: {which}; add the files or remove the rows")
-    wavs = {record for record, ending in endings.items() if ending == ".wav"}
-    if unlisted := sorted(wavs - labels.keys()):
-        which = f"{len(unlisted)} .wav files have no row in REFERENCE.csv ({_some(unlisted)})"
-        problems.append(f"{folder}: {which}; add rows or remove the files")
-    return [
-        {
-            "record": record,
-            "database": folder.name.removeprefix("training-"),
-            "path": str(folder / f"{record}.wav"),
-            "label": int(labels[record] == "1"),
-            "quality": int(quality.get(record, "1")),
-        }
-        for record in sorted(labels.keys() & wavs)
-    ]
+    columns = {"label": labels, "quality": quality or {}, "ending": endings}
+    table = pd.DataFrame(columns, dtype=object).sort_index()
+    labeled, is_wav = table.label.notna(), table.ending == ".wav"
+    for ending, count in table.ending[labeled & ~is_wav].value_counts().sort_index().items():
+        told = f"{count} recordings end in {ending}, not .wav; rename or convert them"
+        problems.append(f"{folder}: {told}")
+    if lacking := table.index[labeled & table.ending.isna()].tolist():
+        told = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
+        problems.append(f"{reference}: {told}; add the files or remove the rows")
+    if unlisted := table.index[is_wav & ~labeled].tolist():
+        told = f"{len(unlisted)} .wav files have no row in REFERENCE.csv ({_some(unlisted)})"
+        problems.append(f"{folder}: {told}; add rows or remove the files")
+    rows = table[labeled & is_wav].rename_axis("record").reset_index()
+    rows["database"] = folder.name.removeprefix("training-")
+    rows["path"] = [str(folder / f"{record}.wav") for record in rows.record]
+    rows["label"] = (rows.label == "1").astype(int)
+    rows["quality"] = (rows.quality.fillna("1") == "1").astype(int)
+    return rows.to_dict("records")
 
 
 def _read_rows(
-    file: Path,
-    width: int,
-    kind: str,
-    allowed: tuple[str, str],
-    records: Collection[str],
-    problems: list[str],
+    file: Path, width: int, kind: str, allowed: tuple, records: Collection, problems: list[str]
 ) -> dict[str, str] | None:
     """Record -> last field of each row, as it was probably meant; None if there are no fields."""
     try:
-        lines = file.read_text("utf-8-sig", "replace").splitlines()
+        lines = pd.Series(file.read_text("utf-8-sig", "replace").splitlines(), dtype=object)
     except OSError as error:
         problems.append(f"{file}: cannot be read ({error.strerror}); allow reading it")
         return None
+    lines.index += 1
+    lines = lines[lines.str.strip(" \t,") != ""]
     for separator in ";\t":
-        if any(lines) and all(separator in line for line in lines if line.strip()):
+        if len(lines) and lines.str.contains(separator).all():
             problems.append(f"{file}: fields are separated by {separator!r}, not ','")
             return None
-    fields = ([str(n), *map(str.strip, line.split(","))] for n, line in enumerate(lines, start=1))
-    rows = [row for row in fields if any(row[1:])]
-    if rows and rows[0][1] not in records and not re.search(r"\d", rows[0][-1]):
-        problems.append(f"{file}: line {rows.pop(0)[0]} is a heading; remove it")
-    if any(row[1].lower().endswith(".wav") for row in rows):
+    fields = lines.map(lambda line: [field.strip() for field in line.split(",")])
+    rows = pd.DataFrame({"name": fields.str[0], "value": fields.str[-1], "width": fields.str.len()})
+    if len(rows) and rows.name.iloc[0] not in records and not re.search(r"\d", rows.value.iloc[0]):
+        problems.append(f"{file}: line {rows.index[0]} is a heading; remove it")
+        rows = rows[1:]
+    names = rows.name.str.replace(r"\.wav$", "", case=False, regex=True)
+    if (names != rows.name).any():
         problems.append(f"{file}: names end in .wav; leave the ending out")
-    if odd := [row[0] for row in rows if len(row) != width + 1]:
+    if odd := rows.index[rows.width != width].tolist():
         problems.append(f"{file}: {len(odd)} rows do not have {width} fields (line {_some(odd)})")
-    rows = [row for row in rows if len(row) == width + 1]
-    names = [re.sub(r"(?i)\.wav$", "", row[1]) for row in rows]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
+    names, values = names[rows.width == width], rows.value[rows.width == width]
+    if twice := names[names.duplicated()].unique().tolist():
         problems.append(f"{file}: {len(twice)} records are listed twice ({_some(twice)})")
-    if wrong := [f"{row[0]}: {row[-1]!r}" for row in rows if row[-1] not in allowed]:
-        found = sorted({row[-1] for row in rows})
-        which = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
-        if len(found) == 2:
-            which = f"{kind} are {' and '.join(found)}"
-        problems.append(f"{file}: {which}; write {' and '.join(allowed)}")
-    return dict(zip(names, (row[-1] for row in rows), strict=True))
+    if wrong := [f"{n}: {value!r}" for n, value in values.items() if value not in allowed]:
+        told = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
+        if len(found := sorted(set(values))) == 2:
+            told = f"{kind} are {' and '.join(found)}"
+        problems.append(f"{file}: {told}; write {' and '.join(allowed)}")
+    return dict(zip(names, values, strict=True))
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+def _some(names: list) -> str:
+    return ", ".join(map(str, names[:3])) + ", ..." * (len(names) > 3)
 
 
-def _read_subjects(annotations: Path | None, problems: list[str]) -> dict[str, str]:
+def _read_subjects(annotations: Path, problems: list[str]) -> dict[str, str]:
     """Record -> subject such as "b-12", prefixed by database, for every subject that is known."""
-    if not annotations:
-        return {}
     names = ["Challenge record name", "Original record name", "Subject ID"]
     try:
         table = pd.read_csv(annotations, encoding="latin-1", dtype=str).rename(columns=str.strip)

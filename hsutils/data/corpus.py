@@ -56,9 +56,9 @@ class Corpus:
 def load_recordings(run: Run) -> pd.DataFrame:
     """Stage 01, first half: the table of `challenge.read_recordings`, checked and grouped."""
     data, folder = run.profile.data, prepare_data(run)
+    subset = 0 if data.source == "synthetic" else data.recordings
 
     def make(file: Path) -> None:
-        subset = 0 if data.source == "synthetic" else data.recordings
         write_csv(file, stratified_subset(read_recordings(folder), subset, data.seed))
 
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)

@@ -1,31 +1,26 @@
 """The Challenge recordings -> a verified folder on this computer; and the published split lists.
 
 `python -m hsutils fetch --to data/challenge-2016` takes them from PhysioNet; with `--mirror DIR`
-the same archives come from a folder instead. Archives are unpacked beside the
-destination, every recording and label is verified, and only then does the folder get its name: it
-is whole or absent. A fetch that was interrupted goes on where it stopped.
+the same archives come from a folder instead. Archives are unpacked beside the destination, which
+gets its name when every recording and label is verified: it is whole or absent. A fetch that was
+interrupted goes on where it stopped.
 """
 
-import errno
 import hashlib
 import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pooch
 import requests
 import urllib3
-from tqdm import tqdm
 
-from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.files import digest_of, require_space, write_text
+from hsutils.files import digest_of, require_space
+from hsutils.progress import progress
 
 PHYSIONET = "https://physionet.org/files/challenge-2016/1.0.0"
 """Open access, ODC-BY 1.0; cite Liu et al. 2016 and Goldberger et al. 2000."""
@@ -37,6 +32,7 @@ CONTENTS = {
     "training-d": "9f0cbb79e4e54df200c4c906b415a79ee527e454d0b82a7ba706ff7903a0e686",
     "training-e": "ac902714a26fe609c48d364cca6e768b6e794eef7ba4412e1a951b510b6e11ab",
     "training-f": "9956c68376fdad57709e28d8f257b757fa9f6bbeb5c23f458e5008ffc374a06e",
+    "validation": "038ea3b14bb298534308f74849e8989aa81b2c851f86c439613e8805e808b1a5",
 }
 """SHA-256 of the lines `<SHA-256>  <name>` of a folder's .wav and .csv files, sorted by name."""
 
@@ -52,67 +48,46 @@ LISTS = {
 }
 """SHA-256 of the published lists of pretrain, finetune, dev and test, by the lab's names."""
 
-_SUMS = "SHA256SUMS"
-_READ = (".wav", ".csv")  # endings of what is verified; all but these and _SUMS stays packed
+_READ, _VERIFIED = (".wav", ".csv"), ("training-", "validation")  # ends of files, starts of folders
 _LARGEST_BYTES = 600_000_000  # of a download, and of all that is unpacked; the Challenge has 320 MB
-_ATTEMPTS = 10
-_SLOWEST = 10_000  # bytes a second, over an attempt longer than ...
-_PATIENCE_SECONDS = 60
-_BACKOFF_SECONDS = 1.0
-_TIMEOUT_SECONDS = 30  # without a byte
-_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
-
-
-class _Damaged(InputError):
-    """What was fetched is not what was published."""
+_ATTEMPTS, _BACKOFF_SECONDS = 10, 1.0
+_SLOWEST, _PATIENCE_SECONDS = 10_000, 60  # bytes a second, over a longer attempt than this
 
 
 def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
-    """Put the Challenge recordings into `to`, verified file by file.
+    """Put the Challenge recordings into the folder `to`, verified, and return it.
 
     Args:
         to: folder to make. If it is there already it is verified and left as it is.
         mirror: folder with the archives (`*.zip`), or the address (http, https) of one that serves
             `training.zip` and `annotations.zip`; PhysioNet when not given.
 
-    Returns:
-        `to`, which holds a `SHA256SUMS` of everything that was unpacked.
-
     Raises:
         InputError: if the source cannot be reached or holds no archive, an archive is damaged or
-            too large, or a recording or label is not the published one.
+            too large, or a folder's recordings or labels are not the published ones.
 
     Warns:
         UserWarning: if no annotations can be had, which name the subjects.
     """
-    to, again = Path(to).absolute(), "then run the same command again"
+    to, source, again = Path(to).absolute(), str(mirror or PHYSIONET), "run the same command again"
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        _verify(to, f"name another folder or remove {to}, {again}")
+        _verify(to, f"name another folder or remove {to}, then {again}")
         print(f"{to}: verified, nothing to fetch")
         return to
-    source = str(mirror or PHYSIONET).rstrip("/")
-    downloads, unpacked = (to.with_name(f".{to.name}-{n}") for n in ("downloads", "unpacking"))
+    work = to.with_name(f".{to.name}-fetching")
     if source.startswith(("http://", "https://")):
-        archives = _download(source, downloads)
-        remedy = "the download was discarded, run the same command again"
+        archives, remedy = _download(source.rstrip("/"), work), f"it was discarded, {again}"
     else:
         archives = sorted(Path(source).glob("*.zip"))
-        remedy = f"replace the archive in {source}, {again}"
+        remedy = f"replace the archive in {source}, then {again}"
     if not archives:
         raise InputError(f"{source}: no folder with .zip archives; name one with training-a.zip")
     try:
-        _unpack(archives, unpacked, remedy)
-        # With this list a later look at the folder covers every file.
-        write_text(unpacked / _SUMS, _lines(_verify(unpacked, remedy)))
-        if to.exists():
-            to.rmdir()
-        unpacked.rename(to)
-    except _Damaged:
-        shutil.rmtree(downloads, ignore_errors=True)
-        raise
+        _unpack(archives, work / "unpacked", remedy)
+        _verify(work / "unpacked", remedy)
+        (work / "unpacked").rename(to)
     finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-    shutil.rmtree(downloads, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     print(f"{to}: all recordings and labels verified")
     return to
 
@@ -123,71 +98,66 @@ def fetch_lists() -> list[Path]:
     Raises:
         InputError: if a list cannot be had or is not the published one, by its SHA-256.
     """
-    advice = "name a folder with the lists in splits.lists, or use splits.method=generated"
-    folder = Path(pooch.os_cache("hsutils"))
-    return [_retrieve(LISTS_URL + name, folder, advice, sha) for name, sha in LISTS.items()]
-
-
-def _download(source: str, downloads: Path) -> list[Path]:
-    advice = "check the connection and run the same command again, or name a folder with --mirror"
-    archives = [_retrieve(f"{source}/training.zip", downloads, advice)]
+    folder = pooch.os_cache("hsutils")
+    pooch.get_logger().setLevel("WARNING")
     try:
-        annotations = _retrieve(f"{source}/annotations.zip", downloads, advice)
-        with _reading(annotations, "not used"):
-            zipfile.ZipFile(annotations).close()
-        archives.append(annotations)
+        return [
+            Path(pooch.retrieve(LISTS_URL + name, f"sha256:{sha256}", name, folder))
+            for name, sha256 in LISTS.items()
+        ]
+    except (requests.RequestException, ValueError) as error:
+        advice = "name a folder with the lists in splits.lists, or use splits.method=generated"
+        raise InputError(f"{LISTS_URL}: could not be fetched ({error}); {advice}") from error
+
+
+def _download(source: str, folder: Path) -> list[Path]:
+    """The archive of recordings, and that of subjects where it can be had, in `folder`."""
+    archives = [_retrieve(f"{source}/training.zip", folder)]
+    try:
+        archives.append(_retrieve(f"{source}/annotations.zip", folder))
+        if not zipfile.is_zipfile(archives[1]):
+            raise InputError(f"{archives.pop()} is a damaged archive")
     except InputError as error:
         warnings.warn(f"no annotations, so no subjects are known: {error}", stacklevel=3)
     return archives
 
 
-def _retrieve(url: str, folder: Path, advice: str, sha256: str | None = None) -> Path:
-    """The file at `url`, in `folder`; one that is there already is not fetched again."""
+def _retrieve(url: str, folder: Path) -> Path:
+    """The file at `url`, in `folder`: what an earlier attempt left there is not fetched again."""
+    file, attempts = folder / Path(url).name, 0
+    part = folder / f"{file.name}.part"
     folder.mkdir(parents=True, exist_ok=True)
-    name, known_hash = url.rsplit("/", 1)[-1], sha256 and f"sha256:{sha256}"
-    pooch.get_logger().setLevel("WARNING")
-    downloader = partial(_resume, folder / f"{name}.part")
-    try:
-        return Path(pooch.retrieve(url, known_hash, name, folder, downloader=downloader))
-    except InputError:
-        raise
-    except (*_BROKEN, ValueError) as error:
-        raise InputError(f"{url}: could not be fetched ({error}); {advice}") from error
-
-
-def _resume(part: Path, url: str, output_file: str, _registry: object) -> None:
-    """A pooch downloader that goes on from `part` when the connection breaks."""
-    for attempt in range(1, _ATTEMPTS + 1):
+    while not file.exists():
         try:
             _receive(url, part)
-            break
-        except _BROKEN as error:
+            part.rename(file)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            attempts += 1
             status = getattr(getattr(error, "response", None), "status_code", 500)
+            if status in (200, 206, 416):
+                part.unlink(missing_ok=True)
             final = 400 <= status < 500 and status not in (408, 416, 429)
-            if final or attempt == _ATTEMPTS:
-                raise
-            time.sleep(_BACKOFF_SECONDS * attempt)
-    part.replace(output_file)
+            if final or attempts == _ATTEMPTS:
+                advice = "check the connection and run the same command again, or use --mirror"
+                raise InputError(f"{url}: could not be fetched ({error}); {advice}") from error
+            time.sleep(_BACKOFF_SECONDS * attempts)
+    return file
 
 
 def _receive(url: str, part: Path) -> None:
-    """One attempt to append to `part` what it still lacks."""
+    """One attempt to append to `part` what it lacks; an answer unlike the question is an error."""
     have, started = part.stat().st_size if part.exists() else 0, time.monotonic()
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
-        place, resumes = response.headers.get("Content-Range", ""), response.status_code == 206
-        if place == f"bytes */{have}":
-            return
-        if response.status_code == 416 or (resumes and not place.startswith(f"bytes {have}-")):
-            part.unlink()
-            raise requests.ConnectionError("the server cannot go on from there", response=response)
+    with requests.get(url, headers=headers, stream=True, timeout=30) as response:
         response.raise_for_status()
-        first = have = have if resumes else 0
-        length = response.headers.get("Content-Length", "")
-        total = have + (int(length) if length.isdecimal() else 0)
-        bar = tqdm(
-            desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None
-        )
+        unlike = partial(requests.HTTPError, response=response)
+        if response.status_code != 206:
+            have = 0
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise unlike(f"the server does not go on from byte {have}")
+        first = have
+        bar = progress(None, have + (response.raw.length_remaining or 0), part.stem, have)
+        bar.unit, bar.unit_scale = "B", True
         with bar, part.open("ab" if have else "wb") as file:
             # Whatever has come so far, instead of waiting for a whole block from a slow server.
             while chunk := response.raw.read1(1 << 16):
@@ -195,71 +165,42 @@ def _receive(url: str, part: Path) -> None:
                 bar.update(len(chunk))
                 seconds = time.monotonic() - started
                 if seconds > _PATIENCE_SECONDS and have - first < _SLOWEST * seconds:
-                    raise requests.Timeout(f"slower than {_SLOWEST / 1000:g} kB a second")
+                    raise unlike(f"slower than {_SLOWEST / 1000:g} kB a second")
                 if have > _LARGEST_BYTES:
-                    part.unlink()
-                    raise InputError(f"{url}: larger than {_LARGEST_BYTES / 1e6:g} MB; do not use")
-    if have < total:
-        raise requests.ConnectionError("the connection closed early")
+                    raise unlike(f"larger than {_LARGEST_BYTES / 1e6:g} MB")
 
 
-def _unpack(archives: list[Path], unpacked: Path, remedy: str) -> None:
+def _unpack(archives: list[Path], folder: Path, remedy: str) -> None:
     """Unpack into a new folder what is read here; `zipfile` writes nothing outside that folder."""
-    wanted, ends = {}, (*_READ, _SUMS)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    left = _LARGEST_BYTES
     for archive in archives:
-        with _reading(archive, remedy), zipfile.ZipFile(archive) as file:
-            members = [member for member in file.infolist() if member.filename.endswith(ends)]
-            # macOS adds shadows of files.
-            wanted[archive] = [member for member in members if "__MACOSX" not in member.filename]
-    needed = sum(member.file_size for members in wanted.values() for member in members)
-    if needed > _LARGEST_BYTES:
-        raise _Damaged(f"{archives[0].parent}: archives hold {needed / 1e6:,.0f} MB; do not use")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    unpacked.mkdir(parents=True)
-    require_space(unpacked.parent, needed, "--to")
-    for archive, members in tqdm(wanted.items(), desc="unpack", unit="archive", disable=None):
-        with _reading(archive, remedy), zipfile.ZipFile(archive) as file:
-            file.extractall(unpacked, members)
-
-
-@contextmanager
-def _reading(archive: Path, remedy: str) -> Iterator[None]:
-    """Turn any failure to read an archive into one line."""
-    try:
-        yield
-    except Exception as error:  # a dozen kinds, by what is damaged
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        try:
+            with zipfile.ZipFile(archive) as file:
+                # macOS adds shadows of files.
+                names = [n for n in file.namelist() if n.endswith(_READ) and "__MACOSX" not in n]
+                needed = sum(file.getinfo(name).file_size for name in names)
+                left -= needed
+                if left < 0:
+                    raise ValueError(f"archives hold more than {_LARGEST_BYTES / 1e6:g} MB")
+                require_space(folder.parents[1], needed, "--to")
+                file.extractall(folder, names)
+        except InputError:
             raise
-        raise _Damaged(f"{archive}: is a damaged archive ({error}); {remedy}") from error
+        except Exception as error:  # a dozen kinds, by what is damaged
+            raise InputError(f"{archive}: is a damaged archive ({error}); {remedy}") from error
 
 
-def _verify(root: Path, remedy: str) -> dict[str, str]:
-    """SHA-256 of every file; `CONTENTS` decides, lists of checksums tell which file differs."""
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path != root / _SUMS)
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        digests = dict(zip(files, threads.map(digest_of, files), strict=True))
-    faults = {}
-    for sums in sorted(root.rglob(_SUMS)):
-        for line in sums.read_text("utf-8", "replace").splitlines():
-            expected, _, name = line.partition(" ")
-            path = sums.parent / name.strip().lstrip("*")
-            if path.suffix in _READ and digests.get(path) != expected:
-                fault = "differs from" if path in digests else "is missing, but listed in"
-                name = path.as_posix().removeprefix(f"{root.as_posix()}/")
-                faults[name] = f"{fault} {_SUMS}"
-    folders = sorted(path for path in root.rglob("training-*") if path.is_dir())
-    for folder in folders if not faults else []:
-        held = [path for path in files if path.parent == folder and path.suffix in _READ]
-        lines = _lines({path.name: digests[path] for path in held})
+def _verify(root: Path, remedy: str) -> None:
+    """Raise InputError, naming the folders that do not hold what `CONTENTS` says."""
+    folders = [path for path in sorted(root.rglob("*/")) if path.name.startswith(_VERIFIED)]
+    faults = [] if folders else [f"{root.name}: holds no folder training-a to training-f; {remedy}"]
+    for folder in folders:
+        files = sorted(path for path in folder.iterdir() if path.suffix in _READ)
+        lines = "".join(f"{digest_of(path)}  {path.name}\n" for path in files)
         if hashlib.sha256(lines.encode()).hexdigest() != CONTENTS.get(folder.name):
-            faults[folder.name] = "holds other recordings or labels than PhysioNet's"
-    if not folders:
-        faults[root.name] = "holds no folder training-a to training-f"
+            told = "holds other recordings or labels than PhysioNet's"
+            faults.append(f"{folder.relative_to(root).as_posix()}: {told}; {remedy}")
     if faults:
-        raise _Damaged([f"{name}: {fault}; {remedy}" for name, fault in faults.items()])
-    return {path.relative_to(root).as_posix(): digest for path, digest in digests.items()}
-
-
-def _lines(digests: dict[str, str]) -> str:
-    """A line `<SHA-256>  <name>` a file."""
-    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+        raise InputError(faults)

@@ -54,19 +54,15 @@ def find_leaks(
         InputError: if a file cannot be read.
     """
     pairs = related_pairs(recordings[recordings.record.isin(audit(recordings, splits).record)])
-    validation = pd.Series("validation", copies.record_b.unique())
-    split = pd.concat([splits.set_index("record").split, validation])
-    pairs = pd.concat([pairs, copies])
-    pairs = pd.concat([pairs, pairs.set_axis(["record_b", "record_a", *_PAIR[2:]], axis=1)])
-    pairs = pairs.assign(split_a=pairs.record_a.map(split), split_b=pairs.record_b.map(split))
+    pairs, split = pd.concat([pairs, copies]), splits.set_index("record").split
+    mirrored = pairs.set_axis(["record_b", "record_a", *_PAIR[2:]], axis=1)
+    pairs = pd.concat([pairs, mirrored], ignore_index=True)
+    pairs["split_a"] = pairs.record_a.map(split)
+    pairs["split_b"] = pairs.record_b.map(split).fillna("validation")
     leaks = pairs[pairs.split_a.map(_RANK) < pairs.split_b.map(_RANK)]
-    ranked = ["kind", "split_a", "split_b"]
-    return leaks.sort_values(
-        [*ranked, "seconds", "record_a", "record_b"],
-        ascending=[True, True, True, False, True, True],
-        key=lambda column: column.map(_RANK) if column.name in ranked else column,
-        ignore_index=True,
-    )
+    ranks = leaks[["kind", "split_a", "split_b"]].map(_RANK.get).assign(longest=-leaks.seconds)
+    order = ranks.join(leaks[["record_a", "record_b"]])
+    return leaks.loc[order.sort_values([*order]).index].reset_index(drop=True)
 
 
 def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
@@ -76,8 +72,8 @@ def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
         leaks: the table of `find_leaks`.
 
     Returns:
-        One row a kind and two splits: kind, split_a, split_b, pairs, recordings (different ones in
-        those pairs, validation copies not counted), longest_seconds (NaN for the same subject).
+        One row a kind and two splits: kind, split_a, split_b, pairs, recordings (in those pairs,
+        without validation copies), longest_seconds (NaN for the same subject).
     """
     keys, rows = ["kind", "split_a", "split_b"], []
     for key, part in leaks.groupby(keys, sort=False):
@@ -92,12 +88,11 @@ def group_related(recordings: pd.DataFrame) -> np.ndarray:
     Args:
         recordings: columns record, path, seconds, subject, digest.
     """
-    number = pd.Series(range(len(recordings)), index=recordings["record"])
-    pairs = related_pairs(recordings)
-    edges = [number[pairs["record_a"]], number[pairs["record_b"]]]
-    graph = coo_array((np.ones(len(pairs)), edges), shape=(len(number), len(number)))
+    records, pairs = pd.Index(recordings.record), related_pairs(recordings)
+    edges = [records.get_indexer(pairs.record_a), records.get_indexer(pairs.record_b)]
+    graph = coo_array((np.ones(len(pairs)), edges), shape=(len(records), len(records)))
     component = connected_components(graph, directed=False)[1]
-    return recordings["record"].groupby(component).transform("min").to_numpy()
+    return recordings.record.groupby(component).transform("min").to_numpy()
 
 
 def related_pairs(recordings: pd.DataFrame) -> pd.DataFrame:
@@ -174,15 +169,12 @@ def _candidates(paths: Sequence[str]) -> Iterator[tuple[int, int, np.ndarray]]:
     if len(paths) < 2:
         return
     with ThreadPoolExecutor(usable_cores()) as threads:
-        anchors = list(threads.map(_anchors, paths))
-    owner = np.repeat(np.arange(len(paths), dtype=np.int32), [len(hashes) for hashes, _ in anchors])
-    hashes, starts = (np.concatenate(parts) for parts in zip(*anchors, strict=True))
-    order = np.argsort(hashes, kind="stable")
-    hashes, starts, owner = hashes[order], starts[order], owner[order]
+        anchors = pd.concat(threads.map(_anchors, paths), keys=range(len(paths)), names=["owner"])
+    anchors = anchors.reset_index("owner").sort_values("hash", kind="stable")
     # A loop repeats its anchors; one of each is enough and leaves room for other recordings.
-    new = np.append(True, (np.diff(hashes) != 0) | (np.diff(owner) != 0))[: len(hashes)]
-    hashes, starts, owner = hashes[new], starts[new], owner[new]
-    found = [np.empty((0, 3), dtype=np.int64)]
+    anchors = anchors.drop_duplicates(["hash", "owner"])
+    hashes, starts, owner = (anchors[name].to_numpy() for name in ("hash", "start", "owner"))
+    found = []
     for step in range(1, _NEIGHBORS + 1):
         first = np.flatnonzero(hashes[step:] == hashes[:-step])
         second = first + step
@@ -192,14 +184,14 @@ def _candidates(paths: Sequence[str]) -> Iterator[tuple[int, int, np.ndarray]]:
         yield a, b, offsets.to_numpy()
 
 
-def _anchors(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes (uint64) and starts (samples) of a recording's anchors."""
+def _anchors(path: str) -> pd.DataFrame:
+    """A recording's anchors: hash (uint64) and start (samples)."""
     levels, _ = _levels(path)
     changes = np.append(0, np.cumsum(np.diff(levels) != 0))
     hashes = _window_hashes(levels, _WINDOW)
     at = np.flatnonzero(hashes < np.uint64(1 << (64 - _ANCHOR_BITS)))
     at = at[changes[at + _WINDOW - 1] - changes[at] >= _LEAST_CHANGES]
-    return hashes[at], at
+    return pd.DataFrame({"hash": hashes[at], "start": at})
 
 
 def _window_hashes(levels: np.ndarray, width: int) -> np.ndarray:

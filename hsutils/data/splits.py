@@ -34,29 +34,24 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     files = list_files(lists)
     pairs = zip(files.values(), LISTS.values(), strict=True)
     if changed := [path.name for path, published in pairs if digest_of(path) != published]:
-        warnings.warn(
-            f"split lists {', '.join(changed)} are not the published ones: results on them "
-            "cannot be compared with the paper's",
-            stacklevel=2,
-        )
+        told = f"split lists {', '.join(changed)} are not the published ones"
+        warnings.warn(f"{told}: results on them cannot be compared with the paper's", stacklevel=2)
     listed = pd.concat(
         pd.DataFrame({"record": path.read_text("utf-8", "replace").split(), "split": split})
         for split, path in files.items()
     ).sort_values("record", ignore_index=True)
+    twice, unknown = listed.record.duplicated(), ~listed.record.isin(recordings.record)
+    advice = "fetch all folders or use splits.method=generated"
     causes = {
-        "records are listed twice; keep one of each": listed.record.duplicated(),
-        "listed records are not in the data; fetch all folders or use splits.method=generated": (
-            ~listed.record.isin(recordings.record)
-        ),
+        "records are listed twice; keep one of each": listed.record[twice].unique(),
+        f"listed records are not in the data; {advice}": listed.record[unknown].unique(),
     }
-    found = {cause: listed.record[at].unique() for cause, at in causes.items() if at.any()}
-    if found:
-        raise InputError(
-            [
-                f"split lists ({', '.join(records[:5])}): {len(records)} {cause}"
-                for cause, records in found.items()
-            ]
-        )
+    if problems := [
+        f"split lists ({', '.join(records[:5])}): {len(records)} {cause}"
+        for cause, records in causes.items()
+        if len(records)
+    ]:
+        raise InputError(problems)
     return listed
 
 
@@ -64,13 +59,12 @@ def list_files(lists: Path | str | None) -> dict[str, Path]:
     """Split -> its list, in a folder under our or the lab's name, or fetched."""
     if not lists:
         return dict(zip(SPLITS, fetch_lists(), strict=True))
-    files = {split: Path(lists, f"{split}.txt") for split in SPLITS}
-    for (split, ours), lab_name in zip(files.items(), LISTS, strict=True):
-        if not ours.is_file() and Path(lists, lab_name).is_file():
-            files[split] = Path(lists, lab_name)
-    if missing := [path for path in files.values() if not path.is_file()]:
-        advice = "missing; name a folder with the four split lists"
-        raise InputError([f"{path}: {advice}" for path in missing])
+    files, advice = {}, "missing; name a folder with the four split lists"
+    for split, lab_name in zip(SPLITS, LISTS, strict=True):
+        ours, labs = Path(lists, f"{split}.txt"), Path(lists, lab_name)
+        files[split] = labs if labs.is_file() and not ours.is_file() else ours
+    if missing := [f"{path}: {advice}" for path in files.values() if not path.is_file()]:
+        raise InputError(missing)
     return files
 
 
@@ -85,7 +79,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         seed: the same seed gives the same splits.
 
     Returns:
-        Table record, split; one row a recording, sorted by record.
+        Table record, split, sorted by record.
 
     Raises:
         InputError: if there are too few abnormal or normal recordings.

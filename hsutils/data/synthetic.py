@@ -7,8 +7,7 @@ half abnormal; device, room and murmur are drawn anew for each, so that only the
 label.
 """
 
-from collections.abc import Callable, Mapping
-from hashlib import sha256
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,8 @@ import pandas as pd
 import soundfile
 from filelock import FileLock
 
+from hsutils.audio import heart_simulator as simulator
 from hsutils.audio.devices import Stethoscope, capture, room_noise, simulate_device
-from hsutils.audio.heart_simulator import (
-    Patient,
-    draw_beats,
-    draw_patient,
-    murmur_sound,
-    valve_sounds,
-)
 from hsutils.config import PROJECT, RECORDED_RATE, Data, Synthetic, fingerprint
 from hsutils.errors import InputError
 from hsutils.files import digest_of, is_whole, require_space, write_csv, write_json, write_text
@@ -78,26 +71,26 @@ def write_corpus(data: Data) -> Path:
         raise InputError(f"data.recordings={data.recordings}: use {len(REAL)} or more")
     folder = corpus_folder(data)
     above = folder.parent
-    beside = [path.parent for path in (*above.glob("training-*"), *above.glob("*/training-*"))]
-    if not all((path / NOTE).exists() for path in beside):
+    found = [*above.glob("training-*"), *above.glob("*/training-*")]
+    if not all((path.parent / NOTE).exists() for path in found):
+        told = "holds real recordings, and synthetic ones do not belong there"
         raise InputError(
-            f"data.folder={above}: holds real recordings, and synthetic ones do not belong there; "
-            "name another folder, or a profile whose data.source is challenge, such as paper"
+            f"data.folder={above}: {told}; name another folder or a profile like paper"
         )
     planned = plan(data.recordings, data.seed, data.seconds_scale)
     planned["file"] = "training-" + planned.database + "/" + planned.record + ".wav"
     columns, lists = ["record", "label", "quality"], {}
     for database, rows in planned.assign(label=planned.label * 2 - 1).groupby("database"):
-        for name, kept in {"REFERENCE.csv": columns[:2], "REFERENCE-SQI.csv": columns}.items():
-            text = rows[kept].to_csv(header=False, index=False, lineterminator="\n")
+        for name, count in (("REFERENCE.csv", 2), ("REFERENCE-SQI.csv", 3)):
+            text = rows[columns[:count]].to_csv(header=False, index=False)
             lists[f"training-{database}/{name}"] = text
     _write(folder, "data.folder", planned, lambda row: corpus_recording(row, data), lists)
     return folder
 
 
-def corpus_folder(data: Data) -> Path:
-    """Where the corpus of these settings lies."""
-    return PROJECT / Path(data.folder).expanduser() / fingerprint(data, VERSION)
+def corpus_folder(settings: Data | Synthetic) -> Path:
+    """Where the recordings of these settings lie."""
+    return PROJECT / Path(settings.folder).expanduser() / fingerprint(settings, VERSION)
 
 
 def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
@@ -110,8 +103,7 @@ def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
     Raises:
         InputError: if the disk is full.
     """
-    folder = PROJECT / Path(settings.folder).expanduser() / fingerprint(settings, VERSION)
-    numbers = np.arange(settings.recordings)
+    folder, numbers = corpus_folder(settings), np.arange(settings.recordings)
     planned = pd.DataFrame({"record": [f"z{number:05d}" for number in numbers]})
     planned = planned.assign(label=numbers % 2, sample_rate=RECORDED_RATE, seconds=settings.seconds)
     planned["file"] = planned.record + ".wav"
@@ -143,14 +135,11 @@ def plan(n_recordings: int, seed: int, seconds_scale: float = 1.0) -> pd.DataFra
         drawn = (rng.permutation(count) + rng.uniform(size=count)) / count
         seconds = seconds_scale * np.interp(drawn, QUANTILES, quantiles)
         digits = 5 if name == "e" else 4  # a0001 but e00001, as in the Challenge
-        columns = {
-            "record": [f"{name}{i:0{digits}d}" for i in range(1, count + 1)],
-            "database": name,
-            "label": rng.permutation(np.arange(count) < abnormal[index]).astype(int),
-            "quality": rng.permutation(np.arange(count) >= noisy[index]).astype(int),
-            "seconds": np.maximum(2.0, seconds).round(3),
-        }
-        tables.append(pd.DataFrame(columns))
+        table = pd.DataFrame({"record": [f"{name}{i + 1:0{digits}d}" for i in range(count)]})
+        table["database"] = name
+        table["label"] = rng.permutation(np.arange(count) < abnormal[index]).astype(int)
+        table["quality"] = rng.permutation(np.arange(count) >= noisy[index]).astype(int)
+        tables.append(table.assign(seconds=np.maximum(2.0, seconds).round(3)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -193,13 +182,13 @@ def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
 
 def _heart(
     label: int, seconds: float, murmur_db: float | None, rng: np.random.Generator
-) -> tuple[Patient, np.ndarray, np.ndarray]:
+) -> tuple[simulator.Patient, np.ndarray, np.ndarray]:
     """A patient, the sound of the valves, and that of the whole heart; None draws a gain."""
-    patient, samples = draw_patient(label, rng), round(seconds * RECORDED_RATE)
-    beats = draw_beats(patient, seconds, rng)
-    valves = valve_sounds(patient, beats, samples, rng)
+    patient, samples = simulator.draw_patient(label, rng), round(seconds * RECORDED_RATE)
+    beats = simulator.draw_beats(patient, seconds, rng)
+    valves = simulator.valve_sounds(patient, beats, samples, rng)
     gain = 10 ** ((rng.uniform(*MURMUR_DB) if murmur_db is None else murmur_db) / 20)
-    return patient, valves, valves + gain * murmur_sound(patient, beats, samples, rng)
+    return patient, valves, valves + gain * simulator.murmur_sound(patient, beats, samples, rng)
 
 
 def any_device(rng: np.random.Generator) -> Stethoscope:
@@ -209,18 +198,13 @@ def any_device(rng: np.random.Generator) -> Stethoscope:
 
 
 def _write(
-    folder: Path,
-    setting: str,
-    planned: pd.DataFrame,
-    render: Callable[[Any], Rendered],
-    lists: Mapping[str, str],
+    folder: Path, setting: str, planned: pd.DataFrame, render: Callable, lists: dict[str, str]
 ) -> pd.DataFrame:
     """The plan with what was drawn and the digest of each file; lists are name -> text."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not is_whole(folder / NOTE):
-            needed = round(planned.seconds.sum() * RECORDED_RATE * 2)
-            require_space(folder.parent, needed, setting)
+            require_space(folder.parent, round(planned.seconds.sum() * RECORDED_RATE * 2), setting)
             # The note marks the folder as ours from now on, and is complete only in the end.
             write_json(folder / NOTE, {})
             for name, text in lists.items():
@@ -231,9 +215,8 @@ def _write(
                 soundfile.write(wav, samples, RECORDED_RATE, subtype="PCM_16", format="WAV")
                 # Written by Python, a full disk is an error that names the file.
                 (folder / row.file).write_bytes(wav.getvalue())
-                drawn.append(truth | {"digest": sha256(wav.getvalue()).hexdigest()})
-            table = planned.join(pd.DataFrame(drawn))
-            write_csv(folder / TABLE, table)
-            digests = {name: digest_of(folder / name) for name in (TABLE, *lists)}
-            write_json(folder / NOTE, table.set_index("file").digest.to_dict() | digests)
+                drawn.append(truth | {"digest": digest_of(folder / row.file)})
+            write_csv(folder / TABLE, planned.join(pd.DataFrame(drawn)))
+            files = (TABLE, *lists, *planned.file)
+            write_json(folder / NOTE, {name: digest_of(folder / name) for name in files})
     return pd.read_csv(folder / TABLE, dtype={"record": str})

@@ -283,8 +283,12 @@ def test_noise_beside_the_valves_is_as_loud_for_both_labels(monkeypatch):
 
     monkeypatch.setattr(synthetic, "capture", noting)
     monkeypatch.setattr(synthetic, "SECOND_DEVICE", 0.0)
-    monkeypatch.setattr(synthetic, "valve_sounds", lambda _, __, n, rng: rng.standard_normal(n))
-    monkeypatch.setattr(synthetic, "murmur_sound", lambda patient, _, n, __: np.full(n, 9.0))
+    monkeypatch.setattr(
+        synthetic.simulator, "valve_sounds", lambda _, __, n, rng: rng.standard_normal(n)
+    )
+    monkeypatch.setattr(
+        synthetic.simulator, "murmur_sound", lambda patient, _, n, __: np.full(n, 9.0)
+    )
     for number in range(60):
         label = number % 2
         training_recording(label, 2.0, [0, number])
