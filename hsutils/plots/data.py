@@ -15,7 +15,6 @@ from hsutils.plots import style
 SHORT = ("S1", "systole 1", "systole 2", "S2", "diastole 1", "diastole 2", "diastole 3")
 BEATS = {"S1": {"color": style.INK, "lw": 1.6}}
 BEATS["S2"] = {"color": style.OTHER_COLOR, "lw": 1.6, "ls": "--"}
-MOST_GROUPS = 20
 
 
 @style.styled
@@ -28,12 +27,15 @@ def recordings_overview(recordings: pd.DataFrame, clip_seconds: float = 57.0) ->
     """
     shape = {"ncols": 3, "sharey": True, "width_ratios": (5, 5, 2.6)}
     figure, (who, length, noise) = style.new_page("Who was recorded, and how?", 4.8, **shape)
-    by_database = recordings.sort_values("database").groupby("database")
-    totals, abnormal = by_database["label"].count(), by_database["label"].mean()
-    _stack(who, recordings, "database", "label", list(totals.index), "stack")
-    for row, (total, share) in enumerate(zip(totals, abnormal, strict=True)):
+    by_database = recordings.groupby("database")
+    totals, abnormal = by_database["label"].count(), by_database["label"].sum()
+    normal = totals - abnormal
+    who.barh(totals.index, normal, 0.7, color=style.CLASS_COLORS["normal"])
+    who.barh(totals.index, abnormal, 0.7, normal, color=style.CLASS_COLORS["abnormal"])
+    for row, (total, share) in enumerate(zip(totals, abnormal / totals, strict=True)):
         who.text(total, row, f" {total:,} ({share:.0%} abnormal)", va="center")
     who.set(xlabel="recordings", ylabel="database", xlim=(0, totals.max() * 1.8))
+    who.invert_yaxis()
     spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(recordings))
     y = recordings["database"].map(list(totals.index).index) + spread
     look = {"s": 10, "alpha": 0.6, "linewidth": 0, "palette": style.DATABASE_COLORS}
@@ -62,40 +64,24 @@ def split_composition(recordings: pd.DataFrame, splits: pd.DataFrame) -> Figure:
     title, shape = "What does each split hold?", {"ncols": 2, "sharey": True}
     figure, panels = style.new_page(title, 0.6 * len(sizes) + 2, **shape)
     for axes, column in zip(panels, ("label", "database"), strict=True):
-        _stack(axes, table, "split", column, list(sizes.index), "fill")
-        axes.set(xlim=(0, 1), xlabel="share of the split (numbers: recordings)", ylabel="")
+        counts = pd.crosstab(table["split"], table[column]).loc[sizes.index]
+        left = 0.0
+        for name, count in counts.rename(columns=dict(enumerate(style.CLASSES))).items():
+            share, color = count / sizes, style.color_of(name)
+            bars = axes.barh(range(len(sizes)), share, 0.7, left, color=color)
+            ink = "white" if sns.utils.relative_luminance(color) < 0.18 else style.INK
+            words = count.map("{:,}".format).where(share > 0.07, "")
+            axes.bar_label(bars, words, label_type="center", weight="bold", color=ink)
+            left = left + share
+        axes.set(xlim=(0, 1), xlabel="share of the split (numbers: recordings)")
         axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.grid(axis="y", visible=False)
+    panels[0].invert_yaxis()
     panels[0].set_yticks(range(len(sizes)), [f"{name}\n{n:,.0f}" for name, n in sizes.items()])
     databases = sorted(set(table["database"]))
     marks = style.color_key(style.CLASSES, marker="s", ms=9)
     marks |= {f"database {d}": m for d, m in style.color_key(databases, marker="s", ms=9).items()}
     return style.with_legend(figure, marks, columns=4)
-
-
-@style.styled
-def leaks(audit: pd.DataFrame) -> Figure:
-    """Related recordings in several splits: one row a group, recordings counted in each split.
-
-    Args:
-        audit: columns group, record, split, as `hsutils.data.splits.audit` gives them; groups
-            within one split are not drawn, and of the others the largest 20.
-    """
-    counts = pd.crosstab(audit["group"], audit["split"]).reindex(columns=SPLITS, fill_value=0)
-    crossing = counts[(counts > 0).sum(axis=1) > 1].astype(int)
-    order = crossing.sum(axis=1).sort_values(ascending=False, kind="stable").index
-    shown = crossing.loc[order[:MOST_GROUPS]]
-    title = f"Related recordings in several splits: {crossing.to_numpy().sum():,}"
-    figure, axes = style.new_page(title, 0.34 * len(shown) + 2)
-    if len(shown):
-        look = {"cmap": sns.light_palette("#9A7BB5", as_cmap=True), "vmin": 0, "linewidths": 1}
-        words = shown.astype(str).replace("0", "")
-        sns.heatmap(shown, annot=words, fmt="", cbar=False, ax=axes, **look)
-    else:
-        axes.set(xticks=range(len(SPLITS)), xticklabels=SPLITS, yticks=[], xlim=(-0.5, 3.5))
-    axes.tick_params(length=0, labelrotation=0)
-    drawn = f"group ({len(shown)} of {len(crossing)})"
-    axes.set(xlabel="split (numbers: recordings)", ylabel=drawn)
-    return figure
 
 
 @style.styled
@@ -140,42 +126,36 @@ def mean_cycles(cycles: pd.DataFrame, weights: pd.DataFrame) -> Figure:
     own = own.pivot(index="band", columns="phase", values="weight")[phases]
     names = gains.index.unique("database")
     title = "Where are abnormal recordings louder than normal ones?"
-    rows = -(-(len(names) + 1) // 4)
-    figure, grid = style.new_page(title, 0.8 + 3.2 * rows, nrows=rows, ncols=4, squeeze=False)
-    for axes, name in zip(grid.flat, names, strict=False):
+    figure, (*panels, last) = style.new_pages(title, len(names) + 1, 4, 3)
+    for axes, name in zip(panels, names, strict=True):
         louder = _cycle(axes, gains.loc[name].to_numpy(), gains.abs().to_numpy().max())
         axes.set_title(f"database {name}")
-    last, *rest = grid.flat[len(names) :]
     image = _cycle(last, own.to_numpy(), own.abs().to_numpy().max(), "PuOr_r")
     last.set_title("linear model")
-    for axes in grid.flat:
+    for axes in (*panels, last):
         axes.label_outer()
         axes.tick_params(labelbottom=True)
-    for axes in rest:
-        axes.set_axis_off()
-    figure.colorbar(louder, ax=grid[:, -1], label="abnormal minus normal (dB)")
-    figure.colorbar(image, ax=grid[:, -1], label="weight of the linear model")
+    figure.colorbar(louder, ax=[*panels, last], label="abnormal minus normal (dB)")
+    figure.colorbar(image, ax=[*panels, last], label="weight of the linear model")
     return figure
 
 
-def _stack(
-    axes: Axes, table: pd.DataFrame, row: str, column: str, rows: list[str], multiple: str
-) -> None:
-    """Horizontal bars of the counts of a column, or of its shares with the counts in them."""
-    shown = table.assign(label=style.class_names(table["label"]))
-    shown[row] = pd.Categorical(shown[row], rows)
-    order = style.CLASSES if column == "label" else sorted(set(shown[column]))
-    look = {"palette": style.COLORS, "hue_order": order[::-1], "alpha": 1, "legend": False}
-    look |= {"multiple": multiple, "shrink": 0.7, "linewidth": 0}
-    sns.histplot(shown, y=row, hue=column, ax=axes, **look)
-    totals = shown[row].value_counts()[rows]
-    for bars in axes.containers if multiple == "fill" else ():
-        dark = sns.utils.relative_luminance(bars[0].get_facecolor()) < 0.18
-        ink = {"color": "white" if dark else style.INK, "weight": "bold"}
-        shares = [(bar.get_width(), total) for bar, total in zip(bars, totals, strict=True)]
-        words = [f"{round(share * total):,}" if share > 0.07 else "" for share, total in shares]
-        axes.bar_label(bars, words, label_type="center", **ink)
-    axes.grid(axis="y", visible=False)
+@style.styled
+def stored_levels(facts: pd.DataFrame) -> Figure:
+    """How many distinct sample values the recordings of each database use.
+
+    Args:
+        facts: columns database, label, levels (distinct sample values of a recording).
+    """
+    names = sorted(facts["database"].unique())
+    title = "How many different sample values does a recording use?"
+    figure, panels = style.new_pages(title, len(names), 3, 1.9, sharex=True)
+    span = np.log10([facts["levels"].min(), facts["levels"].max()])
+    look = {"bins": 40, "binrange": span, "log_scale": True}
+    for axes, name in zip(panels, names, strict=True):
+        style.class_histogram(axes, facts[facts["database"] == name], "levels", **look)
+        axes.set(title=f"database {name}", xlabel="distinct sample values")
+    return style.with_legend(figure, style.color_key(style.CLASSES, marker="s", ms=9))
 
 
 def _cycle(axes: Axes, values: np.ndarray, reach: float, colors: str = "RdBu_r") -> AxesImage:
@@ -188,27 +168,3 @@ def _cycle(axes: Axes, values: np.ndarray, reach: float, colors: str = "RdBu_r")
     axes.set(xlabel="phase", ylabel="center of the band")
     axes.grid(visible=False)
     return image
-
-
-@style.styled
-def stored_levels(facts: pd.DataFrame) -> Figure:
-    """How many distinct sample values the recordings of each database use.
-
-    Args:
-        facts: columns database, label, levels (distinct sample values of a recording).
-    """
-    facts = facts.assign(label=style.class_names(facts["label"]))
-    names = sorted(facts["database"].unique())
-    rows = -(-len(names) // 3)
-    shape = {"nrows": rows, "ncols": 3, "sharex": True, "squeeze": False}
-    title = "How many different sample values does a recording use?"
-    figure, grid = style.new_page(title, 1 + 2 * rows, **shape)
-    look = {"palette": style.CLASS_COLORS, "hue_order": style.CLASSES, "legend": False}
-    span = np.log10([facts["levels"].min(), facts["levels"].max()])
-    look |= {"element": "step", "alpha": 0.45, "bins": 40, "binrange": span, "log_scale": True}
-    for axes, name in zip(grid.flat, names, strict=False):
-        sns.histplot(facts[facts["database"] == name], x="levels", hue="label", ax=axes, **look)
-        axes.set(title=f"database {name}", xlabel="distinct sample values", ylabel="recordings")
-    for axes in grid.flat[len(names) :]:
-        axes.set_axis_off()
-    return style.with_legend(figure, style.color_key(style.CLASSES, marker="s", ms=9))

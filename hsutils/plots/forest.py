@@ -1,7 +1,6 @@
 """One kind of figure for every table of estimates with intervals: the forest plot."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -13,16 +12,14 @@ from hsutils.plots import style
 
 DIAMOND = style.DOT | {"marker": "D", "zorder": 4}
 TICK = {"marker": "|", "ms": 9, "mew": 2, "ls": "none"}
-LOOKS = {
-    f"database {name}": style.DOT | {"marker": marker, "color": style.color_of(name)}
-    for name, marker in style.DATABASE_MARKERS.items()
+LOOKS = style.DATABASE_MARKS | {
+    "one seed": style.DOT | {"ms": 6},
+    "lowest and highest seed": TICK,
+    "mean after the last epoch": DIAMOND | {"ms": 9, "mfc": "none", "mec": style.INK},
+    "chance": TICK | {"color": style.INK},
 }
-LOOKS |= {"one seed": style.DOT | {"ms": 6}, "lowest and highest seed": TICK}
-LOOKS["mean after the last epoch"] = DIAMOND | {"ms": 9, "mfc": "none", "mec": style.INK}
-LOOKS["chance"] = TICK | {"color": style.INK}
 METRICS = {"auroc": "AUROC", "f1": "F1", "macc": "balanced accuracy", "ppv": "PPV", "npv": "NPV"}
 PROTOCOLS = ("all pairs", "within one database", "unseen database")
-GUESSING, NO_CHANGE = {"guessing": 0.5}, {"no change": 0}
 
 
 @style.styled
@@ -46,11 +43,12 @@ def forest_plot(
     Args:
         table: one line each, with the ends of its interval in columns low and high (NaN: none).
             At its right is the value, or the text of the column note where there is one.
-        row: column whose text names a line, or the lines of all hues together.
+        row: column whose text names a line, or the lines of all hues together. Rows, groups and
+            hues lie in the order of `style.in_order`.
         title, xlabel: as printed.
         value: column of the estimates; a line without one is left out of its panel.
-        hue: column that gives the color (`style.color_of`); in the legend unless it names the rows,
-            groups or panels.
+        hue: column that gives the color (`style.color_of`); in the legend unless it names the rows
+            or groups.
         group: column whose text heads its rows.
         panel: column whose text heads a panel; panels lie side by side.
         share_x: one x axis for all panels.
@@ -59,72 +57,59 @@ def forest_plot(
         marks: more marks, each beneath the line of the same group, row, hue and panel; columns
             value, and mark, a key of `LOOKS`.
     """
-    keys = list(dict.fromkeys(column for column in (group, row, hue) if column))
-    heights, names, bottom = _heights(table, group, row, keys)
-    table = table.merge(heights, on=keys).dropna(subset=value)
-    table = table.assign(color=table[hue].map(style.color_of) if hue else style.INK)
+    columns = [column for column in (group, row) if column]
+    keys = list(dict.fromkeys([*columns, hue or row]))
+    lines = table[keys].drop_duplicates()
+    lines = lines.sort_values(keys, key=lambda names: names.map(style.in_order(names).index))
+    first, headed = ~lines.duplicated(columns), ~lines.duplicated(columns[0]) & bool(group)
+    steps = np.where(first, 1 if first.all() else 1.25, 0.75) + 1.5 * headed
+    lines["y"] = steps.cumsum() - 0.5 * bool(group)
+    rows = lines.groupby(columns, sort=False)["y"].mean()
+    heads = lines[headed].set_index(columns[0])["y"] - 1
+    table = table.merge(lines, on=keys).dropna(subset=value)
+    table["color"] = table[hue].map(style.color_of) if hue else style.INK
+    numbers = (table[value].round(digits) + 0).map(f"{{:.{digits}f}}".format)
+    table["note"] = table.get("note", numbers).str.replace("-", "−")
+    marks = table[:0].assign(mark="") if marks is None else marks
     own = [*keys, panel] if panel else keys
-    marks = None if marks is None else marks.merge(table[[*own, "y", "color"]], on=own)
+    marks = marks.merge(table[[*own, "y", "color"]], on=own)
     panels = list(dict.fromkeys(table[panel])) if panel else [""]
     shape = {"ncols": len(panels), "sharex": share_x, "sharey": True, "squeeze": False}
-    inches = 0.3 if marks is None else 0.4
-    figure, (grid,) = style.new_page(title, 1.6 + inches * bottom, **shape)
+    inches = 0.4 if len(marks) else 0.3
+    figure, (grid,) = style.new_page(title, 1.6 + inches * lines["y"].max(), **shape)
     for axes, name in zip(grid, panels, strict=True):
+        part, beneath = (t[t[panel] == name] if panel else t for t in (table, marks))
         for x in (reference or {}).values() if share_x or axes is grid[-1] else ():
             axes.axvline(x, **style.DASHED)
-        part = table[table[panel] == name] if panel else table
-        for _, line in part.iterrows():
-            y, bar = line["y"], style.BAR | {"color": line["color"]}
-            axes.plot([line["low"], line["high"]], [y, y], **bar)
-            text = line.get("note", f"{round(line[value], digits) + 0:.{digits}f}")
+        for line in part.itertuples():
+            axes.plot([line.low, line.high], [line.y, line.y], color=line.color, **style.BAR)
             beside = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-            axes.annotate(text.replace("-", "−"), (1, y), (8, 0), va="center_baseline", **beside)
+            axes.annotate(line.note, (1, line.y), (8, 0), va="center_baseline", **beside)
         look = {"c": part["color"], "marker": "D", "s": 55, "zorder": 4}
         sns.scatterplot(part, x=value, y="y", ax=axes, **look)
-        for _, mark in [] if marks is None else marks.iterrows():
-            if not panel or mark[panel] == name:
-                look = {"color": mark["color"]} | LOOKS[mark["mark"]]
-                axes.plot(mark["value"], mark["y"] + 0.3, **look)
-        axes.set(title=fill(name, 84 // len(panels)), xlabel=xlabel, ylabel="")
+        for mark in beneath.itertuples():
+            axes.plot(mark.value, mark.y + 0.3, **{"color": mark.color} | LOOKS[mark.mark])
+        axes.set(title=name, xlabel=xlabel, ylabel="")
         axes.margins(x=0.03 * len(panels))
         axes.xaxis.set_major_locator(MaxNLocator(12 // len(panels), steps=[1, 2, 5, 10]))
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-    grid[0].set(yticks=[y for y, *_ in names], yticklabels=[text for _, text, _ in names])
-    for label, (*_, weight) in zip(grid[0].get_yticklabels(), names, strict=True):
-        label.set_weight(weight)
-    grid[0].set_ylim(bottom - 0.4, -0.7)
-    hues = dict.fromkeys(table[hue]) if hue and hue not in (row, group, panel) else {}
+    names = [*rows.index.get_level_values(row), *heads.index]
+    grid[0].set(yticks=[*rows, *heads], yticklabels=names, ylim=(lines["y"].max() + 0.6, 0.3))
+    for label in grid[0].get_yticklabels()[len(rows) :]:
+        label.set_weight("bold")
+    hues = style.in_order(table[hue]) if hue and hue not in columns else []
     shown = style.color_key(hues, marker="D") or {"estimate": DIAMOND}
     shown |= {"95% interval": style.BAR} if table["low"].notna().any() else {}
-    shown |= {} if marks is None else {m: LOOKS[m] for m in LOOKS if m in set(marks["mark"])}
+    shown |= {mark: look for mark, look in LOOKS.items() if mark in set(marks["mark"])}
     return style.with_legend(figure, shown | dict.fromkeys(reference or {}, style.DASHED))
-
-
-def _heights(
-    table: pd.DataFrame, group: str | None, row: str, keys: list[str]
-) -> tuple[pd.DataFrame, list[tuple[float, str, str]], float]:
-    """A column y by key; height, text and weight of each name beside the axis; the lower end."""
-    lines, names, y = [], [], 0.0
-    for heading, part in table.groupby(group, sort=False) if group else [("", table)]:
-        if group:
-            names.append((y, fill(heading, 50), "bold"))
-            y += 1 + 0.3 * names[-1][1].count("\n")
-        for text, hues in part.drop_duplicates(keys).groupby(row, sort=False):
-            places = y + 0.75 * np.arange(len(hues))
-            names.append((places.mean(), text, "normal"))
-            lines.append(hues[keys].assign(y=places))
-            y = places[-1] + (1.25 if len(hues) > 1 else 1)
-        y += 0.5
-    return pd.concat(lines), names, y - 0.5
 
 
 def long(table: pd.DataFrame, keys: list[str], parts: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """The keys, panel, value, low and high, from panel -> its columns of these three."""
-    columns = [*keys, "value", "low", "high"]
-    made = [table[[*keys, *numbers]].set_axis(columns, axis=1) for numbers in parts.values()]
-    made = [part.assign(panel=panel) for part, panel in zip(made, parts, strict=True)]
-    return pd.concat(made, ignore_index=True)
+    table, ends = table.set_index(keys), ["value", "low", "high"]
+    made = {panel: table[list(numbers)].set_axis(ends, axis=1) for panel, numbers in parts.items()}
+    return pd.concat(made, names=["panel"]).reset_index()
 
 
 def intervals(table: pd.DataFrame) -> Figure:
@@ -134,11 +119,11 @@ def intervals(table: pd.DataFrame) -> Figure:
         table: columns model, metric, value (mean over seeds), low, high (95%, of sampling the
             recordings), seed_min, seed_max (NaN for one seed).
     """
-    table = _by_model(table).assign(metric=table["metric"].replace(METRICS))
+    table = table.assign(metric=table["metric"].replace(METRICS))
     ends = table[table["seed_min"] < table["seed_max"]].drop(columns="value")
     ends = ends.melt(["model", "metric"], ["seed_min", "seed_max"])
-    marks = ends.assign(mark="lowest and highest seed")
     words = {"title": "How sure is each number?", "xlabel": "metric on the test split"}
+    marks = ends.assign(mark="lowest and highest seed")
     return forest_plot(table, row="metric", hue="model", marks=marks, **words)
 
 
@@ -167,17 +152,17 @@ def leak_effect(table: pd.DataFrame) -> Figure:
         table: columns model, n (recordings), dropped (related ones), auroc, low, high, auroc_kept,
             low_kept, high_kept, change (kept minus all), low_change, high_change (paired).
     """
-    parts = {"AUROC, all": ["auroc", "low", "high"]}
-    parts["AUROC"] = ["auroc_kept", "low_kept", "high_kept"]
-    parts["change of AUROC"] = ["change", "low_change", "high_change"]
-    lines = long(_by_model(table), ["model", "n", "dropped"], parts)
-    without = "without " + lines["dropped"].astype(str) + " related"
-    lines["row"] = without.mask(lines["panel"] == "AUROC, all", "all " + lines["n"].astype(str))
-    lines["panel"] = lines["panel"].replace("AUROC, all", "AUROC")
+    every = "all " + table["n"].astype(str)
+    without = "without " + table["dropped"].astype(str) + " related"
+    scores = {"AUROC": ["auroc", "low", "high"]}
+    rest = {"AUROC": ["auroc_kept", "low_kept", "high_kept"]}
+    rest["change of AUROC"] = ["change", "low_change", "high_change"]
+    parts = [long(table.assign(row=every), ["model", "row"], scores)]
+    parts.append(long(table.assign(row=without), ["model", "row"], rest))
     columns = {"group": "model", "row": "row", "hue": "model", "panel": "panel"}
     words = {"title": "Do related recordings in other splits raise the score?"}
-    words |= {"xlabel": "on the test split", "reference": NO_CHANGE}
-    return forest_plot(lines, share_x=False, **columns, **words)
+    words |= {"xlabel": "on the test split", "reference": {"no change": 0}}
+    return forest_plot(pd.concat(parts), share_x=False, **columns, **words)
 
 
 def separation(table: pd.DataFrame) -> Figure:
@@ -187,10 +172,10 @@ def separation(table: pd.DataFrame) -> Figure:
         table: columns database, fact, auroc, low, high; below 0.5 larger values mean normal.
     """
     facts, databases = table["fact"].str.replace("_", " "), "database " + table["database"]
+    columns = {"row": "fact", "panel": "database", "value": "auroc", "reference": {"guessing": 0.5}}
     words = {"title": "Does the file's format alone give the label away?", "xlabel": "AUROC"}
-    columns = {"row": "fact", "panel": "database", "value": "auroc", "digits": 2}
-    lines = table.assign(fact=facts, database=databases)
-    return forest_plot(lines, reference=GUESSING, **columns, **words)
+    table = table.assign(fact=facts, database=databases)
+    return forest_plot(table, digits=2, **columns, **words)
 
 
 def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
@@ -203,7 +188,7 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
             ("" pooled or mean, a letter, or "not e": pooled without e, shown instead of "" where
             given), auroc, low, high. Single databases without an interval are not drawn.
     """
-    table = _by_model(table.fillna({"database": ""}))
+    table = table.fillna({"database": ""})
     letters = table["database"].str.len() == 1
     single, whole = table[letters & table["low"].notna()], table[~letters]
     whole = whole[whole["database"] == whole.groupby("protocol")["database"].transform("max")]
@@ -235,7 +220,7 @@ def changes(table: pd.DataFrame) -> Figure:
             low, high; all rows compare with the same configuration.
     """
     table = table.assign(name=table["name"] + " (" + table["seeds"].astype(str) + ")")
-    columns = {"row": "name", "hue": "model", "value": "difference", "reference": NO_CHANGE}
+    columns = {"row": "name", "hue": "model", "value": "difference", "reference": {"no change": 0}}
     words = {"title": "What does each change do in unseen databases?"}
     words["xlabel"] = "change of mean AUROC (in brackets: seeds)"
     return forest_plot(table, **columns, **words)
@@ -257,8 +242,8 @@ def ablations(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     marks = pd.concat([each, last]).assign(panel="mean over seeds")
     columns = {"group": "question", "row": "option", "hue": "model", "panel": "panel"}
     words = {"title": "What carries the paper's result?", "xlabel": "dev AUROC"}
-    words["reference"] = NO_CHANGE
-    return forest_plot(long(table, keys, parts), share_x=False, marks=marks, **columns, **words)
+    words |= {"reference": {"no change": 0}, "marks": marks}
+    return forest_plot(long(table, keys, parts), share_x=False, **columns, **words)
 
 
 def quality(table: pd.DataFrame, lengths: pd.DataFrame) -> Figure:
@@ -268,10 +253,9 @@ def quality(table: pd.DataFrame, lengths: pd.DataFrame) -> Figure:
         table: columns model, subset, recordings, auroc, low, high.
         lengths: columns model, shortest, longest (s), recordings, auroc, low, high.
     """
-    ends = lengths[["shortest", "longest"]].map("{:.0f}".format)
-    lengths = lengths.assign(subset=ends["shortest"] + " to " + ends["longest"] + " s")
-    parts = [table.assign(group="annotated quality"), lengths.assign(group="length")]
-    lines = pd.concat([_by_model(part) for part in parts])
+    spans = lengths["shortest"].map("{:.0f} to ".format) + lengths["longest"].map("{:.0f} s".format)
+    lengths = lengths.assign(subset=spans, group="length")
+    lines = pd.concat([table.assign(group="annotated quality"), lengths])
     lines["subset"] += lines["recordings"].map(" ({:,.0f})".format)
     columns = {"group": "group", "row": "subset", "hue": "model", "value": "auroc"}
     words = {"title": "Do noisy or short recordings score worse?"}
@@ -290,38 +274,21 @@ def robustness(table: pd.DataFrame) -> Figure:
     models = style.in_order(table["model"])
     clean = table[table["perturbation"] == "none"].set_index("model")["auroc"]
     kinds = list(table[table["perturbation"] != "none"].groupby("perturbation", sort=False))
-    rows = -(-len(kinds) // 4)
-    shape = {"nrows": rows, "ncols": -(-len(kinds) // rows), "sharey": True, "squeeze": False}
-    figure, grid = style.new_page("How much worse may a recording be?", 1.4 + 2.4 * rows, **shape)
-    for axes, (kind, part) in zip(grid.flat, kinds, strict=False):
+    title = "How much worse may a recording be?"
+    figure, panels = style.new_pages(title, len(kinds), 4, 2.5, sharey=True)
+    for axes, (kind, part) in zip(panels, kinds, strict=True):
         levels = list(dict.fromkeys(part["level"]))
         for k, model in enumerate(models):
             own, color = part[part["model"] == model], style.color_of(model)
-            look = {"color": color, "marker": "o", "lw": 1.2, "ax": axes}
             x = own["level"].map(levels.index) + 0.16 * (k - (len(models) - 1) / 2)
             style.intervals_at(axes, x, own, color)
-            sns.lineplot(x=x, y=own["auroc"], errorbar=None, **look)
+            axes.plot(x, own["auroc"], color=color, lw=1.2, **style.DOT | {"ls": "-"})
             axes.axhline(clean[model], **style.DASHED | {"color": color})
         axes.set(title=kind, xlabel=part["unit"].iloc[0], ylabel="AUROC")
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         axes.grid(axis="x", visible=False)
-    for axes in grid.flat[len(kinds) :]:
-        axes.set_axis_off()
     marks = {"95% interval": style.BAR, "clean recordings": style.DASHED}
     return style.with_legend(figure, style.color_key(models) | marks)
-
-
-def _by_model(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order of `style.in_order`."""
-    order = style.in_order(table["model"])
-    return table.sort_values("model", key=lambda model: model.map(order.index), kind="stable")
-
-
-def _by_database(whole: pd.DataFrame, single: pd.DataFrame, **columns: str) -> Figure:
-    """The whole as diamonds, single databases beneath."""
-    marks = single.rename(columns={"auroc": "value"}).assign(mark="database " + single["database"])
-    look = {"hue": "model", "value": "auroc", "digits": 2, "xlabel": "AUROC", "marks": marks}
-    return forest_plot(whole, reference=GUESSING, **look, **columns)
 
 
 def database_probe(table: pd.DataFrame) -> Figure:
@@ -335,3 +302,10 @@ def database_probe(table: pd.DataFrame) -> Figure:
     words = {"title": "Can the database be read off these features?"}
     words["xlabel"] = "balanced accuracy of the database"
     return forest_plot(table, marks=marks, **columns, **words)
+
+
+def _by_database(whole: pd.DataFrame, single: pd.DataFrame, **columns: str) -> Figure:
+    """The whole as diamonds, single databases beneath."""
+    marks = single.rename(columns={"auroc": "value"}).assign(mark="database " + single["database"])
+    look = {"hue": "model", "value": "auroc", "digits": 2, "xlabel": "AUROC", "marks": marks}
+    return forest_plot(whole, reference={"guessing": 0.5}, **look, **columns)

@@ -1,4 +1,4 @@
-"""Figures about predictions: ranking, decisions at logit 0, soft labels, and where models err."""
+"""Figures about training and predictions: epochs, embeddings, ranking, decisions, soft labels."""
 
 from collections.abc import Mapping
 
@@ -7,17 +7,112 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.decomposition import PCA
 from sklearn.metrics import RocCurveDisplay, confusion_matrix
+from sklearn.neighbors import NearestNeighbors
 
 from hsutils.evaluation.tables import PAPER, auroc_interval
 from hsutils.plots import style
 
 MEAN = {"marker": "|", "ms": 20, "mew": 2.5, "ls": "none"}
-CLASS_KEY = style.color_key(style.CLASSES, marker="s", ms=9)
-HISTOGRAM = {"palette": style.CLASS_COLORS, "hue_order": style.CLASSES, "legend": False}
+STAR = style.DOT | {"marker": "*", "ms": 14}
+THIN, THICK, DOTTED = {"lw": 1, "alpha": 0.6}, {"lw": 2.5}, {"lw": 1.6, "ls": ":"}
 
 Predictions = Mapping[str, pd.DataFrame]
 """Model -> columns record, label, logit, and group and seed where there are any."""
+
+
+@style.styled
+def loss_by_epoch(
+    history: pd.DataFrame,
+    ylabel: str = "loss",
+    model: str = "teacher",
+    reference: Mapping[str, float] | None = None,
+) -> Figure:
+    """Training loss at the end of each epoch.
+
+    Args:
+        history: columns epoch, loss.
+        ylabel: what the loss is, with its unit.
+        model: whose loss it is; gives the color.
+        reference: name -> a loss to compare with, such as that of guessing, drawn as a line.
+    """
+    figure, axes = style.new_page(f"Does the {model}'s loss fall?", 4.2)
+    _curve(axes, history.set_index("epoch")["loss"], model, ylabel, marker="o")
+    marks = style.color_key([model], ls="-")
+    for name, loss in (reference or {}).items():
+        axes.axhline(loss, **style.DASHED)
+        marks[f"{name} {loss:.3g}"] = style.DASHED
+    return style.with_legend(figure, marks)
+
+
+@style.styled
+def dev_auroc_by_epoch(histories: Mapping[str, pd.DataFrame], paper: bool = True) -> Figure:
+    """Dev AUROC after each epoch, every seed and their mean (paper, figure 5, for every model).
+
+    Args:
+        histories: name, such as a model -> history with columns epoch, dev_auroc (NaN where not
+            measured), and seed where there are several.
+        paper: draw the paper's best values (table 1).
+    """
+    title = "How does dev AUROC grow with training?"
+    figure, panels = style.new_pages(title, len(histories), 4, 3.2, sharey=True)
+    marks = {"best epoch": STAR}
+    for axes, model in zip(panels, style.in_order(histories), strict=True):
+        color, history = style.color_of(model), histories[model].dropna(subset="dev_auroc")
+        history = history.assign(seed=history.get("seed", 0))
+        table = history.pivot(index="epoch", columns="seed", values="dev_auroc")
+        best = table.max()
+        if len(best) > 1:
+            axes.plot(table, color=color, **THIN)
+            marks |= {"one seed": THIN, "mean of the seeds": THICK}
+        _curve(axes, table.dropna().mean(axis=1), model, "dev AUROC", **THICK)
+        axes.plot(table.idxmax(), best, color=color, **STAR)
+        name = f"{model}, best {best.mean():.3f}".replace("best nan", "not measured")
+        if paper and model in PAPER:
+            axes.axhline(PAPER[model].dev_auroc, color=color, **DOTTED)
+            name += f"\n(paper {PAPER[model].dev_auroc:.3f})"
+            marks["paper's best"] = DOTTED
+        axes.set_title(name)
+    return style.with_legend(figure, marks)
+
+
+@style.styled
+def embedding_map(
+    embeddings: Mapping[str, np.ndarray], labels: np.ndarray, databases: np.ndarray
+) -> Figure:
+    """Embeddings on their first two principal components, by label and by database.
+
+    Each set is scaled to a mean squared distance of 1 from its center, so that all share their
+    axes. Titles say how often a recording's nearest neighbor (Euclidean, all dimensions) has the
+    same label or database, and how often two random recordings do.
+
+    Args:
+        embeddings: name, such as "before pre-training" -> (n, d), n >= 3, d >= 2.
+        labels: (n,) 0 normal, 1 abnormal.
+        databases: (n,) letters.
+    """
+    names, databases = style.class_names(pd.Series(labels)).to_numpy(), np.asarray(databases)
+    looks = {"palette": style.DATABASE_COLORS, "markers": style.DATABASE_MARKERS}
+    looks = {"label": {"palette": style.CLASS_COLORS}, "database": looks | {"style": databases}}
+    title = "Do recordings of one label, or of one database, lie together?"
+    figure, panels = style.new_pages(title, 2 * len(embeddings), 2, 3.8, sharex=True, sharey=True)
+    for row, (name, points) in zip(panels.reshape(-1, 2), embeddings.items(), strict=True):
+        centered = points - np.mean(points, axis=0)
+        scaled = centered / max(np.sqrt((centered**2).sum(axis=1).mean()), 1e-12)
+        nearest = NearestNeighbors(n_neighbors=1).fit(scaled).kneighbors()[1][:, 0]
+        x, y = PCA(2, svd_solver="full").fit_transform(scaled).T
+        for axes, (kind, look), values in zip(row, looks.items(), (names, databases), strict=True):
+            look |= {"s": 34, "alpha": 0.8, "linewidth": 0.3, "legend": False}
+            sns.scatterplot(x=x, y=y, hue=values, ax=axes, **look)
+            counts = np.unique(values, return_counts=True)[1]
+            chance = (counts * (counts - 1)).sum() / (len(values) * (len(values) - 1))
+            alike = (values == values[nearest]).mean()
+            axes.set_title(f"{name}, by {kind}\nneighbors alike: {alike:.0%} (chance {chance:.0%})")
+            axes.set(xlabel="principal component 1", ylabel="principal component 2")
+    marks = {name: m for name, m in style.DATABASE_MARKS.items() if name[-1] in databases}
+    return style.with_legend(figure, style.color_key(style.CLASSES) | marks, columns=4)
 
 
 @style.styled
@@ -40,7 +135,8 @@ def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
             look = {"color": color, "lw": 1.5, "alpha": 0.8}
             shown = RocCurveDisplay.from_predictions(p.label, p.logit, ax=curves, curve_kwargs=look)
             values.append(shown.roc_auc)
-            curves.plot(*_point(_confusion(p)), color=color, zorder=3, **style.DOT)
+            rates = (p["logit"] > 0).groupby(p["label"]).mean()
+            curves.plot(*rates, color=color, zorder=3, **style.DOT)
         if len(values) > 1:
             areas.plot(np.mean(values), y, color=color, **MEAN)
         else:
@@ -50,7 +146,8 @@ def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
         areas.annotate(f"{np.mean(values):.3f}", (np.mean(values), y), (0, 12), **place)
         if paper and model in PAPER:
             look = style.PAPER_MARK | {"mec": color, "zorder": 4}
-            curves.plot(*_point(PAPER[model].confusion), **look)
+            theirs = np.array(PAPER[model].confusion)
+            curves.plot(*theirs[:, 1] / theirs.sum(axis=1), **look)
             areas.plot(PAPER[model].test_auroc, y + 0.18, **look)
     curves.get_legend().remove()
     curves.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
@@ -79,93 +176,44 @@ def confusion_matrices(predictions: Predictions, paper: bool = True) -> Figure:
     title = "How many recordings does each model call right at logit 0?"
     figure, panels = style.new_page(title, 2.9 * (1 + paper) + 0.5, **shape)
     for column, model in enumerate(style.in_order(predictions)):
-        counts = np.stack([_confusion(p) for p in _seeds(predictions[model])])
+        seeds = _seeds(predictions[model])
+        counts = [confusion_matrix(p["label"], p["logit"] > 0, labels=[0, 1]) for p in seeds]
         name = model if len(counts) == 1 else f"{model}, mean of {len(counts)} seeds"
-        _matrix(panels[0, column], counts, name, model)
-        if paper and model in PAPER:
+        _matrix(panels[0, column], np.array(counts), name, model)
+        if paper:
             theirs = np.array([PAPER[model].confusion])
             _matrix(panels[1, column], theirs, f"{model}, paper", model)
-        elif paper:
-            panels[1, column].set_axis_off()
     return figure
 
 
 @style.styled
-def logit_histograms(predictions: Predictions) -> Figure:
-    """How far each model's logits part the classes; every model has bins and axes of its own.
+def score_histograms(predictions: Predictions, score: str = "logit") -> Figure:
+    """How far each model's scores part the classes; every model has bins and axes of its own.
 
     Args:
         predictions: of one split and one seed.
+        score: column drawn: logit, or soft_label (the teacher's probability of abnormal).
     """
-    title = "How far apart are the logits of normal and abnormal recordings?"
-    figure, (panels,) = style.new_page(title, 4.2, ncols=len(predictions), squeeze=False)
+    even = {"logit": 0, "soft_label": 0.5}[score]
+    title = "How far apart are normal and abnormal recordings?"
+    figure, panels = style.new_pages(title, len(predictions), 4, 3)
     for axes, model in zip(panels, style.in_order(predictions), strict=True):
-        _histogram(axes, predictions[model], "logit", bins=25)
-        axes.axvline(0, **style.DASHED)
-        axes.set(title=model, xlabel="logit", ylabel="recordings")
-    return style.with_legend(figure, CLASS_KEY | {"threshold: logit 0": style.DASHED})
+        style.class_histogram(axes, predictions[model], score, bins=25)
+        axes.axvline(even, **style.DASHED)
+        axes.set(title=model, xlabel=score.replace("_", " "))
+    marks = style.color_key(style.CLASSES, marker="s", ms=9)
+    return style.with_legend(figure, marks | {f"even odds: {even}": style.DASHED})
 
 
-@style.styled
-def soft_label_histogram(soft_labels: pd.DataFrame) -> Figure:
-    """The teacher's soft labels, by true label (which the student never sees).
-
-    Args:
-        soft_labels: columns soft_label in [0, 1], label.
-    """
-    figure, axes = style.new_page("How sure is the teacher of its soft labels?", 4.2)
-    _histogram(axes, soft_labels, "soft_label", bins=np.linspace(0, 1, 41))
-    axes.axvline(0.5, **style.DASHED)
-    axes.set(xlabel="soft label (the teacher's probability of abnormal)", ylabel="recordings")
-    axes.set_xlim(0, 1)
-    return style.with_legend(figure, CLASS_KEY | {"even odds": style.DASHED})
+def _seeds(table: pd.DataFrame) -> list[pd.DataFrame]:
+    return [part for _, part in table.groupby("seed")] if "seed" in table else [table]
 
 
-@style.styled
-def errors_by_model(predictions: Predictions, recordings: pd.DataFrame) -> Figure:
-    """How many models err on each recording, and each model's error rate by database.
-
-    Args:
-        predictions: of one seed, all on the same records.
-        recordings: columns record, database.
-    """
-    models = style.in_order(predictions)
-    every = pd.concat([predictions[m].assign(model=m) for m in models], ignore_index=True)
-    every["wrong"] = (every["logit"] > 0) != (every["label"] == 1)
-    title, shape = "Do the models err on the same recordings?", {"width_ratios": (1, 1.7)}
-    figure, (counts, rates) = style.new_page(title, 4.6, ncols=2, **shape)
-    each = every.groupby("record").agg(wrong=("wrong", "sum"), label=("label", "first"))
-    each["label"] = style.class_names(each["label"])
-    bars = HISTOGRAM | {"discrete": True, "multiple": "stack", "shrink": 0.8, "alpha": 1}
-    sns.histplot(each, x="wrong", hue="label", ax=counts, edgecolor="white", **bars)
-    for wrong, total in each["wrong"].value_counts().items():
-        counts.text(wrong, total, f"{total:,}", ha="center", va="bottom")
-    counts.set(xlabel="number of models wrong", ylabel="recordings", ymargin=0.1)
-    counts.set_xticks(range(len(models) + 1))
-    joined = every.merge(recordings[["record", "database"]], on="record")
-    joined["percent"] = 100 * joined["wrong"]
-    sizes = joined.groupby("database")["record"].nunique()
-    look = {"palette": {m: style.color_of(m) for m in models}, "saturation": 1, "legend": False}
-    place = {"x": "database", "y": "percent", "order": sizes.index, "hue": "model"}
-    sns.barplot(joined, hue_order=models, errorbar=None, ax=rates, **place, **look)
-    rates.set(xlabel="database (recordings)", ylabel="wrong (%)")
-    rates.set_xticks(range(len(sizes)), [f"{d}\n({n:,})" for d, n in sizes.items()])
-    for axes in (counts, rates):
-        axes.grid(axis="x", visible=False)
-    return style.with_legend(figure, CLASS_KEY | style.color_key(models, marker="s", ms=9))
-
-
-def _seeds(p: pd.DataFrame) -> list[pd.DataFrame]:
-    return [part for _, part in p.groupby("seed")] if "seed" in p else [p]
-
-
-def _confusion(p: pd.DataFrame) -> np.ndarray:
-    return confusion_matrix(p["label"], p["logit"] > 0, labels=[0, 1])
-
-
-def _point(matrix: np.ndarray) -> np.ndarray:
-    """Operating point of a confusion matrix: false and true positive rate."""
-    return np.asarray(matrix)[:, 1] / np.sum(matrix, axis=1)
+def _curve(axes: Axes, by_epoch: pd.Series, model: str, ylabel: str, **look: object) -> None:
+    color = style.color_of(model)
+    sns.lineplot(by_epoch, color=color, errorbar=None, ax=axes, **look)
+    axes.set(xlabel="epoch", ylabel=ylabel, ymargin=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _matrix(axes: Axes, counts: np.ndarray, title: str, model: str) -> None:
@@ -183,10 +231,3 @@ def _matrix(axes: Axes, counts: np.ndarray, title: str, model: str) -> None:
     sns.heatmap(shares, linewidths=1, ax=axes, **look, **text, **names)
     axes.set(title=title, xlabel="predicted", ylabel="actual")
     axes.tick_params(length=0)
-
-
-def _histogram(axes: Axes, table: pd.DataFrame, column: str, bins: int | np.ndarray) -> None:
-    """One step histogram a class, in bins that both classes share."""
-    named = table.assign(label=style.class_names(table["label"]))
-    look = HISTOGRAM | {"element": "step", "alpha": 0.45, "bins": bins}
-    sns.histplot(named, x=column, hue="label", ax=axes, **look)

@@ -82,19 +82,16 @@ def mel_filters(filters: np.ndarray, hz: np.ndarray) -> Figure:
         hz: (bins,) frequency of each bin, Hz.
     """
     weights, khz, edge = np.asarray(filters).T, np.asarray(hz) / 1000, RECORDED_RATE / 2000
-    inside, outside = ((weights[:, where] > 0).any(axis=1) for where in (khz <= edge, khz > edge))
-    kinds = {
-        "wholly below": (inside & ~outside, style.MODEL_COLORS["teacher"]),
-        "across": (inside & outside, style.OTHER_COLOR),
-        "wholly above": (outside & ~inside, style.FAINT),
-    }
+    below, above = ((weights[:, part] > 0).any(axis=1) for part in (khz <= edge, khz > edge))
+    kinds = {"wholly below": (below & ~above, style.MODEL_COLORS["teacher"])}
+    kinds["across"] = (below & above, style.OTHER_COLOR)
+    kinds["wholly above"] = (above & ~below, style.FAINT)
     figure, axes = style.new_page("Which mel filters can see a heart sound?", 5.6)
     marks = {f"highest frequency recorded: {edge:g} kHz": style.DASHED}
     for name, (chosen, color) in kinds.items():
         for row in np.flatnonzero(chosen):
             axes.fill_between(khz, row + 1, row + 1 + 1.8 * weights[row], color=color, lw=0)
-        if chosen.any():
-            marks[f"{chosen.sum()} {name} {edge:g} kHz"] = {"color": color, "lw": 6}
+        marks[f"{chosen.sum()} {name} {edge:g} kHz"] = {"color": color, "lw": 6}
     axes.axvline(edge, **style.DASHED)
     axes.set(xlabel="frequency (kHz)", ylabel="mel filter (height: weight)", xlim=(0, khz[-1]))
     return style.with_legend(figure, marks)
@@ -111,28 +108,20 @@ def spectrogram_gallery(
         captions: k captions, such as "a0001, abnormal: teacher -3.1".
         hop_seconds, mel_hz, title: see `waveform_and_spectrogram`.
     """
-    columns = min(2, len(captions))
-    rows = -(-len(captions) // columns)
-    figure, grid = style.new_page(title, 1.9 * rows + 1, nrows=rows, ncols=columns, squeeze=False)
+    figure, panels = style.new_pages(title, len(captions), 2, 1.9)
     limits = np.min(spectrograms), np.max(spectrograms)
-    for axes, spectrogram, caption in zip(grid.flat, spectrograms, captions, strict=False):
+    for axes, spectrogram, caption in zip(panels, spectrograms, captions, strict=True):
         image = _spectrogram(axes, spectrogram, hop_seconds, mel_hz, limits)
-        axes.set_title(fill(caption, 92 // columns), weight="normal")
-    for axes in grid.flat[len(captions) :]:
-        axes.set_axis_off()
-    figure.colorbar(image, ax=grid, label="model input", pad=0.01)
+        axes.set_title(fill(caption, 46), weight="normal")
+    figure.colorbar(image, ax=list(panels), label="model input", pad=0.01)
     return figure
 
 
 def _spectrogram(
-    axes: Axes,
-    spectrogram: np.ndarray,
-    hop_seconds: float,
-    mel_hz: Hertz,
-    limits: tuple = (None, None),
+    axes: Axes, values: np.ndarray, hop_seconds: float, mel_hz: Hertz, limits: tuple = (None, None)
 ) -> AxesImage:
     """Draw one spectrogram; some rows are labeled with their center frequency."""
-    values, (low, high) = np.squeeze(np.asarray(spectrogram)), limits
+    values, (low, high) = np.squeeze(np.asarray(values)), limits
     mels, frames = values.shape
     extent = (0, frames * hop_seconds, -0.5, mels - 0.5)
     image = axes.imshow(values, cmap="magma", vmin=low, vmax=high, extent=extent, **PLACE)

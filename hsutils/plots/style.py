@@ -1,13 +1,13 @@
 """One look for every figure: fixed colors, the page and its title, legends, and how it is saved."""
 
-import functools
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style as mpl_style
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,7 +24,7 @@ DATABASE_COLORS = {"a": "#4477AA", "b": "#EE6677", "c": "#228833"}
 DATABASE_COLORS |= {"d": "#CCBB44", "e": "#66CCEE", "f": "#AA3377"}
 DATABASE_MARKERS = dict(zip("abcdef", "os^vDP", strict=True))
 OTHER_COLOR = "#B09C00"
-INK, GRAY, FAINT, PAPER_TONE = "#222222", "#5F5F5F", "#B8B8B8", "#F3F1EC"
+INK, GRAY, FAINT = "#222222", "#5F5F5F", "#B8B8B8"
 COLORS = MODEL_COLORS | CONTROL_COLORS | CLASS_COLORS | DATABASE_COLORS
 COLORS["format facts"] = CONTROL_COLORS["format only"]
 CLASSES = list(CLASS_COLORS)
@@ -32,14 +32,10 @@ NO_SOUND = ("format only", "database only")
 """Control models that are given no sound, only how and where a recording was stored."""
 
 STYLE = {
-    **{"figure.dpi": 120, "savefig.dpi": 120, "figure.facecolor": "white"},
-    **{"font.size": 10.5, "axes.titlesize": 10.5, "axes.labelsize": 10.5, "text.color": INK},
-    **{"xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10},
-    **{"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.labelcolor": INK},
-    **{"axes.edgecolor": "#666666", "axes.linewidth": 0.8, "axes.axisbelow": True},
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
-    **{"grid.color": "#E4E4E4", "grid.linewidth": 0.8, "lines.linewidth": 2.0},
-    **{"xtick.color": INK, "ytick.color": INK, "legend.frameon": False, "svg.hashsalt": "hsutils"},
+    **{"figure.dpi": 120, "savefig.dpi": 120, "svg.hashsalt": "hsutils", "lines.linewidth": 2},
+    **{"axes.titlesize": "medium", "axes.titlelocation": "left", "axes.titleweight": "bold"},
+    **{"axes.edgecolor": "#666666", "axes.spines.top": False, "axes.spines.right": False},
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#E4E4E4", "legend.frameon": False},
 }
 
 # Marks that mean the same in every figure; `with_legend` names them.
@@ -47,30 +43,27 @@ DOT = {"marker": "o", "ms": 7, "mec": "white", "ls": "none"}
 BAR = {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"}
 DASHED = {"lw": 1.2, "ls": "--", "color": GRAY}
 PAPER_MARK = {"marker": "D", "ms": 8, "mfc": "white", "mec": INK, "mew": 1.8, "ls": "none"}
+DATABASE_MARKS = {
+    f"database {name}": DOT | {"marker": marker, "color": DATABASE_COLORS[name]}
+    for name, marker in DATABASE_MARKERS.items()
+}
+
+
+styled = mpl_style.context(["default", STYLE])
+"""Decorator: draw with `STYLE`, whatever the caller's matplotlib settings."""
 
 
 class Picture(Figure):
     """A Figure that shows itself once in a notebook and that pyplot does not keep alive."""
 
+    @styled  # Ticks are made when they are drawn.
     def savefig(self, *args: Any, **kwargs: Any) -> None:
-        with mpl_style.context(["default", STYLE]):  # Ticks are made when they are drawn.
-            super().savefig(*args, **kwargs)
+        super().savefig(*args, **kwargs)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
         return buffer.getvalue(), {"alt": self.get_suptitle()}
-
-
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw with `STYLE`, whatever the caller's matplotlib settings."""
-
-    @functools.wraps(draw)
-    def wrapper(*args: Any, **kwargs: Any) -> Figure:
-        with mpl_style.context(["default", STYLE]):
-            return draw(*args, **kwargs)
-
-    return wrapper
 
 
 def new_page(title: str, height: float, **subplots: Any) -> tuple[Picture, Any]:
@@ -79,6 +72,16 @@ def new_page(title: str, height: float, **subplots: Any) -> tuple[Picture, Any]:
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
     figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
     return figure, figure.subplots(**subplots)
+
+
+def new_pages(title: str, count: int, per_row: int, height: float, **subplots: Any) -> tuple:
+    """As `new_page`: `count` panels, each `height` inches high, in rows of at most `per_row`."""
+    rows = -(-count // per_row)
+    shape = {"nrows": rows, "ncols": -(-count // rows), "squeeze": False}
+    figure, grid = new_page(title, 1.2 + height * rows, **shape, **subplots)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return figure, grid.flat[:count]
 
 
 def color_of(name: str) -> str:
@@ -96,6 +99,14 @@ def in_order(models: Iterable[str]) -> list[str]:
 def class_names(labels: pd.Series) -> pd.Series:
     """The class of each label, 0 normal and 1 abnormal."""
     return labels.map(dict(enumerate(CLASSES)))
+
+
+def class_histogram(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> None:
+    """One step histogram a class, in bins that both classes share."""
+    look |= {"palette": CLASS_COLORS, "hue_order": CLASSES, "legend": False}
+    named = table.assign(label=class_names(table["label"]))
+    sns.histplot(named, x=column, hue="label", ax=axes, element="step", alpha=0.45, **look)
+    axes.set_ylabel("recordings")
 
 
 def with_legend(figure: Figure, marks: Mapping[str, dict], columns: int = 6) -> Figure:

@@ -20,36 +20,30 @@ def bars(axes) -> np.ndarray:
     return np.array([(*line.get_xdata(), line.get_ydata()[0]) for line in lines])
 
 
-def small(axes, marker: str) -> list[tuple[float, float]]:
-    """Places of the marks of one kind."""
-    lines = [line for line in axes.lines if line.get_marker() == marker]
-    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
+def marked(axes, marker: str) -> list[float]:
+    """Sorted x of the small marks of one kind."""
+    return sorted(line.get_xdata()[0] for line in axes.lines if line.get_marker() == marker)
 
 
-def panels(figure) -> list:
-    return [axes for axes in figure.axes if axes.axison]
+def names(axes) -> dict[str, str]:
+    """Text beside the axis, from above, and its weight."""
+    return {text.get_text(): text.get_weight() for text in axes.get_yticklabels()}
 
 
 def legend(figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-CASES = {
-    "intervals": ("intervals", "value"),
-    "paired_differences": ("paired", "difference"),
-    "separation": ("separation", "auroc"),
-    "changes": ("changes", "difference"),
-    "database_probe": ("probe", "balanced_accuracy"),
-    "unseen_databases": ("unseen", "auroc"),
-}
+CASES = {"intervals": "value", "paired_differences": "difference", "separation": "auroc"}
+CASES |= {"changes": "difference", "database_probe": "balanced_accuracy"}
+CASES |= {"unseen_databases": "auroc"}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_estimate_and_interval_is_drawn_on_one_line(name, draw, tables):
-    table, value = tables[CASES[name][0]], CASES[name][1]
-    places = np.concatenate([diamonds(axes) for axes in panels(draw(name))])
-    ends = np.concatenate([bars(axes) for axes in panels(draw(name))])
-    np.testing.assert_allclose(np.sort(places[:, 0]), np.sort(table[value]))
+def test_every_estimate_and_interval_is_drawn_on_one_line(name, draw, given):
+    table = given[name][0]
+    places, ends = (np.concatenate([f(axes) for axes in draw(name).axes]) for f in (diamonds, bars))
+    np.testing.assert_allclose(np.sort(places[:, 0]), np.sort(table[CASES[name]]))
     np.testing.assert_allclose(np.sort(ends[:, 0]), np.sort(table["low"]))
     np.testing.assert_allclose(np.sort(ends[:, 1]), np.sort(table["high"]))
     np.testing.assert_allclose(places[:, 1], ends[:, 2])
@@ -66,56 +60,55 @@ def plot(table: pd.DataFrame, **options):
 
 
 def test_a_line_has_its_models_color_its_name_and_its_number(two_lines):
-    axes = panels(figure := plot(two_lines, hue="model"))[0]
+    (axes,) = (figure := plot(two_lines, hue="model")).axes
     colors = [to_hex(c) for c in axes.collections[0].get_facecolors()]
     assert colors == [style.MODEL_COLORS[m].lower() for m in ("teacher", "student")]
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["first", "second"]
+    assert list(names(axes)) == ["first", "second"]
     assert [t.get_text() for t in axes.texts] == ["0.900", "0.000"]
     assert legend(figure) == ["teacher", "student", "95% interval"]
 
 
 def test_a_line_without_a_value_keeps_its_place_and_has_no_mark(two_lines):
-    table = two_lines.assign(value=[np.nan, 0.5])
-    axes = panels(plot(table))[0]
+    (axes,) = plot(two_lines.assign(value=[np.nan, 0.5])).axes
     assert len(axes.get_yticks()) == 2 and len(diamonds(axes)) == 1
 
 
 def test_hues_of_one_row_lie_side_by_side_about_its_name(two_lines):
-    axes = panels(plot(two_lines.assign(name="both"), hue="model"))[0]
-    heights = diamonds(axes)[:, 1]
-    assert heights[0] < heights[1] and axes.get_yticks() == [heights.mean()]
+    (axes,) = plot(two_lines[::-1].assign(name="both"), hue="model").axes
+    (first, student), (second, teacher) = sorted(diamonds(axes)[:, ::-1].tolist())
+    assert (student, teacher) == (0.9, -0.0004)  # The paper's order, whatever the table's.
+    assert axes.get_yticks() == [(first + second) / 2]
 
 
 def test_groups_are_headed_in_bold(two_lines):
-    axes = panels(plot(two_lines, group="model"))[0]
-    weights = {t.get_text(): t.get_weight() for t in axes.get_yticklabels()}
-    assert weights == {"teacher": "bold", "first": "normal", "student": "bold", "second": "normal"}
+    (axes,) = plot(two_lines, group="model").axes
+    weights = {"teacher": "bold", "first": "normal", "student": "bold", "second": "normal"}
+    assert names(axes) == weights
 
 
 def test_small_p_values_are_bounded_and_missing_ones_are_not_invented(draw):
-    texts = [t.get_text() for axes in panels(draw("paired_differences")) for t in axes.texts]
+    texts = [t.get_text() for axes in draw("paired_differences").axes for t in axes.texts]
     assert set(texts) == {"p 0.280", "p < 0.001", ""}
 
 
-def test_lowest_and_highest_seed_lie_beneath_their_estimate(draw, tables):
-    (axes,) = panels(draw("intervals"))
-    x = sorted(x for x, _ in small(axes, "|"))
-    ends = tables["intervals"][["seed_min", "seed_max"]].to_numpy().ravel()
-    np.testing.assert_allclose(x, np.sort(ends))
-    one_seed = tables["intervals"].assign(seed_min=np.nan, seed_max=np.nan)
+def test_lowest_and_highest_seed_lie_beneath_their_estimate(draw, given):
+    (table,), (axes,) = given["intervals"], draw("intervals").axes
+    ends = np.sort(table[["seed_min", "seed_max"]].to_numpy().ravel())
+    np.testing.assert_allclose(marked(axes, "|"), ends)
+    one_seed = table.assign(seed_min=np.nan, seed_max=np.nan)
     assert "lowest and highest seed" not in legend(plots.intervals(one_seed))
 
 
 def test_change_without_related_recordings_has_a_panel_of_its_own(draw):
-    scores, change = panels(draw("leak_effect"))
+    scores, change = draw("leak_effect").axes
     assert sorted(set(diamonds(scores)[:, 0])) == [0.91, 0.92]
     assert set(diamonds(change)[:, 0]) == {-0.01}
-    names = [t.get_text() for t in scores.get_yticklabels()]
-    assert names.count("all 400") == names.count("without 7 related") == 6
+    texts = [text.get_text() for text in scores.get_yticklabels()]
+    assert texts.count("all 400") == texts.count("without 7 related") == 6
 
 
 def test_pool_without_a_database_replaces_the_pool_of_all_and_is_named(draw):
-    every, within, unseen = panels(draw("heart_or_stethoscope"))
+    every, within, unseen = draw("heart_or_stethoscope").axes
     titles = [axes.get_title(loc="left") for axes in (every, within, unseen)]
     assert titles == ["all pairs", "within one database (not e)", "unseen database"]
     np.testing.assert_allclose(diamonds(within)[:, 0], 0.58)
@@ -123,31 +116,34 @@ def test_pool_without_a_database_replaces_the_pool_of_all_and_is_named(draw):
 
 
 def test_single_databases_have_their_marker_and_those_without_interval_are_left_out(draw):
-    _, within, unseen = panels(draw("heart_or_stethoscope"))
-    assert len(small(unseen, style.DATABASE_MARKERS["b"])) == 6
-    assert not small(within, style.DATABASE_MARKERS["c"])
+    _, within, unseen = draw("heart_or_stethoscope").axes
+    assert len(marked(unseen, style.DATABASE_MARKERS["b"])) == 6
+    assert not marked(within, style.DATABASE_MARKERS["c"])
 
 
 def test_the_best_comes_first_and_ticks_reach_down_to_marks_far_below_guessing(draw):
-    axes = panels(draw("unseen_databases"))[0]
+    (axes,) = draw("unseen_databases").axes
     ticks = [t for t in axes.get_xticks() if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
-    assert len(small(axes, style.DATABASE_MARKERS["e"])) == 3  # Seeds are averaged.
-    names = [t.get_text() for t in axes.get_yticklabels()]
-    assert names == ["best", "own", "paper: teacher"]
+    assert len(marked(axes, style.DATABASE_MARKERS["e"])) == 3  # Seeds are averaged.
+    assert list(names(axes)) == ["best", "own", "paper: teacher"]
     assert min(ticks) < 0.04 + np.diff(ticks)[0]
 
 
-def test_every_seed_and_the_last_epoch_are_beside_an_options_mean(draw, tables):
-    mean, difference = panels(draw("ablations"))
-    np.testing.assert_allclose(np.sort(diamonds(mean)[:, 0]), np.sort(tables["ablations"]["mean"]))
-    seeds = sorted(x for x, _ in small(mean, "o"))
-    np.testing.assert_allclose(seeds, np.sort(tables["seeds"]["dev_auroc"]))
-    assert {x for x, _ in small(mean, "D")} == {0.89}
+def test_every_seed_and_the_last_epoch_are_beside_an_options_mean(draw, given):
+    (table, seeds), (mean, difference) = given["ablations"], draw("ablations").axes
+    np.testing.assert_allclose(np.sort(diamonds(mean)[:, 0]), np.sort(table["mean"]))
+    np.testing.assert_allclose(marked(mean, "o"), np.sort(seeds["dev_auroc"]))
+    assert set(marked(mean, "D")) == {0.89}
     assert len(diamonds(difference)) == 2  # The paper's own options differ from nothing.
 
 
-def test_each_disturbance_has_a_panel_with_every_model_and_its_clean_score(draw, tables):
-    found = panels(draw("robustness"))
+def test_chance_is_marked_beneath_every_probe(draw):
+    (axes,) = draw("database_probe").axes
+    assert marked(axes, "|") == [0.17] * 4
+
+
+def test_each_disturbance_has_a_panel_with_every_model_and_its_clean_score(draw):
+    found = draw("robustness").axes
     assert [axes.get_title(loc="left") for axes in found] == ["white noise", "clipping"]
     for axes, levels in zip(found, (3, 2), strict=True):
         dots = [line for line in axes.lines if line.get_marker() == "o"]

@@ -7,44 +7,20 @@ from hsutils import plots
 from hsutils.plots import style
 
 
-def test_each_model_has_a_panel_whose_band_reaches_to_the_ends_of_its_interval(draw, tables):
-    grid = draw("prevalence_curves").axes
-    assert len(grid) == 6
-    for axes, value in ((grid[0], "ppv"), (grid[5], "npv")):
-        part = tables["prevalence"][:20]
-        (band,) = axes.collections
-        heights = band.get_paths()[0].vertices[:, 1]
-        assert heights.min() == pytest.approx(100 * part[f"{value}_low"].min())
-        assert heights.max() == pytest.approx(100 * part[f"{value}_high"].max())
-        np.testing.assert_allclose(axes.lines[0].get_ydata(), 100 * part[value])
-        assert [line.get_xdata()[0] for line in axes.lines[1:]] == [0.205, 0.5]
-
-
-def test_each_panel_has_both_calibrations_their_intervals_and_their_scores(draw, tables):
+def test_each_panel_has_both_calibrations_their_intervals_and_their_scores(draw):
     for axes in draw("reliability").axes:
         curves = [line for line in axes.lines if line.get_marker() in ("s", "o")]
-        assert all(
-            np.allclose(line.get_ydata(), np.linspace(0.05, 0.95, 5) ** 2) for line in curves
-        )
+        for line in curves:
+            np.testing.assert_allclose(line.get_ydata(), np.linspace(0.05, 0.95, 5) ** 2)
         assert [line.get_marker() for line in curves] == ["s", "o"]
         assert sum(len(set(line.get_xdata())) == 1 for line in axes.lines) == 10
         assert axes.get_title(loc="left").count("ECE 0.068, Brier 0.114") == 2
 
 
-def test_a_model_without_a_temperature_is_drawn_as_it_was_trained(tables):
-    parts = [tables[k][tables[k]["calibration"] == "as trained"] for k in ("reliability", "scores")]
+def test_a_model_without_a_temperature_is_drawn_as_it_was_trained(given):
+    parts = [table[table["calibration"] == "as trained"] for table in given["reliability"]]
     for axes in plots.reliability(*parts).axes:
         assert axes.get_title(loc="left").count("ECE") == 1
-
-
-def test_each_prevalence_has_a_panel_with_every_model_and_both_strategies(draw):
-    figure = draw("decision_curves")
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["prevalence 50%", "prevalence 20.5%"]
-    for axes, share in zip(figure.axes, (0.5, 0.205), strict=True):
-        curves = [line for line in axes.lines if line.get_xdata()[0] == 10]
-        assert len(curves) == 5
-        np.testing.assert_allclose(curves[0].get_xydata()[0], (10, share * 0.8))
 
 
 def test_both_shares_of_every_rule_are_drawn_in_the_color_of_their_class(draw):

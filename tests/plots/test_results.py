@@ -1,9 +1,8 @@
-"""Laws of the figures about predictions: areas, counts and shares are those of the logits."""
+"""Laws of the figures about training and predictions: curves, counts and shares are the tables'."""
 
 import numpy as np
 import pytest
 import seaborn as sns
-from matplotlib.colors import to_rgb
 from sklearn.metrics import auc, confusion_matrix, roc_auc_score
 
 from hsutils import plots
@@ -15,19 +14,66 @@ def lines_of(axes, model: str) -> list:
     return [line for line in axes.lines if line.get_color() == style.color_of(model)]
 
 
-def test_area_under_each_curve_is_its_models_auroc_and_is_printed(draw, tables):
+def marked(axes, marker: str) -> list[list[float]]:
+    lines = [line for line in axes.lines if line.get_marker() == marker]
+    return [xy for line in lines for xy in line.get_xydata().tolist()]
+
+
+def test_the_best_epoch_is_starred_even_when_some_were_not_measured(given):
+    history = given["dev_auroc_by_epoch"][0]["student"].drop(columns="seed")
+    history.loc[history["epoch"] == 1, "dev_auroc"] = np.nan
+    (axes,) = plots.dev_auroc_by_epoch({"student": history}).axes
+    assert marked(axes, "*") == [[4, pytest.approx(history["dev_auroc"].max())]]
+
+
+def test_histories_without_any_measurement_still_draw(given):
+    history = given["dev_auroc_by_epoch"][0]["student"].assign(dev_auroc=np.nan)
+    (axes,) = plots.dev_auroc_by_epoch({"student": history}, paper=False).axes
+    assert axes.get_title(loc="left") == "student, not measured"
+
+
+def test_each_seed_has_its_line_and_the_mean_covers_what_all_seeds_have(several_seeds):
+    figure = plots.dev_auroc_by_epoch(several_seeds["histories"])
+    for axes, (model, history) in zip(figure.axes, several_seeds["histories"].items(), strict=True):
+        *seeds, mean = [line for line in axes.lines if line.get_linestyle() == "-"]
+        assert len(seeds) == len(marked(axes, "*")) == 3 and len(mean.get_xdata()) == 4
+        table = history.pivot(index="epoch", columns="seed", values="dev_auroc")
+        np.testing.assert_allclose(mean.get_ydata(), table.loc[:4].mean(axis=1))
+        best = table.max().mean()
+        assert axes.get_title(loc="left").startswith(f"{model}, best {best:.3f}")
+
+
+def test_loss_is_drawn_by_epoch_beside_what_it_is_held_against(draw):
+    figure = draw("loss_by_epoch")
+    loss, chance = figure.axes[0].lines
+    np.testing.assert_allclose(loss.get_ydata(), 1 / np.arange(1, 6))
+    assert chance.get_ydata()[0] == 0.7
+    assert "chance 0.7" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_neighbors_in_two_far_clusters_share_their_label_and_not_their_database():
+    label, points = np.arange(40) % 2, np.random.default_rng(0).normal(size=(40, 3))
+    points[:, 0] += 100 * label
+    figure = plots.embedding_map({"here": points}, label, np.array(["a"] * 39 + ["b"]))
+    by_label, by_database = (axes.get_title(loc="left") for axes in figure.axes)
+    assert "alike: 100% (chance 49%)" in by_label
+    assert "(chance 95%)" in by_database
+
+
+def test_embeddings_of_any_scale_share_their_axes(draw):
+    before, _, after, _ = draw("embedding_map").axes
+    np.testing.assert_allclose(*(a.collections[0].get_offsets() for a in (before, after)))
+    assert before.get_xlim() == after.get_xlim()
+
+
+def test_areas_under_the_curves_and_operating_points_are_those_of_the_logits(draw, given):
     curves, areas = draw("roc_curves").axes
     printed = {text.get_text() for text in areas.texts}
-    for model, p in tables["test"].items():
+    for model, p in given["roc_curves"][0].items():
         drawn = max(lines_of(curves, model), key=lambda line: len(line.get_xdata()))
         expected = roc_auc_score(p["label"], p["logit"])
         assert auc(*drawn.get_data()) == pytest.approx(expected)
         assert f"{expected:.3f}" in printed
-
-
-def test_dots_are_the_operating_points_at_logit_0(draw, tables):
-    curves, _ = draw("roc_curves").axes
-    for model, p in tables["test"].items():
         (dot,) = [line for line in lines_of(curves, model) if line.get_marker() == "o"]
         called = p.groupby("label")["logit"].apply(lambda logit: (logit > 0).mean())
         np.testing.assert_allclose(np.ravel(dot.get_data()), called)
@@ -44,20 +90,26 @@ def test_every_seed_has_a_curve_and_a_dot_and_their_mean_is_marked(several_seeds
 
 
 @pytest.mark.parametrize("paper", [True, False])
-def test_the_papers_results_are_marked_only_when_asked(tables, paper):
-    figure = plots.roc_curves(tables["test"], paper=paper)
-    marked = [line for line in figure.axes[1].lines if line.get_marker() == "D"]
-    assert [line.get_xdata()[0] for line in marked] == [
-        p.test_auroc for p in PAPER.values()
-    ] * paper
-    assert len(plots.confusion_matrices(tables["test"], paper=paper).axes) == 3 + 3 * paper
+def test_the_papers_results_are_drawn_only_when_asked(given, paper):
+    test, histories = given["roc_curves"][0], given["dev_auroc_by_epoch"][0]
+    curves, areas = plots.roc_curves(test, paper=paper).axes
+    assert [x for x, _ in marked(areas, "D")] == [p.test_auroc for p in PAPER.values()] * paper
+    counts = [np.array(p.confusion) for p in PAPER.values()]
+    points = np.array([c[:, 1] / c.sum(axis=1) for c in counts] * paper)
+    np.testing.assert_allclose(np.array(marked(curves, "D")), points)
+    assert len(plots.confusion_matrices(test, paper=paper).axes) == 3 + 3 * paper
+    for axes, p in zip(
+        plots.dev_auroc_by_epoch(histories, paper).axes, PAPER.values(), strict=True
+    ):
+        dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+        assert [line.get_ydata()[0] for line in dotted] == [p.dev_auroc] * paper
 
 
-def test_cells_hold_every_recording_once(draw, tables):
-    for axes, (_, p) in zip(draw("confusion_matrices").axes, tables["test"].items(), strict=False):
+def test_cells_hold_every_recording_once(draw, given):
+    test = given["confusion_matrices"][0].values()
+    for axes, p in zip(draw("confusion_matrices").axes, test, strict=False):
         counts = [int(text.get_text().split("\n")[0]) for text in axes.texts]
-        expected = confusion_matrix(p["label"], p["logit"] > 0)
-        assert counts == expected.ravel().tolist()
+        assert counts == confusion_matrix(p["label"], p["logit"] > 0).ravel().tolist()
 
 
 def test_cells_of_seeds_hold_the_mean_and_the_range_of_the_counts(several_seeds):
@@ -77,22 +129,17 @@ def test_words_in_cells_stand_out_from_every_shade(draw):
             assert (light + 0.05) / (dark + 0.05) > 4.5  # WCAG 2, level AA.
 
 
-def test_histograms_span_each_models_own_logits(tables):
-    wide = tables["test"] | {
-        "teacher": tables["test"]["teacher"].assign(logit=lambda p: 99 * p.logit)
-    }
-    _, student, _ = plots.logit_histograms(wide).axes
+def test_histograms_span_each_models_own_scores(given):
+    (test,) = given["score_histograms"]
+    wide = test | {"teacher": test["teacher"].assign(logit=99 * test["teacher"]["logit"])}
+    _, student, _ = plots.score_histograms(wide).axes
     steps = student.collections[0].get_paths()[0].vertices[:, 0]
-    logits = tables["test"]["student"]["logit"]
+    logits = test["student"]["logit"]
     assert steps.min() == pytest.approx(logits.min()) and steps.max() == pytest.approx(logits.max())
     assert student.get_xlim()[1] < 2 * np.abs(logits).max()
 
 
-def test_misses_add_up_to_the_recordings_and_rates_are_those_of_the_databases(draw, tables):
-    counts, rates = draw("errors_by_model").axes
-    assert sum(int(text.get_text()) for text in counts.texts) == 80
-    assert sum(bar.get_height() for bar in counts.patches) == 80
-    p = tables["test"]["baseline"].merge(tables["databases"])
-    wrong = 100 * ((p["logit"] > 0) != (p["label"] == 1)).groupby(p["database"]).mean()
-    bars = [b for b in rates.patches if b.get_facecolor()[:3] == to_rgb(style.color_of("baseline"))]
-    np.testing.assert_allclose([bar.get_height() for bar in bars if bar.get_width()], wrong)
+def test_even_odds_of_a_soft_label_are_one_half(given):
+    soft = given["score_histograms"][0]["teacher"].assign(soft_label=np.linspace(0, 1, 80))
+    (axes,) = plots.score_histograms({"teacher": soft}, "soft_label").axes
+    assert axes.lines[0].get_xdata()[0] == 0.5 and axes.get_xlabel() == "soft label"
