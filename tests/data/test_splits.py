@@ -13,14 +13,7 @@ import pytest
 
 from hsutils.data import download, splits
 from hsutils.data.download import LISTS as PUBLISHED
-from hsutils.data.splits import (
-    SPLITS,
-    audit,
-    generated_splits,
-    leave_out,
-    published_splits,
-    stratified_subset,
-)
+from hsutils.data.splits import SPLITS, audit, generated_splits, leave_out, published_splits
 from hsutils.errors import InputError
 from hsutils.files import digest_of
 
@@ -33,6 +26,7 @@ LISTS = {
     "test": ["d0001"],
 }
 LISTED = sorted(record for records in LISTS.values() for record in records)
+RECORDINGS = pd.DataFrame({"record": [*LISTED, "e00001"]})
 
 
 def table(n: int, abnormal: int, largest_group: int = 1, seed: int = 0) -> pd.DataFrame:
@@ -44,10 +38,6 @@ def table(n: int, abnormal: int, largest_group: int = 1, seed: int = 0) -> pd.Da
     columns = {"record": [f"e{i:05d}" for i in range(n)], "label": labels}
     columns |= {"group": [f"g{group}" for group in groups], "database": list("abcdef" * n)[:n]}
     return pd.DataFrame(columns)
-
-
-def listed_recordings() -> pd.DataFrame:
-    return pd.DataFrame({"record": [*LISTED, "e00001"]})
 
 
 @pytest.fixture
@@ -70,43 +60,33 @@ def counts(recordings: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(merged.split, merged.label).reindex(index=SPLITS, columns=[0, 1])
 
 
-def complaints(recordings: pd.DataFrame, folder) -> list[str]:
+def complaints(folder) -> list[str]:
     with pytest.raises(InputError) as caught:
-        published_splits(recordings, folder)
+        published_splits(RECORDINGS, folder)
     return caught.value.problems
 
 
 # The published lists
 
 
-def test_published_lists_become_one_row_a_recording(lists):
-    made = published_splits(listed_recordings(), lists)
-    assert list(made) == ["record", "split"]
-    assert made.record.tolist() == LISTED
+def test_published_lists_become_one_row_a_recording_under_either_name(lists):
+    made = published_splits(RECORDINGS, lists)
+    assert list(made) == ["record", "split"] and made.record.tolist() == LISTED
     assert made.set_index("record").split["b0001"] == "finetune"
-
-
-def test_the_labs_file_names_serve_as_well(lists):
-    expected = published_splits(listed_recordings(), lists)
     under_lab_names(lists)
     assert {path.name for path in lists.iterdir()} == set(PUBLISHED)
-    pd.testing.assert_frame_equal(published_splits(listed_recordings(), lists), expected)
+    pd.testing.assert_frame_equal(published_splits(RECORDINGS, lists), made)
 
 
-def test_every_missing_list_is_named_at_once(lists):
+def test_all_missing_lists_and_wrong_records_are_named_at_once(lists):
+    (lists / "dev.txt").write_text("c0001 a0001 f9999\n")
+    twice, unknown = complaints(lists)
+    assert "(a0001): 1 records are listed twice" in twice
+    assert "(f9999): 1 listed records are not in the data" in unknown
     (lists / "dev.txt").unlink()
     (lists / "pretrain.txt").unlink()
-    found = complaints(listed_recordings(), lists)
-    assert len(found) == 2
-    assert "pretrain.txt" in found[0] and "dev.txt" in found[1]
-
-
-def test_records_listed_twice_and_unknown_ones_are_named_together(lists):
-    (lists / "dev.txt").write_text("c0001 a0001 f9999\n")
-    found = complaints(listed_recordings(), lists)
-    assert len(found) == 2
-    assert "twice" in found[0] and "a0001" in found[0]
-    assert "not in the data" in found[1] and "f9999" in found[1]
+    first, second = complaints(lists)
+    assert "pretrain.txt: missing" in first and "dev.txt: missing" in second
 
 
 def publish(folder: Path, monkeypatch) -> None:
@@ -121,10 +101,10 @@ def test_lists_that_are_not_the_published_ones_are_noticed_by_name(lists, monkey
     publish(lists, monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        published_splits(listed_recordings(), lists)
+        published_splits(RECORDINGS, lists)
     (lists / "dev.txt").write_text("c0001")
     with pytest.warns(UserWarning, match=r"split lists dev\.txt are not the published ones"):
-        published_splits(listed_recordings(), lists)
+        published_splits(RECORDINGS, lists)
 
 
 @pytest.fixture
@@ -144,17 +124,17 @@ def site(lists, tmp_path_factory, monkeypatch):
 
 
 def test_lists_are_fetched_when_no_folder_is_named(site):
-    made = published_splits(listed_recordings(), "")
+    made = published_splits(RECORDINGS, "")
     assert made.split.value_counts().to_dict() == {s: len(r) for s, r in LISTS.items()}
 
 
 def test_a_fetched_list_that_differs_or_is_not_there_is_answered_with_what_to_do(site):
     (site / "val.txt").write_text("c0001\n\n")
-    (found,) = complaints(listed_recordings(), "")
+    (found,) = complaints("")
     assert "val.txt" in found and "splits.lists" in found
     assert not list(Path(download.pooch.os_cache("")).glob("*val.txt")), "nothing of it is kept"
     (site / "val.txt").unlink()
-    (found,) = complaints(listed_recordings(), None)
+    (found,) = complaints(None)
     assert "splits.lists" in found and "generated" in found
 
 
@@ -196,7 +176,7 @@ def test_splits_and_subsets_follow_the_seed_and_splits_not_the_order_of_the_tabl
     shuffled = recordings.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(generated_splits(recordings, 1), generated_splits(shuffled, 1))
     assert not generated_splits(recordings, 1).equals(generated_splits(recordings, 2))
-    first, again, other = (stratified_subset(recordings, 60, seed) for seed in (1, 1, 2))
+    first, again, other = (splits.stratified_subset(recordings, 60, seed) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again)
     assert not first.record.equals(other.record)
 
@@ -221,7 +201,7 @@ def test_too_few_recordings_are_refused_with_their_counts(n, abnormal):
 def test_a_subset_keeps_every_database_and_label_and_their_shares(n):
     recordings = table(500, 150).replace({"database": {"f": "e"}})
     recordings.loc[7, "database"] = "rare"
-    subset = stratified_subset(recordings, n)
+    subset = splits.stratified_subset(recordings, n)
     keys = ["database", "label"]
     sizes, whole = subset.groupby(keys).size(), recordings.groupby(keys).size()
     assert sizes.index.equals(whole.index)
@@ -231,7 +211,7 @@ def test_a_subset_keeps_every_database_and_label_and_their_shares(n):
 
 @pytest.mark.parametrize("n", [0, 50, 60])
 def test_no_number_or_too_large_a_number_keeps_all(n):
-    pd.testing.assert_frame_equal(stratified_subset(table(50, 20), n), table(50, 20))
+    pd.testing.assert_frame_equal(splits.stratified_subset(table(50, 20), n), table(50, 20))
 
 
 @pytest.mark.parametrize("database", ["a", "b", "c", "d", "e", "clinic2"])
