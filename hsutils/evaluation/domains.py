@@ -62,21 +62,19 @@ def unseen_databases(cases: pd.DataFrame, models: Models, n_resamples: int = 200
                 tested[model, database] = known
                 row = {"model": model, "database": database, "seeds": len(known)}
                 rows.append(row | counts_and_auroc(part, part[known].T, n_resamples))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    both_classes = table.dropna(subset="auroc")
-    asked, means = sorted(set(both_classes.database)), []
+    both_classes = pd.DataFrame(rows, columns=COLUMNS).dropna(subset="auroc")
+    asked = sorted(set(both_classes.database))
     for model, part in both_classes.groupby("model", sort=False):
         if len(part) == len(asked):
             drawn = [
-                _drawn(parts[database], tested[model, database], n_resamples, seed)
+                drawn_aurocs(parts[database], tested[model, database], n_resamples, seed)
                 for seed, database in enumerate(asked)
             ]
             low, high = intervals.percentiles(np.mean(drawn, axis=0))
             row = {"model": model, "database": "", "seeds": part.seeds.min(), "low": low}
             row |= {"high": high, "auroc": part.auroc.mean()}
-            means.append(row | part[["recordings", "abnormal"]].sum().to_dict())
-    table = pd.concat([table, pd.DataFrame(means, columns=COLUMNS)], ignore_index=True)
-    return table.assign(protocol=UNSEEN)
+            rows.append(row | part[["recordings", "abnormal"]].sum().to_dict())
+    return pd.DataFrame(rows, columns=COLUMNS).assign(protocol=UNSEEN)
 
 
 def counts_and_auroc(
@@ -96,8 +94,10 @@ def counts_and_auroc(
     return counts | found
 
 
-def _drawn(part: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: int) -> np.ndarray:
-    """(n_resamples,) AUROC, mean over seeds, spread as far as few groups ask for."""
+def drawn_aurocs(
+    part: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: int
+) -> np.ndarray:
+    """(n_resamples,) AUROC, mean over columns of logits, spread as far as few groups ask for."""
     about = part.group, n_resamples, seed
     every = [intervals.resamples(part.label, part[c], *about)["auroc"] for c in columns]
     drawn = np.mean(every, axis=0)

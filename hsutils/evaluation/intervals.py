@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics, and tests of two models, when recordings come in groups.
+"""Confidence intervals of metrics, and of their differences, when recordings come in groups.
 
 Recordings of one subject (or copies of one recording) resemble each other, so 400 recordings of
 120 subjects say less than 400 of 400. The bootstrap here therefore draws whole groups: `groups`
@@ -11,13 +11,11 @@ Where a model makes no error the interval has no width, whatever the number of r
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
-from scipy.stats import rankdata
 from statsmodels.stats import contingency_tables
 
 from hsutils.errors import InputError
@@ -30,15 +28,6 @@ npv take abnormal as the class to be found."""
 _Z = float(ndtri(0.975))
 _CELLS = 2**22
 """Weights held at once: 32 MB, however many resamples are asked for."""
-
-
-class Difference(NamedTuple):
-    """AUROC of model a minus that of model b, its interval, and the two-sided p."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
 
 
 def cluster_bootstrap(
@@ -65,17 +54,17 @@ def paired_cluster_bootstrap(
     """Intervals of the differences a minus b, both models evaluated on the same resamples.
 
     Both err on the same difficult recordings, so their difference is known better than either
-    value. Whether their own intervals overlap says little.
+    value.
 
     Returns:
         One row a metric: metric, a, b, difference, low, high. Errors as `cluster_bootstrap`.
     """
-    models, wider, rows = (logits_a, logits_b), expansion(labels, groups), []
-    values = [evaluate(labels, logits) for logits in models]
-    drawn = [resamples(labels, logits, groups) for logits in models]
+    a, b = evaluate(labels, logits_a), evaluate(labels, logits_b)
+    drawn_a, drawn_b = (resamples(labels, logits, groups) for logits in (logits_a, logits_b))
+    wider, rows = expansion(labels, groups), []
     for name in METRICS:
-        (a, b), (many_a, many_b) = ([found[name] for found in each] for each in (values, drawn))
-        rows.append((name, a, b, a - b, *percentiles(many_a - many_b, wider)))
+        ends = percentiles(drawn_a[name] - drawn_b[name], wider)
+        rows.append((name, a[name], b[name], a[name] - b[name], *ends))
     return pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high"])
 
 
@@ -105,33 +94,10 @@ def auroc_and_interval(
         ]
         return np.mean(areas, axis=0)
 
-    draws = multiplicities(labels, group_codes(groups, n), n_resamples)
+    draws = multiplicities(labels, groups, n_resamples)
     drawn = np.concatenate([mean_over_models(weights) for weights in draws])
     low, high = percentiles(drawn, expansion(labels, groups))
     return {"auroc": float(mean_over_models(np.ones((1, n)))[0]), "low": low, "high": high}
-
-
-def delong(
-    labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike, groups: ArrayLike | None = None
-) -> Difference:
-    """Test of equal AUROC on the same recordings (DeLong et al. 1988; groups: Obuchowski 1997)."""
-    a, b = (_placements(*checked(labels, logits, both=True)) for logits in (logits_a, logits_b))
-    labels, codes = np.asarray(labels), group_codes(groups, len(a))
-    difference = float(a[labels == 1].mean() - b[labels == 1].mean())
-    if fewest_groups(labels, groups) < 2:
-        return Difference(difference, np.nan, np.nan, np.nan)
-    deviations = a - b - difference
-    of_class = [labels == c for c in (0, 1)]
-    sums = [np.bincount(codes, deviations * own / own.sum()) for own in of_class]
-    held = [len(np.unique(codes[own])) for own in of_class]
-    variance = sum(n / (n - 1) * total @ total for n, total in zip(held, sums, strict=True))
-    # Not zero where a group holds both classes.
-    variance += len(sums[0]) / (len(sums[0]) - 1) * 2 * sums[0] @ sums[1]
-    error = np.sqrt(max(variance, 0))
-    # Equal rankings leave rounding only, which must not be divided by itself.
-    z = 0.0 if abs(difference) < 1e-12 else abs(difference) / max(error, 1e-12)
-    ends = (float(difference + side * _Z * error) for side in (-1, 1))
-    return Difference(difference, *ends, p=float(2 * ndtr(-z)))
 
 
 def mcnemar(labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike) -> float:
@@ -161,11 +127,11 @@ def resamples(
     """Each of `METRICS` in each resample of whole groups, (n_resamples,); NaN where undefined.
 
     Groups are drawn with replacement within each class composition (only normal, only abnormal,
-    both), so every resample holds both classes. Labels, groups and seed alone decide which: two
-    models evaluated on the same recordings are paired resample by resample.
+    both), so every resample holds both classes. Labels, groups and seed alone decide which, so two
+    models are paired resample by resample.
     """
     labels, logits = checked(labels, logits, both=True)
-    draws = multiplicities(labels, group_codes(groups, len(labels)), n_resamples, seed)
+    draws = multiplicities(labels, groups, n_resamples, seed)
     parts = [weighted_metrics(labels, logits, weights) for weights in draws]
     return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
 
@@ -212,14 +178,13 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def multiplicities(
-    classes: np.ndarray, codes: np.ndarray, n_resamples: int = 2000, seed: int = 0
+    classes: np.ndarray, groups: ArrayLike | None, n_resamples: int = 2000, seed: int = 0
 ) -> Iterator[np.ndarray]:
     """Blocks of (resamples, n): how often each recording's group was drawn.
 
-    A group is replaced only by one that holds the same classes (n,), integers from 0; groups are
-    numbered as by `group_codes`.
+    A group is replaced only by one that holds the same classes (n,), integers from 0.
     """
-    rng = np.random.default_rng(seed)
+    rng, codes = np.random.default_rng(seed), group_codes(groups, len(classes))
     holds = [np.bincount(codes, classes == c) > 0 for c in range(classes.max() + 1)]
     composition = np.sum([has * 2**c for c, has in enumerate(holds)], axis=0)
     strata = [np.flatnonzero(composition == c) for c in np.unique(composition)]
@@ -241,15 +206,9 @@ def expansion(labels: ArrayLike, groups: ArrayLike | None = None) -> float:
     A bootstrap of n groups is too narrow by sqrt((n - 1) / n) and ignores that Student's t has
     heavier tails than the normal law (Hesterberg 2015, The American Statistician 69, section 4.4).
     """
-    n = fewest_groups(labels, groups)
+    labels, codes = np.asarray(labels), group_codes(groups, len(labels))
+    n = min(len(np.unique(codes[labels == c])) for c in (0, 1))
     return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975) / _Z) if n > 1 else np.nan
-
-
-def fewest_groups(labels: ArrayLike, groups: ArrayLike | None = None) -> int:
-    """How many groups hold the class that fewer groups hold."""
-    labels = np.asarray(labels)
-    codes = group_codes(groups, len(labels))
-    return min(len(np.unique(codes[labels == c])) for c in (0, 1))
 
 
 def percentiles(values: np.ndarray, wider: float = 1.0) -> tuple[float, float]:
@@ -272,13 +231,3 @@ def group_codes(groups: ArrayLike | None, n: int) -> np.ndarray:
     if (codes < 0).any():
         raise InputError(f"groups: {(codes < 0).sum()} are missing; name the group of each")
     return codes
-
-
-def _placements(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """(n,) the share of the other class that each recording is ranked right against; ties half."""
-    ranks, share = rankdata(logits), np.empty(len(labels))
-    for c in (0, 1):
-        own = labels == c
-        below = (ranks[own] - rankdata(logits[own])) / (~own).sum()
-        share[own] = below if c else 1 - below
-    return share

@@ -5,12 +5,10 @@ recording is called abnormal when its logit lies above the threshold (paper, sec
 Anything else, as NaN of a diverged training, is an `InputError`.
 """
 
-import math
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from hsutils.errors import InputError
 
@@ -41,17 +39,29 @@ def confusion_report(matrix: ArrayLike) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(CLASSES, name="class"))
 
 
-def threshold_at(labels: ArrayLike, logits: ArrayLike, specificity: float) -> float:
-    """The lowest threshold that calls at least this share of the normal recordings normal.
+def choose_threshold(
+    labels: ArrayLike,
+    logits: ArrayLike,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> float:
+    """The highest threshold of at least a sensitivity, or the lowest of at least a specificity.
 
-    It lies halfway to the next recording's logit, so that rounding moves none across.
+    Without either it is Youden's: the largest sum of both, of equals the most sensitive. It lies
+    halfway between two recordings' logits, so that rounding moves none across.
     """
-    labels, logits = checked(labels, logits)
-    normal = np.sort(logits[labels == 0])
-    # A share of a few hundred recordings must not be missed by its rounding.
-    highest = normal[math.ceil(specificity * len(normal) - 1e-9) - 1]
-    above = logits[logits > highest]
-    return float((highest + above.min()) / 2 if above.size else highest)
+    scored = checked(labels, logits, both=True)
+    false_alarms, found, at = roc_curve(*scored, drop_intermediate=False)
+    gain = np.round(found - false_alarms, 12)
+    best = np.flatnonzero(gain == gain.max())[-1]
+    if sensitivity is not None:
+        best = np.argmax(found >= sensitivity)
+    elif specificity is not None:
+        # A share of a few hundred recordings must not be missed by its rounding.
+        best = np.flatnonzero(1 - false_alarms >= specificity - 1e-9)[-1]
+    # Point k of the curve calls the k highest distinct logits abnormal.
+    ends = np.r_[at[1] + 1, at[1:], at[-1] - 1]
+    return float((ends[best] + ends[best + 1]) / 2)
 
 
 def checked(

@@ -5,8 +5,6 @@ a function names, and a column of logits a model. Intervals are those of `interv
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,9 +35,8 @@ def perturbed_scores(
 ) -> pd.DataFrame:
     """Every model's logit on every recording, as it is and degraded in every way.
 
-    A degraded waveform goes through the run's own front end as any other. One recording is in
-    memory at a time, and its spectrograms are float16, as the cached ones. Noise is drawn for each
-    perturbation and record, and is the same at all levels.
+    One recording is in memory at a time. Noise is drawn for each perturbation and record, and is
+    the same at all levels.
 
     Args:
         run: gives front end, device and precision; nothing is written.
@@ -48,8 +45,8 @@ def perturbed_scores(
         perturbations: see `devices.PERTURBATIONS`.
 
     Returns:
-        One row a condition, record and model: perturbation, unit, level, model, record, logit.
-        First come the clean recordings, `CLEAN`.
+        One row a condition, record and model, first the clean recordings, `CLEAN`: perturbation,
+        unit, level, model, record, logit.
     """
     front_end, fabric = run.profile.front_end, start_fabric(run.profile.compute)
     networks = {name: fabric.setup(model) for name, model in models.items()}
@@ -57,7 +54,7 @@ def perturbed_scores(
     conditions = pd.DataFrame([CLEAN, *degraded], columns=["perturbation", "unit", "level"])
     parts = []
     for row in progress(recordings.itertuples(), len(recordings), "degraded recordings"):
-        views = _views(row.path, row.record, perturbations, front_end)
+        views = _Views(row.path, row.record, perturbations, front_end)
         for name, network in networks.items():
             logits = predict(network, views, np.arange(len(conditions)), fabric)
             parts.append(conditions.assign(model=name, record=row.record, logit=logits))
@@ -77,16 +74,16 @@ def robustness(scores: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     table = scores.merge(clean, "left", ["model", "record"], suffixes=("", "_clean"))
     table = table.merge(cases[["record", "label", "group"]], "left", "record")
     for key, part in table.groupby(keys, sort=False, dropna=False):
-        truth, groups = part.label, part.group
-        pair = intervals.paired_cluster_bootstrap(truth, part.logit, part.logit_clean, groups)
+        logits, before = part.logit, part.logit_clean
+        pair = intervals.paired_cluster_bootstrap(part.label, logits, before, part.group)
         pair = pair.set_index("metric")
-        change = pair.loc["auroc"]
         row = dict(zip(keys, key, strict=True))
-        row |= intervals.auroc_and_interval(truth, part.logit, groups)
+        row |= intervals.auroc_and_interval(part.label, logits, part.group)
         row |= pair.a[["sensitivity", "specificity"]].to_dict()
-        row |= {"change": change.difference, "change_low": change.low, "change_high": change.high}
-        flips = float(((part.logit > 0) != (part.logit_clean > 0)).mean())
-        rows.append(row | {"flips": flips})
+        change = dict(
+            zip(["change", "change_low", "change_high"], pair.loc["auroc"][2:], strict=True)
+        )
+        rows.append(row | change | {"flips": ((logits > 0) != (before > 0)).mean()})
     return pd.DataFrame(rows)
 
 
@@ -94,8 +91,7 @@ def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     """AUROC on all recordings, the usable ones (quality 1) and those too noisy to be sure (0).
 
     Returns:
-        One row a model and subset: model, subset ("all", "usable", "too noisy"), recordings,
-        abnormal, auroc, low, high.
+        model, subset ("all", "usable", "too noisy"), recordings, abnormal, auroc, low, high.
     """
     usable = cases.quality == 1
     parts = {"all": cases, "usable": cases[usable], "too noisy": cases[~usable]}
@@ -106,8 +102,8 @@ def by_length(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     """AUROC among recordings of like length (column seconds), in four equally filled bins.
 
     Returns:
-        One row a model and bin, the shortest recordings first: model, shortest, longest (seconds),
-        recordings, abnormal, auroc, low, high. Equal lengths share a bin, so ties leave fewer.
+        model, shortest, longest (seconds), recordings, abnormal, auroc, low, high; the shortest
+        first. Equal lengths share a bin, so ties leave fewer.
     """
     edges = cases.seconds.quantile([0.25, 0.5, 0.75])
     bins = [part for _, part in cases.groupby(np.searchsorted(edges, cases.seconds))]
@@ -115,39 +111,13 @@ def by_length(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     return _by_part(list(zip(ends, bins, strict=True)), models)
 
 
-def length_score(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
-    """Spearman's rank correlation of logit and length within each class.
-
-    Over both classes any good model has one, since abnormal recordings of the Challenge are a
-    little longer. A model that knows the database alone has one too, since databases differ in
-    length; with ranks taken within each database it has none.
-
-    Returns:
-        One row a model and class: model, label (0, 1), recordings, spearman, low, high; within,
-        within_low, within_high, the same with ranks within databases. NaN where all are equal.
-    """
-    codes, labels = intervals.group_codes(cases.group, len(cases)), cases.label.to_numpy()
-    weights = np.vstack([np.ones(len(cases)), *intervals.multiplicities(labels, codes)])
-    wider, rows = intervals.expansion(labels, cases.group), []
-    for model, label in product(models, (0, 1)):
-        part, own = cases[labels == label], weights[:, labels == label]
-        logits, seconds, database = (part[c].to_numpy() for c in (model, "seconds", "database"))
-        row = {"model": model, "label": label, "recordings": len(part)}
-        for name, end, strata in (("spearman", "", 0 * logits), ("within", "within_", database)):
-            found = _rank_correlation(logits, seconds, strata, own)
-            low, high = intervals.percentiles(found[1:], wider)
-            row |= {name: found[0], f"{end}low": low, f"{end}high": high}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def without_leaks(
     cases: pd.DataFrame, leaking_records: Iterable[str], models: Sequence[str]
 ) -> pd.DataFrame:
     """How the AUROC changes when recordings related to training recordings are left out.
 
-    The change is paired: each resample of whole groups is scored with and without its recordings
-    that leak. Simulated with 7 to 80 of 400, its interval holds the truth in 91 to 96% of cases.
+    Each resample of whole groups is scored with and without its recordings that leak. Simulated
+    with 7 to 80 of 400, the interval of the change holds the truth in 91 to 96% of cases.
 
     Returns:
         One row a model: model, n, dropped, auroc, low, high (of all cases), auroc_kept, low_kept,
@@ -155,14 +125,13 @@ def without_leaks(
     """
     kept, rows = ~cases.record.isin(set(leaking_records)).to_numpy(), []
     wider = intervals.expansion(cases.label, cases.group)
-    codes = intervals.group_codes(cases.group, len(cases))
     for model in models:
         labels, logits = checked(cases.label, cases[model])
         # A recording that is dropped counts for nothing, however often its group was drawn.
         drawn = [
             intervals.ratio(*intervals.weighted_wins(labels, logits, weights * kept))
             - intervals.ratio(*intervals.weighted_wins(labels, logits, weights))
-            for weights in intervals.multiplicities(labels, codes)
+            for weights in intervals.multiplicities(labels, cases.group)
         ]
         low, high = intervals.percentiles(np.concatenate(drawn), wider)
         every = intervals.auroc_and_interval(labels, logits, cases.group)
@@ -175,7 +144,7 @@ def without_leaks(
 
 
 def _by_part(parts: Sequence[tuple[dict, pd.DataFrame]], models: Sequence[str]) -> pd.DataFrame:
-    """One row a model and part of the cases, with what is to be said about that part."""
+    """One row a model and part of the cases, which begins with what is said about that part."""
     rows = [
         {"model": model} | about | counts_and_auroc(part, part[model])
         for model in models
@@ -184,43 +153,26 @@ def _by_part(parts: Sequence[tuple[dict, pd.DataFrame]], models: Sequence[str]) 
     return pd.DataFrame(rows)
 
 
-class _Views(NamedTuple):
+class _Views:
     """In memory what `SpectrogramCache` is on disk: one recording under every condition."""
 
-    spectrograms: Tensor
-    front_end: FrontEnd
+    def __init__(
+        self,
+        path: str,
+        record: str,
+        perturbations: Mapping[str, Perturbation],
+        front_end: FrontEnd,
+    ):
+        waveforms = [read_waveform(path, seconds=front_end.clip_seconds)]
+        for perturbation in perturbations.values():
+            # Without the name a synthetic recording would be given its own noise once more.
+            key = [0, *perturbation.name.encode(), *record.encode()]
+            for level in perturbation.levels:
+                rng = np.random.default_rng(key)
+                waveforms.append(perturbation.apply(waveforms[0], level, rng))
+        spectrograms = [log_mel(w, RECORDED_RATE, front_end)[0].half() for w in waveforms]
+        self.spectrograms, self.front_end = torch.stack(spectrograms), front_end
 
     def batch(self, rows: np.ndarray) -> Tensor:
         """Standardized float32 spectrograms of some rows, shape (N, 1, mels, frames)."""
         return standardize(self.spectrograms[rows].float(), self.front_end).unsqueeze(1)
-
-
-def _views(
-    path: str, record: str, perturbations: Mapping[str, Perturbation], front_end: FrontEnd
-) -> _Views:
-    waveforms = [read_waveform(path, seconds=front_end.clip_seconds)]
-    for perturbation in perturbations.values():
-        # Without the name a synthetic recording would be given its own noise once more.
-        key = [0, *perturbation.name.encode(), *record.encode()]
-        for level in perturbation.levels:
-            waveforms.append(perturbation.apply(waveforms[0], level, np.random.default_rng(key)))
-    spectrograms = [log_mel(waveform, RECORDED_RATE, front_end)[0].half() for waveform in waveforms]
-    return _Views(torch.stack(spectrograms), front_end)
-
-
-def _rank_correlation(
-    x: np.ndarray, y: np.ndarray, strata: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """(resamples,) correlations of ranks taken within strata (n,), by `weights` (resamples, n)."""
-    moments = np.zeros((3, len(weights)))
-    for here in (strata == stratum for stratum in np.unique(strata)):
-        w = weights[:, here]
-        a, b = (_ranks(values[here], w) for values in (x, y))
-        moments += [(w * products).sum(axis=1) for products in (a * b, a * a, b * b)]
-    return intervals.ratio(moments[0], np.sqrt(moments[1] * moments[2]))
-
-
-def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(resamples, n) ranks of weighted values less their mean, as shares; ties in the middle."""
-    below = (values[:, None] < values) + (values[:, None] == values) / 2
-    return weights @ below / np.maximum(1, weights.sum(axis=1, keepdims=True)) - 0.5

@@ -28,6 +28,7 @@ from hsutils.data.corpus import Corpus
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
 from hsutils.evaluation import intervals
+from hsutils.evaluation.domains import counts_and_auroc
 
 CONTROL_MODELS = ("database only", "format only", "band statistics")
 FACTS = ("seconds", "levels", "peak", "clipped", "levels_per_second")
@@ -54,8 +55,8 @@ def control_models(
     """
     table = corpus.recordings.merge(corpus.splits, on="record", validate="one_to_one")
     table = table[table.split.isin(["finetune", *splits])].reset_index(drop=True)
-    trained = (table.split == "finetune").to_numpy()
-    if table.label[trained].nunique() < 2:
+    trained = table[table.split == "finetune"]
+    if trained.label.nunique() < 2:
         raise InputError("splits: finetune lacks a class; train with a split that holds both")
     found = {}
     for name in names:
@@ -64,15 +65,15 @@ def control_models(
             found[name] = {s: database_baseline(*known, s, "finetune") for s in splits}
             continue
         if name == "format only":
-            databases = sorted(set(table.database[trained]))
-            one_hot = [(table.database == database).to_numpy() for database in databases]
+            databases = sorted(set(trained.database))
+            features = [(table.database == database).to_numpy() for database in databases]
             stored = format_facts(table)[["levels", "peak", "clipped", "seconds"]]
-            features = np.column_stack([*one_hot, stored])
+            features = np.column_stack([*features, stored])
         else:
             features = band_statistics(corpus.cache, table.record)
         # Leaves of two recordings: whole trees would fit the 400 labels exactly.
         trees = ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
-        trees.fit(features[trained], table.label[trained])
+        trees.fit(features[trained.index], trained.label)
         # Half a tree from certainty, so that a unanimous forest has a logit.
         abnormal = np.clip(trees.predict_proba(features)[:, 1], 0.5 / _TREES, 1 - 0.5 / _TREES)
         made = table[["record", "label"]].assign(logit=logit(abnormal))
@@ -86,11 +87,10 @@ def database_baseline(
     split: str = "test",
     learn_from: str = "pretrain",
 ) -> pd.DataFrame:
-    """Predictions of a split from the database alone: its abnormal share in another split.
+    """Predictions (record, label, logit) of a split: its database's abnormal share in another.
 
-    Returns:
-        Table record, label, logit. Databases that `learn_from` lacks get its overall share. Half a
-        recording is added to each class, so that a database without abnormal ones has a logit.
+    Databases that `learn_from` lacks get its overall share. Half a recording is added to each
+    class, so that a database without abnormal ones has a logit.
     """
     table = recordings.merge(splits, on="record", validate="one_to_one")
     known = table[table.split == learn_from].groupby("database").label.agg(["sum", "count"])
@@ -101,12 +101,12 @@ def database_baseline(
 
 
 def format_facts(recordings: pd.DataFrame) -> pd.DataFrame:
-    """What can be said of a file (columns record, path) without listening to it.
+    """What can be said of files (columns record, path) without listening to them.
 
     Returns:
-        One row a recording, in the same order: record and `FACTS`: `seconds`; `levels`, how many
-        distinct 16-bit values occur; `peak`, the largest distance from 0, in steps of 16 bits;
-        `clipped`, how many samples lie on a flat top; `levels_per_second`.
+        record and `FACTS`, in the same order: `seconds`; `levels`, how many distinct 16-bit values
+        occur; `peak`, the largest distance from 0, in steps of 16 bits; `clipped`, how many
+        samples lie on a flat top; `levels_per_second`.
     """
 
     def facts_of(path: str) -> tuple[float, ...]:
@@ -140,28 +140,22 @@ def band_statistics(cache: SpectrogramCache, records: Sequence[str]) -> np.ndarr
     return np.array(statistics)
 
 
-def separation(facts: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
+def separation(table: pd.DataFrame) -> pd.DataFrame:
     """Which of the `format_facts` separates the classes inside each database.
 
     Args:
-        facts: record and `FACTS`.
-        recordings: columns record, database, label, group.
+        table: columns database, label, group and `FACTS`.
 
     Returns:
-        One row a database and fact: database, fact, n, abnormal, auroc of the fact as a score
-        (above 0.5: larger in abnormal recordings), distance of it from 0.5, low, high.
+        database, fact, recordings, abnormal, auroc of the fact as a score (above 0.5: larger in
+        abnormal recordings), low, high.
     """
-    columns = ["record", "database", "label", "group"]
-    table = recordings[columns].merge(facts, on="record", validate="one_to_one")
-    rows = []
-    for database, part in table.groupby("database"):
-        counts = {"n": len(part), "abnormal": int(part.label.sum())}
-        for fact in FACTS:
-            area = intervals.auroc_and_interval(part.label, part[fact], part.group)
-            area["distance"] = abs(area["auroc"] - 0.5)
-            rows.append({"database": database, "fact": fact} | counts | area)
-    order = ["database", "fact", "n", "abnormal", "auroc", "distance", "low", "high"]
-    return pd.DataFrame(rows)[order]
+    rows = [
+        {"database": database, "fact": fact} | counts_and_auroc(part, part[fact])
+        for database, part in table.groupby("database")
+        for fact in FACTS
+    ]
+    return pd.DataFrame(rows)
 
 
 def probe_database(features: np.ndarray, databases: ArrayLike, groups: ArrayLike) -> dict:
@@ -171,9 +165,8 @@ def probe_database(features: np.ndarray, databases: ArrayLike, groups: ArrayLike
     whole groups. Databases of one group are left out: none can be both learned and predicted.
 
     Returns:
-        recordings (used); balanced_accuracy, the mean over databases of the share recognized;
-        low, high, its 95% interval over groups; chance and chance_high, the mean and largest of
-        ten probes with databases dealt anew to whole groups.
+        recordings (used); balanced_accuracy, low and high; chance and chance_high, the mean and
+        largest of ten probes with databases dealt anew to whole groups.
 
     Raises:
         InputError: if fewer than two databases have two groups, or none has one a fold.
@@ -201,12 +194,9 @@ def probe_database(features: np.ndarray, databases: ArrayLike, groups: ArrayLike
     for _ in range(_PERMUTATIONS):
         dealt = rng.permutation(of_group)[codes]
         chance.append(balanced_accuracy_score(dealt, _cross_validated(features, dealt, codes)))
-    return {
-        "recordings": len(actual),
-        "balanced_accuracy": float(balanced_accuracy_score(actual, predicted)),
-        **{"low": low, "high": high, "chance": float(np.mean(chance))},
-        "chance_high": float(max(chance)),
-    }
+    accuracy = float(balanced_accuracy_score(actual, predicted))
+    found = {"recordings": len(actual), "balanced_accuracy": accuracy, "low": low, "high": high}
+    return found | {"chance": float(np.mean(chance)), "chance_high": float(max(chance))}
 
 
 def _cross_validated(features: np.ndarray, classes: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -34,10 +34,10 @@ PAPER = {
 
 def table_1(dev: Predictions) -> pd.DataFrame:
     """Dev AUROC: model, recordings, auroc, auroc_low, auroc_high, paper."""
-    rows = [
-        {"model": model, "recordings": len(p)} | _auroc(p) | {"paper": PAPER[model].dev_auroc}
-        for model, p in dev.items()
-    ]
+    rows = []
+    for model, p in dev.items():
+        about = {"model": model, "recordings": len(p)}
+        rows.append(about | _auroc(p) | {"paper": PAPER[model].dev_auroc})
     return pd.DataFrame(rows)
 
 
@@ -81,17 +81,15 @@ def summary(predictions: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame
 
 def side_by_side(by_model: Predictions) -> pd.DataFrame:
     """record, label, and one column of logits a model; an InputError if the records differ."""
-    parts = {model: p.set_index("record")[["label", "logit"]] for model, p in by_model.items()}
-    (first, reference), *others = parts.items()
-    problems = [
-        f"predictions of {model}: records or labels differ from those of {first}; "
-        "evaluate both on the same split"
-        for model, part in others
-        if not part["label"].sort_index().equals(reference["label"].sort_index())
-    ]
-    if problems:
-        raise InputError(problems)
-    logits = {model: part["logit"] for model, part in parts.items()}
+    parts = {model: p.set_index("record") for model, p in by_model.items()}
+    (first, reference), *_ = parts.items()
+    for model, part in parts.items():
+        if not part.label.sort_index().equals(reference.label.sort_index()):
+            raise InputError(
+                f"predictions of {model}: records or labels differ from those of {first}; "
+                "evaluate both on the same split"
+            )
+    logits = {model: part.logit for model, part in parts.items()}
     return reference[["label"]].assign(**logits).reset_index()
 
 

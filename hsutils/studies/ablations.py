@@ -91,11 +91,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 
 
 def for_figure(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two tables of `plots.ablations`: a row an option, and a row an option and seed.
-
-    Args:
-        found: rows of `results.csv`.
-    """
+    """From `results.csv` the tables of `plots.ablations`: a row an option, and one a seed too."""
     rank = {name.replace("-", " "): number for number, name in enumerate(VARIANTS)}
     found = found[found.study == "ablations"]
     found = found.assign(question=found.model, option=found.variant.str.replace("-", " "))
@@ -111,11 +107,7 @@ def for_figure(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def learning_rates(inputs: Tables) -> pd.DataFrame:
-    """Dev AUROC of the student at each learning rate (paper section 5.1).
-
-    Returns:
-        Columns rate, seed, epoch, dev_auroc.
-    """
+    """Dev AUROC of the student at each learning rate: rate, seed, epoch, dev_auroc."""
     trainings = inputs["trainings"].query("model == 'student'")
     own, rated = trainings.variant.iloc[0], trainings.variant.str.endswith("the-rate")
     rates = trainings[rated | trainings.variant.eq(own)].rename(columns={"learning_rate": "rate"})

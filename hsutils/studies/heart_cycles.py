@@ -1,4 +1,7 @@
-"""A linear model on heart-cycle features, beside the networks: every coefficient can be read."""
+"""A linear model on heart-cycle features, beside the networks: every weight can be read.
+
+Recordings are tables as of `read_recordings`, features have shape (n, 60), NaN without beats.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,20 +28,14 @@ USUAL, MANY = 1e-4, 100
 
 
 def features_of(recordings: pd.DataFrame) -> np.ndarray:
-    """Heart-cycle features of recordings (column path), shape (n, 60)."""
+    """The heart-cycle features of recordings."""
     with ThreadPoolExecutor(usable_cores()) as threads, one_torch_thread():
         found = threads.map(lambda path: heart_cycle_features(read_waveform(path)), recordings.path)
         return np.array(list(progress(found, len(recordings), "heart cycles")))
 
 
 def linear_model(features: np.ndarray, table: pd.DataFrame, strength: float) -> BaseEstimator:
-    """A logistic regression in which every database and class counts alike.
-
-    Args:
-        features: shape (n, 60); NaN where no beats were found, replaced by the median.
-        table: columns database and label of the same recordings.
-        strength: see `STRENGTHS`.
-    """
+    """A logistic regression in which every database and class counts alike."""
     parts = table.groupby(["database", "label"])
     weights = (len(table) / parts.ngroups / parts.label.transform("size")).to_numpy()
     model = make_pipeline(
@@ -51,14 +48,9 @@ def linear_model(features: np.ndarray, table: pd.DataFrame, strength: float) -> 
 
 
 def fitted(features: np.ndarray, recordings: pd.DataFrame, splits: pd.DataFrame) -> BaseEstimator:
-    """The linear model of the recordings that a run with all labels is trained with.
+    """The linear model of those recordings whose split trains networks, when all labels do.
 
     The strength is the one with the best mean AUROC over large databases, each left out in turn.
-
-    Args:
-        features: of the recordings, shape (n, 60).
-        recordings: see `read_recordings`.
-        splits: columns record and split.
     """
     used = recordings.merge(splits, on="record", how="left").split.isin(["pretrain", "finetune"])
     features, table = features[used], recordings[used.to_numpy()].reset_index(drop=True)
@@ -83,11 +75,10 @@ def lodo(
 
 
 def mean_cycles(features: np.ndarray, recordings: pd.DataFrame) -> pd.DataFrame:
-    """The mean heart cycle of each database and class.
+    """The mean heart cycle of each database and class, in decibels over each band's mean.
 
     Returns:
-        Columns database, label, recordings (in which beats were found), phase, band (from 1) and
-        value, in decibels over the band's mean.
+        Columns database, label, recordings (in which beats were found), phase, band, value.
     """
     keys = ["database", "label"]
     names = pd.MultiIndex.from_product([PHASES, range(1, BANDS + 1)], names=["phase", "band"])
@@ -99,11 +90,7 @@ def mean_cycles(features: np.ndarray, recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def weights(features: np.ndarray, recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """The coefficients of the model that leaves nothing out, per standard deviation.
-
-    Returns:
-        Columns phase, band, weight; those of the rhythm have phase "rhythm" and its name as band.
-    """
+    """The weights of the model that leaves nothing out, by phase and band; "rhythm" is a phase."""
     rows = [(phase, band + 1) for phase in PHASES for band in range(BANDS)]
     rows += [("rhythm", name) for name in FEATURES[len(rows) :]]
     table = pd.DataFrame(rows, columns=["phase", "band"])

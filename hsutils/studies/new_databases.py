@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from hsutils import plots
 from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.errors import InputError
-from hsutils.evaluation.calibration import choose_threshold
-from hsutils.evaluation.domains import unseen_databases
-from hsutils.evaluation.intervals import expansion, percentiles, resamples
+from hsutils.evaluation.domains import drawn_aurocs, unseen_databases
+from hsutils.evaluation.intervals import percentiles
+from hsutils.evaluation.metrics import choose_threshold
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions
 from hsutils.run import Run
@@ -135,12 +135,7 @@ def areas(left_out: pd.DataFrame) -> pd.DataFrame:
 def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """How far each configuration is from the one it is compared with, over the seeds of both.
 
-    Args:
-        left_out: see `gather`.
-        found: as `areas` gives them.
-
-    Returns:
-        Columns variant, model, against, difference, low, high.
+    `found` are the rows of `areas`; columns are variant, model, against, difference, low, high.
     """
     means = found[found.database.eq("mean") & found.seed.ne("mean")]
     means, rows = means.set_index(means[KEY].agg("/".join, axis=1)).auroc, []
@@ -148,19 +143,17 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         against = configuration.against
         pairs = [(f"{key}/baseline/{s}", f"{against}/baseline/{s}") for s in found.seed.unique()]
         pairs = [pair for pair in pairs if pair[0] in means and pair[1] in means]
+        if not pairs:
+            continue
         drawn = []
-        for number, (_, part) in enumerate(left_out.groupby("database") if pairs else ()):
-            about = part.group, N_RESAMPLES, number
+        for number, (_, part) in enumerate(left_out.groupby("database")):
             one, other = (
-                np.mean([resamples(part.label, part[c], *about)["auroc"] for c in columns], axis=0)
+                drawn_aurocs(part, columns, N_RESAMPLES, number)
                 for columns in zip(*pairs, strict=True)
             )
-            gain, wider = one - other, expansion(part.label, part.group)
-            drawn.append(gain.mean() + wider * (gain - gain.mean()))
-        if pairs:
-            difference = np.mean([means[a] - means[b] for a, b in pairs])
-            ends = percentiles(np.mean(drawn, axis=0))
-            rows.append((key, "baseline", against, difference, *ends))
+            drawn.append(one - other)
+        difference = np.mean([means[a] - means[b] for a, b in pairs])
+        rows.append((key, "baseline", against, difference, *percentiles(np.mean(drawn, axis=0))))
     return pd.DataFrame(rows, columns=[*KEY[:2], "against", "difference", "low", "high"])
 
 
@@ -178,7 +171,7 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
         for database, part in left_out.groupby("database"):
             if part[column].notna().all() and part.label.nunique() == 2:
                 logits = part[column]
-                own = choose_threshold(part.label, logits, "Youden")
+                own = choose_threshold(part.label, logits)
                 at = [(logits > t).groupby(part.label).mean() for t in (0.0, logits.median(), own)]
                 balanced = [(1 + rates[1] - rates[0]) / 2 for rates in at]
                 rows.append((*column.split("/"), database, at[0][1], 1 - at[0][0], *balanced))
@@ -201,12 +194,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 
 
 def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """Every picture by name.
-
-    Args:
-        inputs: see `gather`.
-        found: as `results` gives them.
-    """
+    """Every picture by name; `found` are the rows of `results`."""
     found = found.assign(name=found.variant.str.replace("-", " "))
     area = found[found.metric == "auroc"].rename(columns={"value": "auroc"})
     means, over_seeds = area[area.database == "mean"], area[area.seed == "mean"]

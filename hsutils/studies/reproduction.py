@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from hsutils import plots
 from hsutils.evaluation.intervals import cluster_bootstrap, evaluate
-from hsutils.evaluation.metrics import confusion, threshold_at
+from hsutils.evaluation.metrics import choose_threshold, confusion
 from hsutils.evaluation.tables import PAPER
 from hsutils.models.build import MODELS
 from hsutils.pipeline import EVALUATED
@@ -66,7 +66,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 def _moved(model: str, dev: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """What a model decides on test at the threshold that has the paper's specificity on dev."""
     (tn, fp), _ = PAPER[model].confusion
-    threshold = threshold_at(dev.label, dev.logit, tn / (tn + fp))
+    threshold = choose_threshold(dev.label, dev.logit, specificity=tn / (tn + fp))
     found = evaluate(test.label, test.logit - threshold) | {"threshold": threshold}
     asked = ("sensitivity", "specificity", "threshold")
     return pd.DataFrame([(m + MOVED, found[m]) for m in asked], columns=["metric", "value"])
@@ -86,12 +86,7 @@ def _paper() -> pd.DataFrame:
 
 
 def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """Every picture by name.
-
-    Args:
-        inputs: see `seeds.gather`.
-        found: as `results` gives them.
-    """
+    """Every picture by name; `found` are the rows of `results`."""
     real, test = is_the_papers(inputs), predictions(inputs, "test")
     own = inputs["histories"].variant.eq(inputs["trainings"].variant.iloc[0])
     histories = dict(iter(inputs["histories"][own].groupby("model")))

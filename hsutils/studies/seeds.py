@@ -34,13 +34,9 @@ Variants = Mapping[str, tuple[str, Callable[[Profile], list[str]]]]
 
 @dataclass(frozen=True)
 class Study:
-    """One profile run with several seeds, each in a folder of its own.
+    """A profile (`name`) with overrides for every run, and the seeds it is run with.
 
-    Args:
-        name: of the profile, see `load_profile`.
-        seeds: the seeds, in the order in which they are trained.
-        overrides: `key=value` texts for every run.
-        base: run folders are `base-<seed>` and `base-<variant>-<seed>`; default `runs/<name>`.
+    Run folders are `base-<seed>` and `base-<variant>-<seed>`; the default base is `runs/<name>`.
     """
 
     name: str
@@ -62,8 +58,7 @@ class Study:
         """The run of a seed or of a variant as it was left, or as it would be.
 
         Raises:
-            InputError: if its folder was made with other settings. Where data lie and what
-                computes may differ.
+            InputError: if its folder was made with other settings, paths and machine aside.
         """
         asked = load_profile(self.name, [*self.overrides, f"seed={seed}", *change])
         folder = self.folder(seed, variant)

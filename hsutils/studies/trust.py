@@ -6,7 +6,7 @@ recordings; the spread between seeds is shown apart.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from hsutils.data.duplicates import find_leaks, summarize
 from hsutils.data.splits import audit, leave_out
 from hsutils.errors import InputError
 from hsutils.evaluation import calibration, domains, intervals, robustness, shortcuts
+from hsutils.evaluation.metrics import choose_threshold
 from hsutils.files import write_csv
 from hsutils.models.build import MODELS
 from hsutils.run import Run
@@ -33,15 +34,15 @@ from hsutils.training.devices import start_fabric
 from hsutils.training.loop import predict
 
 INPUTS = ("cases.csv", "left_out.csv", "facts.csv", "leaks.csv", "leak_effect.csv", "quality.csv")
-INPUTS += ("length.csv", "length_score.csv", "probe.csv", "robustness.csv")
+INPUTS += ("length.csv", "probe.csv", "robustness.csv")
 IDENTITY = ["database", "group", "label"]
 ABOUT = [*IDENTITY, "quality", "seconds"]
 EVERY_MODEL = [*MODELS, *shortcuts.CONTROL_MODELS]
 PAIRS = (("teacher", "student"), ("student", "baseline"), ("student", "format only"))
-PREVALENCES = tuple(sorted({0.02, 0.2, *np.geomspace(0.005, 0.5, 23)}))
-CLINICS = (0.5, 0.205, 0.05)
-"""Shares of abnormal recordings: the test split, the collection, and a screening clinic."""
+PREVALENCES = (0.02, 0.05, 0.2, 0.5)
 RATES = ("sensitivity", "specificity", "accuracy")
+RULES = {"logit 0": None, "Youden": {}, "sensitivity 0.95": {"sensitivity": 0.95}}
+"""How a threshold is chosen on dev: the paper's is fixed, for the others see `choose_threshold`."""
 
 
 def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Tables:
@@ -58,7 +59,7 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
         cases: a row a recording of dev and test: split, `IDENTITY`, logits.
         left_out: a row a recording: `ABOUT`, logits of models trained without its database.
         facts: a row a recording: `ABOUT` and what is known of its file without listening.
-        leaks, leak_effect, quality, length, length_score, probe, robustness: see `hsutils.data` and
+        leaks, leak_effect, quality, length, probe, robustness: see `hsutils.data` and
             `hsutils.evaluation`.
 
     Raises:
@@ -69,8 +70,7 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
     first, corpus = runs[0], load_corpus(runs[0])
     recordings, facts = corpus.recordings, shortcuts.format_facts(corpus.recordings)
     cases = _cases(corpus, runs, pipeline.EVALUATED)
-    test = cases[cases.split == "test"].rename(columns=lambda name: name.split("/")[0])
-    test = test.loc[:, ~test.columns.duplicated()]
+    test = first_seed(cases, "test")
     related = audit(recordings, corpus.splits).record
     copies = validation_copies(data_folder(first), recordings)
     stored = recordings.merge(facts.drop(columns="seconds"), on="record")
@@ -83,7 +83,6 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
         "leak_effect": robustness.without_leaks(test, related, EVERY_MODEL).round(5),
         "quality": robustness.by_quality(test, MODELS).round(5),
         "length": robustness.by_length(test, MODELS).round(5),
-        "length_score": robustness.length_score(test, MODELS).round(5),
         "probe": _probe(first, corpus, facts).round(5),
         "robustness": _robustness(first, corpus).round(5),
     }
@@ -137,12 +136,10 @@ def _probe(run: Run, corpus: Corpus, facts: pd.DataFrame) -> pd.DataFrame:
     features = {"format facts": stored.to_numpy()}
     features["band statistics"] = shortcuts.band_statistics(corpus.cache, cases.record)
     teacher, student = (pipeline.TRAIN[model](run)[0] for model in MODELS[:2])
-    student, fabric = (
-        nn.Sequential(student.features, *student.head[:2]),
-        start_fabric(run.profile.compute),
-    )
-    for name, part in (("teacher", teacher.encoder), ("student", student)):
-        asked = corpus.cache.rows(cases.record)
+    parts = {"teacher": teacher.encoder}
+    parts["student"] = nn.Sequential(student.features, *student.head[:2])
+    asked, fabric = corpus.cache.rows(cases.record), start_fabric(run.profile.compute)
+    for name, part in parts.items():
         features[name] = predict(fabric.setup(part), corpus.cache, asked, fabric)
     for name, values in features.items():
         # A corpus of a few dozen recordings has too few groups.
@@ -177,11 +174,11 @@ def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
     return {model: found for model, found in columns.items() if found}
 
 
-def first_seed(inputs: Tables, split: str) -> pd.DataFrame:
+def first_seed(cases: pd.DataFrame, split: str) -> pd.DataFrame:
     """Cases of one split with the first seed's logits, in columns named after the models."""
-    part = inputs["cases"].query("split == @split").reset_index(drop=True)
-    firsts = {columns[0]: model for model, columns in columns_of(part).items()}
-    return part[IDENTITY].join(part[[*firsts]].rename(columns=firsts))
+    part = cases[cases.split == split].reset_index(drop=True)
+    part = part.rename(columns=lambda name: name.partition("/")[0])
+    return part.loc[:, ~part.columns.duplicated()]
 
 
 def metrics(inputs: Tables) -> pd.DataFrame:
@@ -204,22 +201,21 @@ def metrics(inputs: Tables) -> pd.DataFrame:
 def paired(inputs: Tables) -> pd.DataFrame:
     """Each of `PAIRS` for each seed: a, b, seed, metric, difference, low, high, p.
 
-    AUROC by DeLong's test with groups; accuracy by the exact test of McNemar, which takes
-    recordings for independent, with an interval that does not.
+    p is that of McNemar's exact test of accuracy, which takes recordings for independent. The
+    intervals do not.
     """
-    test, rows = inputs["cases"].query("split == 'test'"), []
-    columns, about = columns_of(test), ["difference", "low", "high"]
+    test, parts = inputs["cases"].query("split == 'test'"), []
+    columns = columns_of(test)
     for a, b in PAIRS:
         for ours in columns[a]:
             seed = ours.partition("/")[2]
             logits = test[ours], test[f"{b}/{seed}" if b in MODELS else columns[b][0]]
-            ranks = intervals.delong(test.label, *logits, test.group)
-            calls = intervals.paired_cluster_bootstrap(test.label, *logits, test.group)
-            calls = calls.set_index("metric").loc["accuracy", about]
-            p = intervals.mcnemar(test.label, *logits)
-            rows.append((a, b, seed, "auroc", *ranks[:3], float(f"{ranks.p:.2g}")))
-            rows.append((a, b, seed, "accuracy", *calls, float(f"{p:.2g}")))
-    return pd.DataFrame(rows, columns=["a", "b", "seed", "metric", *about, "p"])
+            pair = intervals.paired_cluster_bootstrap(test.label, *logits, test.group)
+            pair = pair[pair.metric.isin(["auroc", "accuracy"])]
+            p = {"accuracy": float(f"{intervals.mcnemar(test.label, *logits):.2g}")}
+            parts.append(pair.assign(a=a, b=b, seed=seed, p=pair.metric.map(p)))
+    columns = ["a", "b", "seed", "metric", "difference", "low", "high", "p"]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def heart_or_stethoscope(inputs: Tables) -> pd.DataFrame:
@@ -247,20 +243,14 @@ def given_away(inputs: Tables) -> list[str]:
     The interval must leave no doubt that it is more than 90%. Labels of all splits are counted, as
     this describes how the collection is stored and chooses no model.
     """
-    table = separation(inputs)
-    clear = (table.distance > 0.45) & (np.fmax(table.low, 1 - table.high) > 0.9)
+    table = shortcuts.separation(inputs["facts"])
+    clear = (abs(table.auroc - 0.5) > 0.45) & (np.fmax(table.low, 1 - table.high) > 0.9)
     return sorted(set(table.database[clear]))
-
-
-def separation(inputs: Tables) -> pd.DataFrame:
-    """Which format fact separates the classes inside each database: see `shortcuts.separation`."""
-    facts = inputs["facts"].assign(record=inputs["facts"].index.astype(str))
-    return shortcuts.separation(facts[["record", *shortcuts.FACTS]], facts[["record", *IDENTITY]])
 
 
 def prevalence(inputs: Tables) -> pd.DataFrame:
     """PPV and NPV at logit 0, at `PREVALENCES`: model, prevalence, ppv, npv and their ends."""
-    test, rows = first_seed(inputs, "test"), []
+    test, rows = first_seed(inputs["cases"], "test"), []
     wider = intervals.expansion(test.label, test.group)
     for model in MODELS:
         drawn = intervals.resamples(test.label, test[model], test.group)
@@ -275,11 +265,13 @@ def prevalence(inputs: Tables) -> pd.DataFrame:
 
 
 def thresholds(inputs: Tables) -> pd.DataFrame:
-    """Each rule's threshold, chosen on dev, and what it does on test; intervals hold it fixed."""
-    dev, test, rows = first_seed(inputs, "dev"), first_seed(inputs, "test"), []
+    """The threshold by each of `RULES`, and what it does on test; intervals hold it fixed."""
+    dev, test = (first_seed(inputs["cases"], split) for split in ("dev", "test"))
+    rows = []
     for model in MODELS:
-        for rule in calibration.RULES:
-            threshold = calibration.choose_threshold(dev.label, dev[model], rule)
+        for rule, asked in RULES.items():
+            fixed = asked is None
+            threshold = 0.0 if fixed else choose_threshold(dev.label, dev[model], **asked)
             found = intervals.cluster_bootstrap(test.label, test[model] - threshold, test.group)
             found = found.set_index("metric").loc[[*RATES], ["value", "low", "high"]]
             rows.append((model, rule, threshold, *found.to_numpy().ravel()))
@@ -287,58 +279,38 @@ def thresholds(inputs: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "rule", "threshold", *ends])
 
 
-def _calibrated(inputs: Tables) -> Iterable[tuple[str, str, float, pd.DataFrame]]:
-    """(model, calibration, temperature, test cases with column logit), the best fitted last."""
-    dev, test = first_seed(inputs, "dev"), first_seed(inputs, "test")
+def _calibrated(inputs: Tables) -> Iterator[tuple[dict[str, object], pd.Series, pd.Series]]:
+    """What was done (model, calibration, temperature), and labels and logits of test."""
+    dev, test = (first_seed(inputs["cases"], split) for split in ("dev", "test"))
     for model in MODELS:
-        fits = {"as trained": (1.0, 0.0)}
+        fits = {"as trained": 1.0}
         # A model without a mistake on dev, or without any skill, has no temperature.
         with contextlib.suppress(InputError):
-            fits["temperature"] = (calibration.temperature(dev.label, dev[model]), 0.0)
-        with contextlib.suppress(InputError):
-            fits["temperature and shift"] = calibration.platt(dev.label, dev[model])
+            fits["temperature"] = calibration.temperature(dev.label, dev[model])
         for name, fit in fits.items():
-            logits = calibration.recalibrate(test[model], *fit)
-            yield model, name, fit[0], test.assign(logit=logits)
+            about = {"model": model, "calibration": name, "temperature": fit}
+            yield about, test.label, test[model] / fit
 
 
 def reliability(inputs: Tables) -> pd.DataFrame:
     """Observed share of abnormal recordings by predicted probability, before and after."""
     parts = [
-        calibration.reliability(cases.label, cases.logit).assign(model=model, calibration=name)
-        for model, name, _, cases in _calibrated(inputs)
-        if name != "temperature and shift"
+        calibration.reliability(*scored).assign(**about) for about, *scored in _calibrated(inputs)
     ]
     return pd.concat(parts, ignore_index=True)
 
 
 def calibration_scores(inputs: Tables) -> pd.DataFrame:
     """model, calibration, temperature, ece, brier."""
-    scores = (calibration.ece, calibration.brier)
     rows = [
-        (model, name, temperature, *(score(cases.label, cases.logit) for score in scores))
-        for model, name, temperature, cases in _calibrated(inputs)
+        about | {"ece": calibration.ece(*scored), "brier": calibration.brier(*scored)}
+        for about, *scored in _calibrated(inputs)
     ]
-    return pd.DataFrame(rows, columns=["model", "calibration", "temperature", "ece", "brier"])
-
-
-def decision(inputs: Tables) -> pd.DataFrame:
-    """Net benefit by threshold in each of `CLINICS`: prevalence, model, threshold, net_benefit."""
-    best = {model: cases for model, _, _, cases in _calibrated(inputs)}
-    at, parts, fitted_at = np.linspace(0.01, 0.6, 60), [], first_seed(inputs, "dev").label.mean()
-    for share in CLINICS:
-        for model, cases in best.items():
-            moved = calibration.prevalence_shift(cases.logit, fitted_at, share)
-            curves = calibration.net_benefit(cases.label, moved, at, share)
-            curves = curves.rename(columns={"model": model})
-            wanted = [model, "all", "none"] if model == MODELS[0] else [model]
-            long = curves.melt("threshold", wanted, "model", "net_benefit")
-            parts.append(long.assign(prevalence=share))
-    return pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(rows)
 
 
 def results(inputs: Tables) -> pd.DataFrame:
-    """The rows of `results.csv`: all of the tables above but reliability and decision curves.
+    """The rows of `results.csv`: all of the tables above but reliability.
 
     Seed is each (pairs), the "mean" of all, or "first". Variant is the other model of a pair.
     """
@@ -352,7 +324,7 @@ def results(inputs: Tables) -> pd.DataFrame:
             (metrics(inputs), {"protocol": "test", "seed": "mean"}),
             (paired(inputs), {"protocol": "test"}),
             (heart_or_stethoscope(inputs), {"seed": "mean"}),
-            (separation(inputs).drop(columns="distance"), {"protocol": "format fact"}),
+            (shortcuts.separation(inputs["facts"]), {"protocol": "format fact"}),
             (shares, {"seed": "first"}),
             (thresholds(inputs), {"seed": "first"}),
             (calibration_scores(inputs), {"seed": "first"}),
@@ -362,12 +334,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 
 
 def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """Every picture by name.
-
-    Args:
-        inputs: see `gather`.
-        found: as `results` gives them.
-    """
+    """Every picture by name; `found` are the rows of `results`."""
     every, protocols = metrics(inputs), (domains.ALL, domains.WITHIN, domains.UNSEEN)
     areas = found[found.protocol.isin(protocols)].rename(columns={"value": "auroc"})
     return {
@@ -375,11 +342,9 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
         "intervals": plots.intervals(every[every.model.isin(MODELS)]),
         "paired": plots.paired_differences(paired(inputs)),
         "leak-effect": plots.leak_effect(inputs["leak_effect"]),
-        "separation": plots.separation(separation(inputs)),
-        "prevalence": plots.prevalence_curves(prevalence(inputs)),
+        "separation": plots.separation(shortcuts.separation(inputs["facts"])),
         "thresholds": plots.threshold_rules(thresholds(inputs)),
         "reliability": plots.reliability(reliability(inputs), calibration_scores(inputs)),
-        "decision": plots.decision_curves(decision(inputs)),
         "quality": plots.quality(inputs["quality"], inputs["length"]),
         "robustness": plots.robustness(inputs["robustness"]),
         "probe": plots.database_probe(inputs["probe"]),

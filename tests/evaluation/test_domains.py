@@ -13,7 +13,6 @@ from hsutils.evaluation.intervals import (
     auroc_and_interval,
     cluster_bootstrap,
     expansion,
-    group_codes,
     multiplicities,
     percentiles,
     resamples,
@@ -97,7 +96,7 @@ def test_intervals_of_all_and_of_each_database_are_those_of_the_cluster_bootstra
 
 def test_interval_within_is_that_of_repeating_whole_groups():
     table = cases(1, n=60)
-    (times,) = multiplicities(table.label.to_numpy(), group_codes(table.group, 60), 39)
+    (times,) = multiplicities(table.label.to_numpy(), table.group, 39)
     repeated = [table.loc[table.index.repeat(weights.astype(int))] for weights in times]
     values = np.array([pairs_one_by_one(rows)["within"] for rows in repeated])
     ends = percentiles(values, expansion(table.label, table.group))

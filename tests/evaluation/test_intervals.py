@@ -1,4 +1,4 @@
-"""Intervals against scikit-learn, textbook formulas and simulation; tests against what is known."""
+"""Intervals against scikit-learn, textbook formulas and simulation."""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,7 @@ from hsutils.evaluation.intervals import (
     METRICS,
     auroc_and_interval,
     cluster_bootstrap,
-    delong,
     expansion,
-    fewest_groups,
     mcnemar,
     multiplicities,
     paired_cluster_bootstrap,
@@ -25,21 +23,6 @@ from hsutils.evaluation.metrics import auroc
 
 SEPARATION = 2.0
 
-# DeLong et al. 1988, as printed with the example in the SAS/STAT guide to PROC LOGISTIC: albumin,
-# total protein, K-G score, and whether surgery helped (1) of 43 patients with all three tests.
-PATIENTS = """
-3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
-1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
-4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
-3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
-3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
-3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
-3.6 6.6 5 1
-"""
-ALBUMIN, PROTEIN, KG_SCORE, HELPED = np.array(PATIENTS.split(), dtype=float).reshape(-1, 4).T
-# Low albumin, low protein and a high score speak against surgery.
-TESTS = {"albumin": -ALBUMIN, "protein": -PROTEIN, "kg": KG_SCORE}
-
 
 def grouped(seed: int, n_groups: int = 50, correlation: float = 0.35):
     """Labels, logits, groups: 2 to 5 recordings of one class a group, sharing a deviation."""
@@ -49,16 +32,6 @@ def grouped(seed: int, n_groups: int = 50, correlation: float = 0.35):
     shared = rng.normal(size=2 * n_groups)[groups]
     noise = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * rng.normal(size=len(groups))
     return labels, SEPARATION * (labels - 0.5) + noise, groups
-
-
-def two_models(seed: int, n: int = 100, gap: float = 0.0, ties: bool = False):
-    """Labels and the logits of two models that share half their noise; a is better by the gap."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat([0, 1], n // 2)
-    common, alone_a, alone_b = rng.normal(size=(3, n)) / np.sqrt(2)
-    a = (2 + gap) * (labels - 0.5) + common + alone_a
-    b = (2 - gap) * (labels - 0.5) + common + alone_b
-    return (labels, a.round(), b.round()) if ties else (labels, a, b)
 
 
 def two_models_on_groups(seed: int, n_groups: int = 60):
@@ -108,7 +81,7 @@ def test_resamples_are_scores_of_recordings_repeated_with_their_groups():
 def test_groups_are_drawn_whole_and_keep_the_balance_of_the_classes():
     labels = np.repeat([0, 1, 0, 1], [6, 6, 2, 2])
     groups = np.array([*"aaabbbcccddd", *"efef"])
-    (times,) = multiplicities(labels, intervals.group_codes(groups, 16), 100)
+    (times,) = multiplicities(labels, groups, 100)
     for group in set(groups):
         assert (np.ptp(times[:, groups == group], axis=1) == 0).all()
     assert (times @ labels == 8).all() and (times.sum(axis=1) == 16).all()
@@ -163,7 +136,7 @@ def test_intervals_widen_for_few_groups_of_either_class_and_not_for_many():
     assert few == pytest.approx(2.776 * np.sqrt(1.25) / 1.96, abs=1e-3)
     assert many == pytest.approx(1, abs=1e-3)
     labels, groups = np.repeat([0, 1], [1000, 5]), np.arange(1005)
-    assert expansion(labels, groups) == few and fewest_groups(labels, groups) == 5
+    assert expansion(labels, groups) == few
 
 
 @pytest.mark.parametrize("wider", [1, 1.3])
@@ -178,8 +151,8 @@ def test_a_class_of_one_group_has_values_without_intervals():
     assert cluster_bootstrap(*data)[["low", "high"]].isna().all(axis=None)
     found = auroc_and_interval(*data)
     assert found["auroc"] == 1 and np.isnan([found["low"], found["high"]]).all()
-    apart = delong(data[0], data[1], data[1][::-1], data[2])
-    assert apart.difference == 1 and np.isnan(apart[1:]).all()
+    apart = paired_cluster_bootstrap(data[0], data[1], data[1][::-1], data[2]).loc[0]
+    assert apart.difference == 1 and np.isnan([apart.low, apart.high]).all()
 
 
 def test_auroc_alone_has_the_interval_of_all_metrics_and_of_one_class_nothing():
@@ -246,22 +219,6 @@ def test_paired_intervals_cover_no_difference_where_there_is_none():
     assert (abs(coverage - 0.95) < 0.035).all(), coverage
 
 
-def test_paired_intervals_agree_with_clustered_delong():
-    data = two_models_on_groups(7, n_groups=200)
-    exact, row = delong(*data), paired_cluster_bootstrap(*data).loc[0]
-    assert row.difference == pytest.approx(exact.difference)
-    assert row.high - row.low == pytest.approx(exact.high - exact.low, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("test", "difference", "low", "high", "p"),
-    [("albumin", 0.0108, -0.1761, 0.1976, 0.9102), ("protein", -0.0780, -0.2830, 0.1271, 0.4561)],
-)
-def test_differences_of_delongs_published_example(test, difference, low, high, p):
-    found = delong(1 - HELPED, TESTS[test], TESTS["kg"])
-    assert found == pytest.approx((difference, low, high, p), abs=6e-5)
-
-
 def textbook_variance(labels, models, groups) -> float:
     """Of the difference: Obuchowski 1997, one comparison of two recordings at a time."""
     normal, abnormal = (np.flatnonzero(labels == c) for c in (0, 1))
@@ -278,44 +235,19 @@ def textbook_variance(labels, models, groups) -> float:
     return variance + 2 * len(names) / (len(names) - 1) * sum(s01 * s10)
 
 
-@pytest.mark.parametrize("with_groups", [False, True])
 @pytest.mark.parametrize("ties", [False, True])
-def test_delong_has_the_textbook_variance(ties, with_groups):
-    labels, a, b = two_models(0, n=40, gap=0.3, ties=ties)
-    order = np.random.default_rng(1).permutation(40)
-    groups = order % 13 if with_groups else order
-    error = np.sqrt(textbook_variance(labels, (a, b), groups))
-    found = delong(labels, a, b, groups if with_groups else None)
-    assert found.difference == pytest.approx(auroc(labels, a) - auroc(labels, b))
-    assert found.high - found.low == pytest.approx(2 * norm.ppf(0.975) * error)
-    assert found.p == pytest.approx(2 * norm.sf(abs(found.difference) / error))
-
-
-def test_delong_swaps_with_the_models_and_knows_equal_and_opposite_ones():
-    labels, a, b = two_models(2, gap=0.5)
-    one, other = delong(labels, a, b), delong(labels, b, a)
-    assert one == pytest.approx((-other.difference, -other.high, -other.low, other.p))
-    equal = delong(labels, a, np.exp(a))
-    assert (equal.difference, equal.p) == (0, 1)
-    assert delong([0, 0, 1, 1], [0, 1, 2, 3], [3, 2, 1, 0]) == (1, 1, 1, 0)
-
-
-def test_delong_finds_differences_where_there_are_and_only_five_percent_where_not():
-    null = np.array([delong(*two_models(seed)).p for seed in range(600)])
-    planted = np.array([delong(*two_models(seed, n=400, gap=0.3)).p for seed in range(100)])
-    assert np.mean(null < 0.05) == pytest.approx(0.05, abs=0.025)
-    assert np.mean(planted < 0.05) > 0.95
-    data = [two_models_on_groups(seed) for seed in range(400)]
-    aware, unaware = (
-        np.mean([delong(*d[:3], groups=d[3] if known else None).p < 0.05 for d in data])
-        for known in (True, False)
-    )
-    assert aware == pytest.approx(0.05, abs=0.03) and unaware > 0.10
+def test_paired_intervals_have_the_textbook_variance(ties):
+    labels, a, b, groups = two_models_on_groups(7, n_groups=100)
+    models = [x.round() if ties else x for x in (a, b)]
+    error = np.sqrt(textbook_variance(labels, models, groups))
+    row = paired_cluster_bootstrap(labels, *models, groups).loc[0]
+    assert row.difference == pytest.approx(auroc(labels, models[0]) - auroc(labels, models[1]))
+    assert row.high - row.low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_mcnemar_is_the_binomial_test_of_the_recordings_that_one_model_alone_gets_right(seed):
-    labels, a, b = two_models(seed, n=200, gap=0.4)
+    labels, a, b, _ = two_models_on_groups(seed)
     right = [(x > 0) == (labels == 1) for x in (a, b)]
     only = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
     assert mcnemar(labels, a, b) == pytest.approx(binomtest(only[0], sum(only)).pvalue)
@@ -335,9 +267,6 @@ def test_mcnemar_is_the_binomial_test_of_the_recordings_that_one_model_alone_get
 def test_unusable_input_is_named(change, message):
     usable = {"labels": [0, 0, 1, 1], "logits": [0, 1, 2, 3], "groups": [*"abcd"]}
     labels, logits, groups = (usable | change).values()
-    calls = [lambda: cluster_bootstrap(labels, logits, groups)]
-    calls += [lambda: delong(labels, logits, logits, groups)]
-    calls += [lambda: paired_cluster_bootstrap(labels, logits, logits, groups)]
-    for call in calls:
+    for make, models in ((cluster_bootstrap, [logits]), (paired_cluster_bootstrap, [logits] * 2)):
         with pytest.raises(InputError, match=message):
-            call()
+            make(labels, *models, groups)

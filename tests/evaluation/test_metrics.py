@@ -7,7 +7,13 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from hsutils.errors import InputError
-from hsutils.evaluation.metrics import CLASSES, auroc, confusion, confusion_report, threshold_at
+from hsutils.evaluation.metrics import (
+    CLASSES,
+    auroc,
+    choose_threshold,
+    confusion,
+    confusion_report,
+)
 from hsutils.evaluation.tables import PAPER
 
 PAPER_PRINTS = {
@@ -78,11 +84,39 @@ def test_paper_matrices_give_the_numbers_the_paper_prints(model):
     assert np.trace(matrix) / matrix.sum() == PAPER_ACCURACY[model]
 
 
+def rates(labels, logits, threshold) -> tuple[float, float]:
+    """Sensitivity and specificity."""
+    (tn, fp), (fn, tp) = confusion(labels, logits, threshold)
+    return tp / (tp + fn), tn / (tn + fp)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.77, 0.95, 0.995, 1])
+@pytest.mark.parametrize("seed", range(2))
+def test_no_other_threshold_is_better(seed, share):
+    labels, logits = scored(seed, n=120)
+    every = np.array([rates(labels, logits, t) for t in np.r_[logits.min() - 1, logits]])
+    youden = rates(labels, logits, choose_threshold(labels, logits))
+    assert sum(youden) == pytest.approx(every.sum(axis=1).max())
+    sensitive = rates(labels, logits, choose_threshold(labels, logits, sensitivity=share))
+    assert sensitive[0] >= share
+    assert sensitive[1] == every[every[:, 0] >= share, 1].max()
+    specific = rates(labels, logits, choose_threshold(labels, logits, specificity=share))
+    assert specific[1] >= share
+    assert specific[0] == every[every[:, 1] >= share, 0].max()
+
+
+def test_thresholds_lie_halfway_and_prefer_sensitivity_among_equals():
+    assert choose_threshold([0, 0, 1, 1], [0.0, 1, 2, 3]) == 1.5
+    assert choose_threshold([0, 1, 0, 1], [0.0, 1, 2, 3]) == 0.5
+    assert choose_threshold([1, 0, 1, 1], [0.0, 1, 2, 3], sensitivity=0.95) == -0.5
+    assert choose_threshold([0, 0, 1, 1], [0.0, 2, 1, 3], specificity=1) == 2.5
+    assert choose_threshold([0, 0, 1, 1], [0.0, 2, 1, 3], specificity=0.5) == 0.5
+    with pytest.raises(InputError, match="are normal"):
+        choose_threshold([0, 0], [0, 1])
+
+
 @pytest.mark.parametrize("specificity", [0.05, 0.77, 0.995, 1])
-def test_no_lower_threshold_has_the_specificity_asked(specificity):
+def test_a_share_of_many_recordings_is_not_missed_by_its_rounding(specificity):
     labels, logits = np.repeat([0, 1], 200), np.random.default_rng(0).permutation(np.arange(400.0))
-    found = threshold_at(labels, logits, specificity)
-    normal = logits[labels == 0]
-    assert (normal <= found).mean() == pytest.approx(specificity)
-    assert found not in logits or found == logits.max()
-    assert (normal <= normal[normal < found].max() - 0.5).mean() < specificity
+    found = choose_threshold(labels, logits, specificity=specificity)
+    assert rates(labels, logits, found)[1] == pytest.approx(specificity)

@@ -6,7 +6,6 @@ import pytest
 import soundfile
 import torch
 from scipy.signal import butter, sosfiltfilt
-from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -22,7 +21,6 @@ from hsutils.evaluation.intervals import cluster_bootstrap, expansion, multiplic
 from hsutils.evaluation.robustness import (
     by_length,
     by_quality,
-    length_score,
     perturbed_scores,
     robustness,
     without_leaks,
@@ -216,8 +214,6 @@ def test_the_table_is_what_an_independent_library_says_and_needs_every_clean_sco
 
 # Quality and length
 
-LENGTHS = ("uses the heart", "uses the length")
-
 
 @pytest.fixture(scope="module")
 def cases() -> pd.DataFrame:
@@ -227,16 +223,10 @@ def cases() -> pd.DataFrame:
     quality = (rng.uniform(size=400) > 0.3).astype(int)
     seconds = rng.gamma(4, 4, size=400) + 5 + 8 * label
     heart = 2 * label - 1 + rng.normal(size=400)
-    columns = {"label": label, "quality": quality, "seconds": seconds, "database": "a"}
+    columns = {"label": label, "quality": quality, "seconds": seconds}
     columns |= {"group": np.arange(400) // 2, "uses the heart": heart}
     columns["lost in noise"] = np.where(quality == 1, heart, rng.normal(size=400))
-    columns["uses the length"] = seconds / 10 - 2 + rng.normal(size=400)
     return pd.DataFrame(columns)
-
-
-@pytest.fixture(scope="module")
-def followed(cases) -> pd.DataFrame:
-    return length_score(cases, LENGTHS).set_index(["model", "label"])
 
 
 def test_a_model_lost_in_noise_is_found_and_a_sound_one_is_not(cases):
@@ -271,48 +261,6 @@ def test_bins_of_length_are_equally_filled_and_in_order(cases):
     assert table.auroc[0] == pytest.approx(expected)
     equal = by_length(cases.assign(seconds=8.0), ["uses the heart"])
     assert equal.recordings.tolist() == [400]
-
-
-def test_a_model_of_length_is_found_and_one_of_hearts_is_not(cases, followed):
-    assert (followed.loc["uses the length"].low > 0.3).all()
-    heart = followed.loc["uses the heart"]
-    assert ((heart.low < 0) & (heart.high > 0)).all()
-    # Over both classes the model of hearts follows the length too.
-    assert spearmanr(cases["uses the heart"], cases.seconds).statistic > 0.2
-    assert followed.within.to_numpy() == pytest.approx(followed.spearman.to_numpy())
-
-
-def test_correlations_are_scipys_in_every_resample_with_ties_and_all(cases):
-    few = cases.iloc[:80].assign(seconds=cases.seconds.round(-1))
-    table = length_score(few, ["uses the length"]).set_index("label")
-    (times,) = multiplicities(few.label.to_numpy(), few.group.to_numpy())
-    for label, part in few.groupby("label"):
-        x, y = part["uses the length"].to_numpy(), part.seconds.to_numpy()
-        own = times[:, few.label == label].astype(int)
-        drawn = [spearmanr(np.repeat(x, t), np.repeat(y, t)).statistic for t in own]
-        ends = percentiles(np.array(drawn), expansion(few.label, few.group))
-        ours = table.loc[label, ["spearman", "low", "high"]].tolist()
-        assert ours == pytest.approx([spearmanr(x, y).statistic, *ends])
-
-
-def test_a_constant_has_no_correlation(cases):
-    table = length_score(cases.assign(constant=0.5), ["constant"])
-    assert table[["spearman", "low", "high", "within"]].isna().all(axis=None)
-
-
-def test_a_model_of_databases_follows_the_length_but_not_within_them(cases):
-    """Databases of other lengths, as in the Challenge, and a model that knows nothing else."""
-    generator, database = np.random.default_rng(1), np.repeat([0, 1, 2, 3], 100)
-    known = cases.assign(
-        database=np.array([*"abcd"])[database],
-        seconds=cases.seconds / 10 + 10 * database,
-        reader=database + 0.1 * generator.normal(size=400),
-    )
-    table = length_score(known, ["reader", "uses the length"]).set_index(["model", "label"])
-    reader = table.loc["reader"]
-    assert (reader.low > 0.8).all()
-    assert ((reader.within_low < 0) & (reader.within_high > 0)).all()
-    assert (table.loc["uses the length"].within_low > 0.3).all()
 
 
 # Related recordings

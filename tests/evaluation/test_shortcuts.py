@@ -76,6 +76,12 @@ def score_of(recordings: pd.DataFrame, model: str) -> pd.DataFrame:
     return table[table.protocol == "within one database"].set_index("database")
 
 
+def with_facts(recordings: pd.DataFrame) -> pd.DataFrame:
+    facts = format_facts(recordings)
+    assert facts.record.tolist() == recordings.record.tolist()
+    return recordings.merge(facts, on="record", suffixes=("_x", ""))
+
+
 def write(path: Path, samples: np.ndarray, **kwargs) -> pd.DataFrame:
     soundfile.write(path, samples, RECORDED_RATE, **kwargs)
     return pd.DataFrame({"record": [path.stem], "path": [str(path)]})
@@ -131,26 +137,23 @@ def test_band_statistics_are_those_of_the_occupied_frames(noise_cache):
 
 
 def test_separation_finds_the_planted_levels_in_their_database_and_nothing_elsewhere(planted):
-    table = separation(format_facts(planted), planted).set_index(["database", "fact"])
+    table = separation(with_facts(planted)).set_index(["database", "fact"])
     assert table.auroc["e", "levels"] > 0.98
     assert table.low["e", "levels"] > 0.95
-    others = table.drop(index="e").query("n > 10")
+    others = table.drop(index="e").query("recordings > 10")
     assert len(others) == 2 * len(FACTS)
     assert ((others.low <= 0.5) & (others.high >= 0.5)).all()
 
 
-def test_separation_keeps_which_class_has_more_and_how_far_apart_they_are(recordings):
-    shuffled = recordings.sample(frac=1, random_state=0)
-    facts = format_facts(shuffled)
-    assert facts.record.tolist() == shuffled.record.tolist()
-    assert facts.seconds.tolist() == shuffled.seconds.tolist()
-    facts["levels"] = -shuffled.label.to_numpy(float)
-    table = separation(facts, recordings)
-    levels = table[table.fact == "levels"].set_index("database")
-    assert (levels[["auroc", "distance"]] == [0, 0.5]).all(axis=None)
-    assert levels.n.sum() == len(recordings)
+def test_separation_keeps_which_class_has_more(recordings):
+    table = with_facts(recordings.sample(frac=1, random_state=0))
+    assert table.seconds.tolist() == table.seconds_x.tolist()
+    found = separation(table.assign(levels=-table.label))
+    levels = found[found.fact == "levels"]
+    assert (levels.auroc == 0).all()
+    assert levels.recordings.sum() == len(recordings)
     assert levels.abnormal.sum() == recordings.label.sum()
-    assert table.fact.tolist() == [*FACTS] * 6
+    assert found.fact.tolist() == [*FACTS] * 6
 
 
 @pytest.mark.usefixtures("few_trees")
@@ -293,5 +296,5 @@ def test_database_and_format_alone_go_far_on_the_published_lists(real_recordings
     assert auroc(stored.label, stored.logit) == pytest.approx(0.913, abs=0.03)
     assert accuracy_score(stored.label, stored.logit > 0) == pytest.approx(0.853, abs=0.03)
     inside = real_recordings[real_recordings.database == "e"]
-    table = separation(format_facts(inside), inside).set_index("fact")
+    table = separation(with_facts(inside)).set_index("fact")
     assert table.auroc["levels_per_second"] == pytest.approx(0.979, abs=0.02)

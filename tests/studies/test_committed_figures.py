@@ -14,8 +14,8 @@ FIGURES = CHECKOUT / "figures"
 MODULES = {"reproduction": reproduction, "trust": trust, "unseen": new_databases}
 PICTURES = {
     "reproduction": "roc confusion dev-auroc paper-figure-5 learning-rates ablations",
-    "trust": "heart-or-stethoscope intervals paired leak-effect separation prevalence thresholds "
-    "reliability decision quality robustness probe stored-levels",
+    "trust": "heart-or-stethoscope intervals paired leak-effect separation thresholds reliability "
+    "quality robustness probe stored-levels",
     "unseen": "unseen-databases changes mean-cycles",
 }
 

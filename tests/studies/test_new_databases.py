@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from hsutils.config import load_profile
+from hsutils.data.corpus import load_recordings
 from hsutils.pipeline import load_predictions
 from hsutils.studies import new_databases
 from hsutils.studies.new_databases import CONFIGURATIONS, areas, differences, gather, runs
@@ -137,7 +138,7 @@ def gathered(trained) -> dict[str, pd.DataFrame]:
     return gather(trained, ["paper"])
 
 
-def test_what_is_trained_is_gathered_and_nothing_else(trained, gathered):
+def test_what_is_trained_is_gathered_and_no_recording_is_named(trained, gathered):
     table = gathered["left_out"]
     assert [c for c in table if "/" in c] == [
         new_databases.LINEAR,
@@ -149,6 +150,9 @@ def test_what_is_trained_is_gathered_and_nothing_else(trained, gathered):
     kept = table[table.database == "b"]["paper/teacher/0"]
     assert sorted(kept) == pytest.approx(sorted(saved), abs=6e-4)
     assert table[new_databases.LINEAR].notna().all()
+    records = load_recordings(trained.run(0)).record
+    text = "".join(table.to_csv(index=False) for table in gathered.values())
+    assert not [record for record in records if record in text]
 
 
 def test_results_and_pictures_are_made_of_whatever_there_is(gathered):
