@@ -2,7 +2,7 @@
 
 Synthetic recordings get a room and a stethoscope (`room_noise`, `capture`), training views another
 device (`simulate_device`), and evaluation worsens recordings (`PERTURBATIONS`). Waveforms have
-`RECORDED_RATE`. Noise has the right kind of spectrum and rhythm; it is not fitted to recordings.
+`RECORDED_RATE`. Noise has the right kind of spectrum and rhythm, not that of any recording.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,7 @@ class Stethoscope:
 
 
 def room_noise(samples: int, breaths: float, noisy: bool, rng: Rng) -> np.ndarray:
-    """All that is not the heart: rumble, hiss, breath, and at times a voice and handling bumps.
-
-    Breaths are a minute. A noisy recording has more voices and bumps. The result has unit RMS.
-    """
+    """All that is not the heart, of unit RMS: rumble, hiss, `breaths` a minute, voices, bumps."""
     time = np.arange(samples) / RECORDED_RATE
     noise = rng.uniform(0.5, 1) * _band(rng.standard_normal(samples), 3, rng.uniform(25, 70))
     noise += rng.uniform(0.05, 0.2) * rng.standard_normal(samples)
@@ -82,18 +79,16 @@ def capture(sound: np.ndarray, device: Stethoscope, rng: Rng) -> np.ndarray:
     return np.clip(levels, -32768, 32767).astype(np.int16)
 
 
-# Training views. A network can learn what a device does to each of its recordings instead of the
-# heart. Drawn anew for every view, it no longer tells anything. Each step has its own strength,
-# from mild to strong, so that a nearly unchanged recording can come out too.
+# Training views. A network can learn the device instead of the heart; drawn anew for every view,
+# the device tells nothing. Each step is mild to strong: a view can be nearly unchanged too.
 
 EQUALIZER_HZ = (0, 25, 50, 100, 200, 400, 700, 1000)
 
 
 def simulate_device(waveform: np.ndarray, rng: Rng) -> np.ndarray:
-    """The recording as another device in another room might have stored it.
+    """The recording (samples,), of peak 1, as another device in another room might have stored it.
 
     One draw of equalizer, echo, noise, clipping (in a third of the views) and steps of storage.
-    The result has a peak of 1, float64, shape (samples,); silence stays silent.
     """
     if not np.any(waveform):
         return waveform.astype(float)
@@ -103,8 +98,7 @@ def simulate_device(waveform: np.ndarray, rng: Rng) -> np.ndarray:
     sound = sound / np.abs(sound).max()
     if rng.random() < 1 / 3:
         sound = clip_peaks(sound, rng.uniform(0.4, 1), rng)
-        sound = sound / np.abs(sound).max()
-    return quantize(sound, int(rng.integers(6, 16, endpoint=True)))
+    return quantize(sound / np.abs(sound).max(), int(rng.integers(6, 16, endpoint=True)))
 
 
 def equalize(waveform: np.ndarray, deviation: float, rng: Rng) -> np.ndarray:
@@ -125,7 +119,7 @@ def reverberate(waveform: np.ndarray, seconds: float, level: float, rng: Rng) ->
 def add_noise(waveform: np.ndarray, snr: float, rng: Rng) -> np.ndarray:
     """Hiss and a talker in a random mixture, `snr` dB below the recording; never clipped."""
     share = rng.random()
-    sounds = [make(len(waveform), rng) for make in (white_noise, speech_noise)]
+    sounds = rng.standard_normal(len(waveform)), speech_noise(rng, len(waveform))
     hiss, talker = (sound / sound.std() for sound in sounds)
     noise = np.sqrt(share) * hiss + np.sqrt(1 - share) * talker
     return waveform + 10 ** (-snr / 20) * waveform.std() * noise
@@ -137,9 +131,9 @@ def quantize(waveform: np.ndarray, bits: int) -> np.ndarray:
     return step * np.round(waveform / step)
 
 
-# Worsened recordings. All but the shortened ones are stored as in a 16-bit file. Noise and hum are
-# turned down with the recording where the sum would clip, so that they show noise and not clipping.
-# Levels relate to the recording's own variance, heart and existing noise together.
+# Worsened recordings, stored as in a 16-bit file. Noise and hum are turned down with the recording
+# where the sum would clip, so that they show noise and not clipping. Levels relate to the
+# recording's own variance, heart and existing noise together.
 
 SPEECH_HZ = (63, 80, 100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000)
 SPEECH_DB = (38.6, 43.5, 54.4, 57.7, 56.8, 60.2, 60.3, 59.0, 62.1, 62.1, 60.5, 56.8, 53.7)
@@ -148,30 +142,21 @@ SPEECH_DB = (38.6, 43.5, 54.4, 57.7, 56.8, 60.2, 60.3, 59.0, 62.1, 62.1, 60.5, 5
 
 
 class Perturbation(NamedTuple):
-    """One way in which a recording can be worse.
-
-    `apply` makes of a waveform (samples,) in [-1, 1], a level and the source of chance the worse
-    waveform, float32 in [-1, 1].
-    """
+    """One way in which a recording can be worse."""
 
     name: str
     unit: str  # of the levels
     levels: tuple[float, ...]  # from mild to severe; of the gain from soft to loud
+    # From waveform (samples,), level and chance to the worse waveform; both lie in [-1, 1].
     apply: Callable[[np.ndarray, float, Rng], np.ndarray]
 
 
-def white_noise(samples: int, rng: Rng) -> np.ndarray:
-    """Noise that is equally strong at all frequencies."""
-    return rng.standard_normal(samples)
-
-
-def speech_noise(samples: int, rng: Rng) -> np.ndarray:
+def speech_noise(rng: Rng, samples: int) -> np.ndarray:
     """Noise with the spectrum of the average talker below 1 kHz, in syllables, no words.
 
-    White noise is given the density of `SPEECH_DB` (linear in dB over log frequency; nothing below
-    the lowest band), as in the ICRA noises (Dreschler et al. 2001, Audiology 40:148). It swells and
-    falls as sin^2 with each syllable, about four a second (Houtgast and Steeneken 1985, J. Acoust.
-    Soc. Am. 77:1069).
+    White noise is given the density of `SPEECH_DB`, as in the ICRA noises (Dreschler et al. 2001,
+    Audiology 40:148). Each syllable is a sin^2, about four a second (Houtgast and Steeneken 1985,
+    J. Acoust. Soc. Am. 77:1069).
     """
     hz = np.fft.rfftfreq(samples, 1 / RECORDED_RATE)
     spoken = np.maximum(hz, SPEECH_HZ[0] / 2 ** (1 / 6))
@@ -187,7 +172,7 @@ def speech_noise(samples: int, rng: Rng) -> np.ndarray:
     return shaped * np.sin(np.pi * syllables) ** 2
 
 
-def hum(hz: float, samples: int, rng: Rng) -> np.ndarray:
+def hum(hz: float, rng: Rng, samples: int) -> np.ndarray:
     """Mains hum of random phases, with harmonics up to the fifth: the k-th has 1/k of amplitude."""
     harmonics, phases = np.arange(1, 6), rng.uniform(size=5)
     turns = hz * np.arange(samples) / RECORDED_RATE
@@ -195,10 +180,10 @@ def hum(hz: float, samples: int, rng: Rng) -> np.ndarray:
 
 
 def add_sound(
-    sound: Callable[[int, Rng], np.ndarray], sign: int, waveform: np.ndarray, level: float, rng: Rng
+    sound: Callable[[Rng, int], np.ndarray], sign: int, waveform: np.ndarray, level: float, rng: Rng
 ) -> np.ndarray:
     """Add a sound whose power, times `sign`, is `level` dB over the recording's."""
-    extra = sound(len(waveform), rng)
+    extra = sound(rng, len(waveform))
     mixed = waveform + 10 ** (sign * level / 20) * waveform.std() / extra.std() * extra
     return _stored(mixed / max(1, np.abs(mixed).max()))
 
@@ -226,7 +211,7 @@ def _stored(waveform: np.ndarray) -> np.ndarray:
 
 _SNR, _HUM = (20.0, 15.0, 10.0, 5.0, 0.0), (-20.0, -10.0, 0.0, 10.0)
 _WAYS = (
-    Perturbation("white noise", "dB SNR", _SNR, partial(add_sound, white_noise, -1)),
+    Perturbation("white noise", "dB SNR", _SNR, partial(add_sound, Rng.standard_normal, -1)),
     Perturbation("speech-like noise", "dB SNR", _SNR, partial(add_sound, speech_noise, -1)),
     Perturbation("gain", "dB", (-20.0, -10.0, 10.0, 20.0), change_gain),
     Perturbation("clipping", "of the peak", (0.5, 0.2, 0.1, 0.05), clip_peaks),

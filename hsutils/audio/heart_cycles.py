@@ -1,24 +1,23 @@
 """When a heart beats, and its mean cycle: seven phases by eight bands, and its rhythm.
 
-The loudness of a recording repeats with the heart, so its autocorrelation peaks at the period and,
-earlier, at the systolic interval from the first heart sound (S1) to the second (S2). Of all chains
-of beats about one period apart the best is found by dynamic programming, as beats of music are
-(Ellis 2007, J. New Music Research 36:51).
+The autocorrelation of a recording's loudness peaks at the heart's period and, earlier, at the
+systolic interval from the first heart sound (S1) to the second (S2). The best chain of beats about
+one period apart is found by dynamic programming, as beats of music are (Ellis 2007, J. New Music
+Research 36:51).
 
 Every beat is then cut into phases. How much louder a band is in one phase than in the whole
-recording owes little to the device. Windows of 128 ms are as long as a phase, so a heart sound
-reaches into the phases beside it: compare a phase between hearts, not with its neighbor.
+recording owes little to the device. Windows of 128 ms are as long as a phase: compare a phase
+between hearts, not with its neighbor.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy.signal import butter, hilbert, sosfiltfilt
 
 from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.spectrograms import log_mel, mel_edges
-from hsutils.config import RECORDED_RATE, FrontEnd, load_profile
+from hsutils.config import RECORDED_RATE, load_profile
 
 STEP = 20
 """Samples from one value of the envelope to the next: 10 ms."""
@@ -34,22 +33,20 @@ CLEAR_HEARTBEAT = 0.2
 PHASES = ("S1", "early systole", "late systole", "S2")
 PHASES += ("early diastole", "mid diastole", "late diastole")
 BANDS = 8
+FRONT_END = load_profile("robust").front_end.model_copy(update={"mels": BANDS, "hop": STEP})
+"""That of the profile "robust", in 8 bands and steps of 10 ms."""
 FEATURES = tuple(f"{phase}, band {band + 1}" for phase in PHASES for band in range(BANDS))
 FEATURES += ("period", "systole's share", "scatter of the period", "scatter of systole")
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Beats of a recording, proposed for any sound: `regularity` says how clear they are.
-
-    It is the autocorrelation of the envelope at the period, at most about 1, or 0 where it does
-    not peak. Compare `CLEAR_HEARTBEAT`.
-    """
+    """Beats of a recording, proposed for any sound: `regularity` says how clear they are."""
 
     onset: np.ndarray  # when S1 is loudest, s, shape (beats,)
     systole: np.ndarray  # from there to the loudest of S2, s, shape (beats,)
     period: float  # of the beats, s; NaN where there are none
-    regularity: float
+    regularity: float  # autocorrelation at the period, at most about 1, or 0 if it has no peak
 
 
 def find_beats(waveform: np.ndarray) -> Rhythm:
@@ -71,14 +68,12 @@ def find_beats(waveform: np.ndarray) -> Rhythm:
 
 
 def envelope(waveform: np.ndarray) -> np.ndarray:
-    """Loudness from 25 to 150 Hz, one value in `STEP` samples, mean 0 and deviation 1.
-
-    The square root and a ceiling at the 99th percentile keep a knock from outweighing the heart.
-    """
+    """Loudness from 25 to 150 Hz, one value in `STEP` samples, mean 0 and deviation 1."""
     sections = butter(2, (25, 150), "bandpass", fs=RECORDED_RATE, output="sos")
     magnitude = np.abs(hilbert(sosfiltfilt(sections, waveform)))
     window = np.hanning(round(0.05 * RECORDED_RATE))
     smooth = np.convolve(magnitude, window / window.sum(), "same")[::STEP]
+    # Root and ceiling keep a knock from outweighing the heart.
     loudness = np.sqrt(np.clip(smooth, 0, np.quantile(smooth, 0.99)))
     return (loudness - loudness.mean()) / max(loudness.std(), 1e-12)
 
@@ -86,8 +81,7 @@ def envelope(waveform: np.ndarray) -> np.ndarray:
 def _autocorrelation(values: np.ndarray) -> np.ndarray:
     """From lag 0 up, every lag divided by the number of its pairs, 1 at lag 0."""
     n = len(values)
-    power = np.abs(np.fft.rfft(values, 2 * n)) ** 2
-    sums = np.fft.irfft(power)[:n]
+    sums = np.fft.irfft(np.abs(np.fft.rfft(values, 2 * n)) ** 2)[:n]
     return sums / (n - np.arange(n)) / max(sums[0] / n, 1e-12)
 
 
@@ -136,15 +130,9 @@ def _chain(score: np.ndarray, period: int) -> np.ndarray:
     return np.array(chain[::-1])
 
 
-@lru_cache
-def cycle_front_end() -> FrontEnd:
-    """The front end of the profile "robust", in 8 bands and steps of 10 ms."""
-    return load_profile("robust").front_end.model_copy(update={"mels": BANDS, "hop": STEP})
-
-
 def band_edges() -> np.ndarray:
     """The edges of the bands in Hz, shape (BANDS + 2,): band k runs from k to k + 2."""
-    return mel_edges(cycle_front_end())
+    return mel_edges(FRONT_END)
 
 
 def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
@@ -154,18 +142,17 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
         Factors of ten of power over each band's mean, shape (7, 8), the median over beats, NaN
         where there are fewer than two; and the beats.
     """
-    front_end = cycle_front_end()
-    clip = waveform[: round(front_end.clip_seconds * RECORDED_RATE)]
-    clean = remove_artefacts(clip, RECORDED_RATE, front_end)
+    clip = waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
+    clean = remove_artefacts(clip, RECORDED_RATE, FRONT_END)
     # Silence would be dithered, and beats would be found in the dither.
     rhythm = find_beats(clean if np.ptp(clip) else clip)
     edges = _edges(rhythm)
     if not len(edges):
         return np.full((len(PHASES), BANDS), np.nan), rhythm
     plain = {"repair_clips": False, "pass_low_hz": 0.0, "pass_high_hz": 0.0, "bits": 0}
-    plain["clip_seconds"] = len(clean) / RECORDED_RATE
-    bands, _ = log_mel(clean, RECORDED_RATE, front_end.model_copy(update=plain))
-    middle = front_end.n_fft / 2 / RECORDED_RATE  # of a frame, for which it stands
+    plain |= {"clip_seconds": len(clean) / RECORDED_RATE}
+    bands, _ = log_mel(clean, RECORDED_RATE, FRONT_END.model_copy(update=plain))
+    middle = FRONT_END.n_fft / 2 / RECORDED_RATE  # of a frame, for which it stands
     frames = np.round((edges - middle) * RECORDED_RATE / STEP).astype(int)
     frames, loudness = np.clip(frames, 0, bands.shape[1]), bands.T.double().numpy()
     starts = np.minimum(frames[:, :-1], len(loudness) - 1)
@@ -175,13 +162,11 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
 
 
 def heart_cycle_features(waveform: np.ndarray) -> np.ndarray:
-    """The mean cycle, phase by phase, then the rhythm: `FEATURES`, shape (60,); NaN without beats.
-
-    Scatter and systole are those of whole cycles: the last S2 may lie behind the recording's end.
-    """
+    """The mean cycle, phase by phase, and the rhythm: `FEATURES`, shape (60,), NaN if no beats."""
     cycle, rhythm = mean_cycle(waveform)
     if len(rhythm.onset) < 2:
         return np.full(len(FEATURES), np.nan)
+    # The last S2 may lie behind the recording's end.
     gaps, systole = np.diff(rhythm.onset), rhythm.systole[:-1]
     share, scatter = np.median(systole) / rhythm.period, gaps.std() / rhythm.period
     return np.append(cycle.ravel(), [rhythm.period, share, scatter, systole.std()])

@@ -1,7 +1,7 @@
 """A patient's heart as a sum of sounds: when it beats, how its valves ring, what murmurs.
 
-Times are seconds from the start of a recording, waveforms have `RECORDED_RATE`, and the first
-heart sound (S1) of an average beat peaks near 1. Rooms and devices follow in `devices`.
+Times are seconds from the start, waveforms have `RECORDED_RATE`, and the first heart sound (S1) of
+an average beat peaks near 1. Rooms and devices follow in `devices`.
 """
 
 from dataclasses import dataclass
@@ -62,13 +62,9 @@ LESIONS = {
 }
 # The odds of each finding among normal (0) and abnormal (1) recordings, and of its grade on the
 # scale of Freeman and Levine 1933, Ann. Intern. Med. 6:1371. Grade 1 is nearly hidden by noise.
-FINDINGS = {
-    0: {"none": 0.68, "innocent": 0.26, "physiological_s3": 0.06},
-    1: {
-        **{"aortic_stenosis": 0.25, "mitral_regurgitation": 0.27, "aortic_regurgitation": 0.2},
-        **{"mitral_prolapse": 0.2, "gallop": 0.08},
-    },
-}
+FINDINGS = {0: {"none": 0.68, "innocent": 0.26, "physiological_s3": 0.06}}
+FINDINGS[1] = {"aortic_stenosis": 0.25, "mitral_regurgitation": 0.27, "aortic_regurgitation": 0.2}
+FINDINGS[1] |= {"mitral_prolapse": 0.2, "gallop": 0.08}
 GRADES = {0: (0.5, 0.4, 0.1, 0.0), 1: (0.13, 0.32, 0.35, 0.2)}
 
 
@@ -114,21 +110,11 @@ def draw_patient(label: int, rng: Rng) -> Patient:
     )
 
 
-def systolic_interval(rate: np.ndarray | float) -> np.ndarray:
-    """Seconds from S1 to S2 at a heart rate in beats a minute; diastole gives way first.
-
-    Electromechanical systole QS2 = 546 - 2.1 rate ms (Weissler, Harris and Schoenfeld 1968,
-    Circulation 37:149, men), less about 60 ms from the Q wave to S1. The line was fitted at rest:
-    above 115 beats a minute it would wrongly shrink systole's share of the cycle.
-    """
-    return (546 - 2.1 * np.asarray(rate) - 60) / 1000
-
-
 def draw_beats(patient: Patient, seconds: float, rng: Rng) -> Beats:
     """Beats that cover a recording of `seconds`.
 
-    RR intervals carry a respiratory rhythm and a Mayer wave at 0.1 Hz, the two peaks of the
-    spectrum in ECGSYN (McSharry et al. 2003, IEEE Trans. Biomed. Eng. 50:289), and jitter.
+    RR intervals carry a respiratory rhythm, a Mayer wave at 0.1 Hz (McSharry et al. 2003, ECGSYN,
+    IEEE Trans. Biomed. Eng. 50:289), and jitter.
     """
     mean = 60 / patient.rate
     nominal = mean * np.arange(int(np.ceil(seconds / (0.75 * mean))) + 2)
@@ -137,23 +123,23 @@ def draw_beats(patient: Patient, seconds: float, rng: Rng) -> Beats:
     jitter = np.clip(rng.normal(0, 0.012, nominal.size), -0.04, 0.04)
     rr = mean * (1 - patient.respiratory * np.sin(breath) + patient.mayer * np.sin(mayer) + jitter)
     onset = np.cumsum(rr) - rr - rng.uniform() * rr[0]
-    systole = np.clip(systolic_interval(60 / rr) + patient.systole_offset, 0.15, 0.6 * rr)
+    # Electromechanical systole QS2 = 546 - 2.1 rate ms (Weissler, Harris and Schoenfeld 1968,
+    # Circulation 37:149, men), less about 60 ms from the Q wave to S1: diastole gives way first.
+    systole = (546 - 2.1 * (60 / rr) - 60) / 1000 + patient.systole_offset
+    systole = np.clip(systole, 0.15, 0.6 * rr)
     return Beats(onset, systole, rr - systole, breath)
 
 
 def ring(
     onset: np.ndarray, gain: np.ndarray, frequency: float, decay: float, samples: int
 ) -> np.ndarray:
-    """Valve closures: at each onset a decaying chirp, shape (samples,).
-
-    So Xu, Durand and Pibarot 2000 (IEEE Trans. Biomed. Eng. 47:1328) model A2 and P2.
+    """Valve closures, shape (samples,): decaying chirps (Xu, Durand and Pibarot 2000, IEEE Trans.
+    Biomed. Eng. 47:1328). What falls outside the recording is cut.
 
     Args:
-        onset: start of each closure, s, shape (beats,); what falls outside is cut.
-        gain: peak of its envelope, shape (beats,).
+        onset, gain: start of each closure, s, and peak of its envelope, shapes (beats,).
         frequency: pitch after the fall, Hz; it starts half as high again.
         decay: time constant, s; the envelope peaks one constant after the onset.
-        samples: length of the result.
     """
     first = np.ceil(onset * RECORDED_RATE).astype(int)
     place = first[:, None] + np.arange(int(10 * decay * RECORDED_RATE))
@@ -169,8 +155,7 @@ def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
     """S1 (mitral, tricuspid), S2 (aortic, pulmonary) and the lesion's extra sounds, (samples,).
 
     Breathing in delays P2, so S2 splits, and moves the heart away from the chest wall (Leatham
-    1954, Lancet 267:607). S3 follows S2 by 0.15 s, S4 precedes S1 by 0.1 s. Both main sounds
-    have a short sharp part, without which they would lack their energy above 100 Hz.
+    1954, Lancet 267:607).
     """
     lesion = LESIONS[patient.lesion]
     inspiration = np.sin(beats.breath)
@@ -180,10 +165,10 @@ def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
     components = (  # onset (s), gain, frequency (Hz), decay (s)
         (beats.onset, lesion.s1, 30, 0.016),
         (beats.onset + 0.024, 0.6 * lesion.s1, 45, 0.012),
-        (beats.onset + 0.012, 0.3 * lesion.s1, 110, 0.005),
+        (beats.onset + 0.012, 0.3 * lesion.s1, 110, 0.005),  # the energy above 100 Hz
         (s2, s2_gain, 42, 0.011),
         (s2 + split, 0.5 * s2_gain, 35, 0.012),
-        (s2 + 0.004, 0.3 * s2_gain, 130, 0.004),
+        (s2 + 0.004, 0.3 * s2_gain, 130, 0.004),  # here too
         (s2 + 0.15, lesion.s3, 26, 0.018),
         (beats.onset - 0.1, lesion.s4, 22, 0.018),
         (beats.onset + 0.5 * beats.systole, lesion.click, 120, 0.004),

@@ -1,8 +1,7 @@
 """What device and file leave in a waveform, removed before its spectrogram is computed.
 
 Inside one database the number of distinct sample values alone can tell normal from abnormal.
-Across databases clipping, loudness and bandwidth tell the device. Each step removes one such cue
-and leaves the rhythm and the murmur.
+Across databases clipping, loudness and bandwidth tell the device.
 """
 
 import zlib
@@ -20,8 +19,7 @@ LEVEL = 0.05
 def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
     """A waveform (samples,) of some rate (Hz) after the steps that the front end asks for.
 
-    They are `repair_clips`, `pass_band` and `dither`, in this order. Where none is asked for, the
-    result is the very same array, else float64.
+    Where none is asked for, the result is the very same array, else float64.
     """
     if front_end.repair_clips:
         waveform = repair_clips(waveform)
@@ -33,8 +31,8 @@ def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np
 def clipped(samples: np.ndarray) -> np.ndarray:
     """Which samples lie on a flat top, as truth values of the same shape; time comes first.
 
-    That is at the recording's largest or smallest value, which need not be full scale, beside a
-    sample of the same value: a wave touches its extremes for one sample.
+    They have the recording's largest or smallest value, which need not be full scale, and a
+    neighbor of the same value: a wave touches its extremes for one sample.
     """
     at_extreme = (samples == samples.max()) | (samples == samples.min())
     as_before = np.zeros_like(at_extreme)
@@ -60,8 +58,7 @@ def repair_clips(waveform: np.ndarray) -> np.ndarray:
 def pass_band(waveform: np.ndarray, rate: int, low_hz: float, high_hz: float) -> np.ndarray:
     """A waveform (samples,) of some rate (Hz) without what lies below and above a band.
 
-    Butterworth, order 4, forward and backward: at `low_hz` and `high_hz` the gain is a half (-6
-    dB); 0 for no limit.
+    Butterworth, order 4, forward and backward: at the limits the gain is a half; 0 for no limit.
     """
     kind = "bandpass" if low_hz and high_hz else "highpass" if low_hz else "lowpass"
     edges = (low_hz, high_hz) if kind == "bandpass" else low_hz or high_hz
@@ -70,11 +67,10 @@ def pass_band(waveform: np.ndarray, rate: int, low_hz: float, high_hz: float) ->
 
 
 def dither(waveform: np.ndarray, bits: int) -> np.ndarray:
-    """The waveform at a common level, stored in common steps with triangular dither.
+    """The waveform (samples,) at a common level, in common steps of 2 ** (1 - bits).
 
-    The error of rounding becomes noise of one power, whatever the steps before (Lipshitz et al.
-    1992, J. Audio Eng. Soc. 40:355). The waveform (samples,) itself seeds it. Steps are
-    2 ** (1 - bits) of full scale; values beyond full scale are not clipped.
+    With triangular dither, which the waveform seeds, the error of rounding becomes noise of one
+    power, whatever the steps before (Lipshitz et al. 1992, J. Audio Eng. Soc. 40:355).
     """
     loudness = np.sqrt(np.mean(np.square(waveform, dtype=float)))
     levelled = waveform * (LEVEL / loudness) if loudness else waveform.astype(float)

@@ -38,10 +38,7 @@ class Occupied:
 
 @lru_cache
 def mel_filters(front_end: FrontEnd) -> Tensor:
-    """Triangular HTK mel filters of peak 1, shape (bins, mels).
-
-    Band edges are equally spaced in mel from `low_hz` (the paper: 0) to the highest bin kept.
-    """
+    """Triangular HTK mel filters of peak 1, shape (bins, mels)."""
     hz = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft
     edges = mel_edges(front_end)
     lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
@@ -51,7 +48,7 @@ def mel_filters(front_end: FrontEnd) -> Tensor:
 
 
 def mel_edges(front_end: FrontEnd) -> np.ndarray:
-    """Edges of the mel bands in Hz, shape (mels + 2,): band k runs from k to k + 2."""
+    """Edges of the bands, equal in mel, in Hz, shape (mels + 2,): band k runs from k to k + 2."""
     top_hz = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
     ends = 2595 * np.log10(1 + np.array([front_end.low_hz, top_hz]) / 700)
     mels = np.linspace(*ends, front_end.mels + 2)
@@ -74,8 +71,8 @@ def read_log_mel(path: Path | str, front_end: FrontEnd) -> tuple[Tensor, Occupie
 def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
     """The scaled log-mel spectrogram of a waveform (samples,) at `rate` Hz, before standardization.
 
-    It is scaled by the recording's minimum and maximum (the paper), or each band's mean over the
-    recording is subtracted, which removes what a device does to that band at all times.
+    It is scaled by the recording's minimum and maximum (the paper), or each band's mean is
+    subtracted, which removes what a device does to that band at all times.
 
     Returns:
         Spectrogram (mels, frames), float32, in [0, 1] or in factors of ten of power, and the region

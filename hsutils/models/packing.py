@@ -1,8 +1,8 @@
 """Batches without the empty part of the image: the same networks, less than half the arithmetic.
 
-A recording fills on average 1,093 of 2,805 frames; the rest is padding of one value. A column
-that sees only padding does not depend on the recording, so one canvas, shape (1, 1, mels, L),
-computes it once for the whole batch. From left to right the canvas holds
+A recording fills on average 1,093 of 2,805 frames; the rest is padding. A column that sees only
+padding does not depend on the recording, so one canvas, shape (1, 1, mels, L), computes it once for
+the whole batch. From left to right the canvas holds
 
 - recordings too long to share a border, whole, each followed by a wall: zeros, which stand for
   the zero padding that convolutions see beyond an image's border;
@@ -10,12 +10,12 @@ computes it once for the whole batch. From left to right the canvas holds
 - a piece for each other recording: the columns that see it, and nothing else;
 - the image's right border, up to the canvas's own.
 
-How far a column sees grows with depth. Each stage of a network therefore has a layout of its
-own, with margins as narrow as that depth allows; between stages, columns are copied over.
+How far a column sees grows with depth. Each stage of a network has a layout of its own, with
+margins as narrow as that depth allows; between stages, columns are copied over.
 
-Every column of every image equals the canvas column named by `Layout.source`, and batch
-normalization counts each canvas column as often as it occurs in the images. So outputs, statistics
-and gradients are those of the dense network, to rounding. The networks know nothing of it.
+Every image column equals the canvas column named by `Layout.source`, and batch normalization
+counts a canvas column as often as it occurs in the images. So outputs, statistics and gradients
+are those of the dense network, to rounding. The networks know nothing of it.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
-from torchvision.models import ResNet
 
 from hsutils.models.teacher_student import Encoder, StudentCNN
 
@@ -51,27 +50,26 @@ def accelerate(model: nn.Module, padding: float) -> nn.Module:
     """
     for part in model.modules():
         if isinstance(part, Encoder):
-            part.forward = partial(_packed, part, part.forward, encode, padding, RESNET_STAGES)
+            part.forward = partial(_forward, part, part.forward, encode, padding)
         elif isinstance(part, StudentCNN):
-            features = part.features
-            features.forward = partial(
-                _packed, features, features.forward, student_features, padding, STUDENT_STAGES
-            )
+            part = part.features
+            part.forward = partial(_forward, part, part.forward, student_features, padding)
     return model
 
 
-def _packed(
+def _forward(
     part: nn.Module,
     plain: Callable[[Tensor], Tensor],
-    compute: Callable[[nn.Module, "Packed"], Tensor],
+    packed: Callable[[nn.Module, "Packed"], Tensor],
     padding: float,
-    stages: tuple[tuple[int, int], ...],
     spectrograms: Tensor,
 ) -> Tensor:
-    if spectrograms.device.type != "cpu":
-        return plain(spectrograms)
-    packed = pack(spectrograms, padding, stages)
-    return compute(part, packed) if packed.share < WORTHWHILE else plain(spectrograms)
+    if spectrograms.device.type == "cpu":
+        stages = RESNET_STAGES if isinstance(part, Encoder) else STUDENT_STAGES
+        batch = pack(spectrograms, padding, stages)
+        if batch.share < WORTHWHILE:
+            return packed(part, batch)
+    return plain(spectrograms)
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a canvas of `length` columns holds every column of N images of W columns.
+    """Where, by `source` (N, W), a canvas of `length` columns holds every column of N images.
 
-    `source` (N, W) names it. The `whole` recordings come first, in slots of `slot` columns.
+    The `whole` recordings come first, in slots of `slot` columns.
     """
 
     source: Tensor
@@ -128,10 +126,7 @@ class Packed:
 
 
 def pack(spectrograms: Tensor, padding: float, stages: tuple[tuple[int, int], ...]) -> Packed:
-    """Lay spectrograms (N, 1, mels, W) out for `encode` or `student_features`, by their stages.
-
-    What each recording occupies is read off its spectrogram: a mask within it may hold any value.
-    """
+    """Lay spectrograms (N, 1, mels, W) out for `encode` or `student_features`, by their stages."""
     first, last = occupied_columns(spectrograms, padding)
     layouts = tuple(_layout(first, last, spectrograms.shape[-1], *stage) for stage in stages)
     images = spectrograms[:, 0].transpose(1, 2)
@@ -177,11 +172,10 @@ def _layout(first: Tensor, last: Tensor, width: int, stride: int, reach: int) ->
     return Layout(source, right_border + width - right, int(whole.sum()), slot)
 
 
-def encode(encoder: ResNet, packed: Packed) -> Tensor:
+def encode(encoder: Encoder, packed: Packed) -> Tensor:
     """Features (N, 512) of a batch: what `encoder` gives for the spectrograms, to rounding.
 
-    Walks the encoder's own modules: parameters, running statistics and mode are theirs. Under
-    autocast, sums over columns stay in float32: one steady column stands for thousands.
+    Under autocast, sums over columns stay in float32: one steady column stands for thousands.
     """
     layout, layers = packed.layouts[0], (encoder.layer2, encoder.layer3, encoder.layer4)
     level = layout.level(2)

@@ -1,14 +1,12 @@
 """Weights and unfinished trainings as safetensors: nothing is ever unpickled."""
 
 import json
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,11 +21,9 @@ def save_weights(path: Path, state: State, metadata: dict[str, str]) -> None:
     # safetensors refuses two names of one memory, such as best and current weights.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     try:
-        save_file(plain, path, metadata)
-    except SafetensorError as error:
-        # The library hides what the system said, such as a full disk, in its text.
-        if code := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        path.write_bytes(save(plain, metadata))
+    except OSError as error:
+        error.filename = str(path)  # which a full disk does not say
         raise
 
 
@@ -58,8 +54,8 @@ class Checkpoint:
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
         for i, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{slot}": value for slot, value in slots.items()}
+        note = {"stamp": self.stamp, "history": json.dumps(history)}
         with atomic_path(self.path) as temporary:
-            note = {"stamp": self.stamp, "history": json.dumps(history)}
             save_weights(temporary, tensors, note)
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> tuple[State, list]:
@@ -73,13 +69,12 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 note = file.metadata() or {}
-                if note.get("stamp") != self.stamp:
-                    return {}, []
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if note.get("stamp") != self.stamp:
+                return {}, []
+            tensors = load_file(self.path)
         except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{self.path}: a damaged checkpoint ({error}); delete it to train from the start"
-            ) from error
+            remedy = "delete it to train from the start"
+            raise InputError(f"{self.path}: a damaged checkpoint ({error}); {remedy}") from error
         model.load_state_dict(_under("model.", tensors))
         state = optimizer.state_dict()
         for name, tensor in _under("optimizer.", tensors).items():

@@ -26,14 +26,10 @@ def _launched(compute: Compute) -> Fabric:
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
+    options = {"accelerator": compute.accelerator, "precision": resolve_precision(compute)}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*You are using a CUDA device.*")
-        fabric = Fabric(
-            accelerator=compute.accelerator,
-            devices=compute.devices,
-            num_nodes=compute.nodes,
-            precision=resolve_precision(compute),
-        )
+        fabric = Fabric(devices=compute.devices, num_nodes=compute.nodes, **options)
     if compute.devices * compute.nodes > 1:
         fabric.launch()
     return fabric
@@ -44,9 +40,10 @@ def resolve_precision(compute: Compute) -> str:
     if compute.precision != "auto":
         return compute.precision
     if compute.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    has_instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if has_instructions else "32-true"
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if fast else "32-true"
 
 
 def require_devices(profile: Profile) -> None:

@@ -31,6 +31,7 @@ from hsutils.training.datasets import Labeled, ViewPairs, loader
 from hsutils.training.devices import layout, seed_everything, seed_for
 
 Loss = Callable[[nn.Module, list[Tensor]], Tensor]
+PREDICTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,12 @@ def fit(
 
 @torch.no_grad()
 def predict(
-    model: nn.Module,
-    cache: SpectrogramCache,
-    rows: np.ndarray,
-    fabric: Fabric,
-    batch_size: int = 16,
-    description: str = "",
+    model: nn.Module, cache: SpectrogramCache, rows: np.ndarray, fabric: Fabric
 ) -> np.ndarray:
     """Logits, shape (N,), of some rows of the cache, with the model in evaluation mode."""
     model.eval().to(fabric.device)
-    parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
     logits = []
-    for part in progress(parts, len(parts), description) if description else parts:
+    for part in np.array_split(rows, math.ceil(len(rows) / PREDICTED_AT_ONCE)):
         views = cache.batch(part).contiguous(memory_format=layout(fabric)).to(fabric.device)
         with fabric.autocast():
             logits.append(model(views).float().cpu())
@@ -159,10 +154,9 @@ def _train(
             wrapped.train()
             loss = _one_epoch(wrapped, stepper, batches, loss_of, fabric, bar)
             if not math.isfinite(loss):
-                raise InputError(
-                    f"{procedure.name}: the loss became NaN or infinite in epoch {epoch}; lower "
-                    f"{procedure.name}.learning_rate ({settings.learning_rate:g})"
-                )
+                problem = f"{procedure.name}: the loss became NaN or infinite in epoch {epoch}"
+                remedy = f"lower {procedure.name}.learning_rate ({settings.learning_rate:g})"
+                raise InputError(f"{problem}; {remedy}")
             score = dev_auroc(wrapped) if dev_auroc else math.nan
             last = dev_auroc is None or settings.keep == "last"
             if last or all(score > row["dev_auroc"] for row in history):

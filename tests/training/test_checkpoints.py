@@ -1,6 +1,8 @@
 """Weights and checkpoints are whole, ours and never unpickled."""
 
+import errno
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,17 +45,23 @@ def one_step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> N
     optimizer.zero_grad()
 
 
+def stepped_to(history: list) -> tuple[nn.Module, dict, torch.optim.Optimizer, list]:
+    """What a checkpoint saves."""
+    model, optimizer = stepped()
+    return model, copy_state(network(seed=9)), optimizer, history
+
+
 def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def refusal(call, *arguments) -> str:
-    """The one line with which an InputError refuses."""
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    (problem,) = caught.value.problems
-    assert "\n" not in problem
-    return problem
+def refused(path: Path) -> None:
+    """A file is neither weights nor a checkpoint, and in one line that names it, says so."""
+    for call in (load_weights, lambda *_: Checkpoint(path, "stamp").restore(*stepped())):
+        with pytest.raises(InputError) as caught:
+            call(network(), path)
+        (problem,) = caught.value.problems
+        assert str(path) in problem and "\n" not in problem
 
 
 def test_weights_come_back_bit_for_bit(tmp_path):
@@ -70,25 +78,32 @@ def test_equal_weights_give_equal_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
+@pytest.mark.parametrize("other", [nn.Linear(3, 2), nn.Sequential(nn.Conv2d(1, 5, 3)), None])
+def test_weights_of_another_architecture_or_none_are_refused_by_name(tmp_path, other):
     path = tmp_path / "teacher.safetensors"
-    save_weights(path, nn.Linear(3, 2).state_dict(), {})
-    problem = refusal(load_weights, network(), path)
-    assert str(path) in problem and "Sequential" in problem
-    save_weights(path, nn.Sequential(nn.Conv2d(1, 5, 3)).state_dict(), {})
-    assert str(path) in refusal(load_weights, network(), path)
+    if other:
+        save_weights(path, other.state_dict(), {})
+    with pytest.raises(
+        InputError, match=r"teacher\.safetensors holds no weights of Sequential"
+    ) as e:
+        load_weights(network(), path)
+    assert "\n" not in e.value.problems[0]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 100, "half"])
-def test_damaged_weights_are_refused_by_name(tmp_path, damage):
+def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "student.safetensors"
-    save_weights(path, network().state_dict(), {})
-    path.write_bytes(path.read_bytes()[:200] if damage == "half" else damage)
-    assert str(path) in refusal(load_weights, network(), path)
+    Checkpoint(path, "stamp").save(*stepped_to(HISTORY))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
+    refused(path)
 
 
-def test_missing_weights_are_refused_by_name(tmp_path):
-    assert "none.safetensors" in refusal(load_weights, network(), tmp_path / "none.safetensors")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk always full")
+def test_a_full_disk_is_named():
+    with pytest.raises(OSError) as caught:
+        save_weights(Path("/dev/full"), network().state_dict(), {})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
 
 
 class Trap:
@@ -104,11 +119,9 @@ def test_nothing_is_unpickled(tmp_path):
     path = tmp_path / "model.safetensors"
     for content in (pickle.dumps(Trap()), pickle.dumps({"0.weight": Trap()})):
         path.write_bytes(content)
-        refusal(load_weights, network(), path)
-        refusal(Checkpoint(path, "stamp").restore, *stepped())
+        refused(path)
     torch.save(Trap(), path)
-    refusal(load_weights, network(), path)
-    refusal(Checkpoint(path, "stamp").restore, *stepped())
+    refused(path)
     assert not Trap.sprung
     pickle.loads(pickle.dumps(Trap()))
     assert Trap.sprung, "the trap works"
@@ -116,9 +129,8 @@ def test_nothing_is_unpickled(tmp_path):
 
 def test_a_restored_training_goes_on_exactly_where_it_was(tmp_path):
     checkpoint = Checkpoint(tmp_path / "deep" / "c.safetensors", "stamp")
-    model, optimizer = stepped()
-    best = copy_state(network(seed=9))
-    checkpoint.save(model, best, optimizer, HISTORY)
+    model, best, optimizer, _ = saved = stepped_to(HISTORY)
+    checkpoint.save(*saved)
     other, other_optimizer = stepped(seed=5, steps=0)
     restored, history = checkpoint.restore(other, other_optimizer)
     assert same(restored, best)
@@ -129,41 +141,23 @@ def test_a_restored_training_goes_on_exactly_where_it_was(tmp_path):
     assert same(other.state_dict(), model.state_dict())
 
 
-def test_without_a_checkpoint_nothing_is_restored(tmp_path):
-    model, optimizer = stepped()
-    before = copy_state(model)
-    checkpoint = Checkpoint(tmp_path / "none", "stamp")
-    assert checkpoint.restore(model, optimizer) == ({}, [])
-    assert same(model.state_dict(), before)
-    checkpoint.remove()
-
-
-def test_a_checkpoint_of_another_training_is_ignored(tmp_path):
+def test_nothing_is_restored_from_no_checkpoint_or_that_of_another_training(tmp_path):
     path = tmp_path / "c.safetensors"
-    model, optimizer = stepped()
-    Checkpoint(path, "yesterday").save(model, {}, optimizer, HISTORY)
-    one_step(model, optimizer, 3)
+    model, optimizer = stepped(steps=3)
     before = copy_state(model)
-    assert Checkpoint(path, "today").restore(model, optimizer) == ({}, [])
-    save_weights(path, network().state_dict(), {})
-    assert Checkpoint(path, "today").restore(model, optimizer) == ({}, [])
-    assert same(model.state_dict(), before)
-
-
-@pytest.mark.parametrize("damage", [b"", b"\x00" * 100, "half"])
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, damage):
-    checkpoint = Checkpoint(tmp_path / "c.safetensors", "stamp")
-    model, optimizer = stepped()
-    checkpoint.save(model, {}, optimizer, HISTORY)
-    whole = checkpoint.path.read_bytes()
-    checkpoint.path.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
-    assert str(checkpoint.path) in refusal(checkpoint.restore, model, optimizer)
+    for make in (
+        Checkpoint(path, "stamp").remove,
+        lambda: Checkpoint(path, "yesterday").save(*stepped_to(HISTORY)),
+        lambda: save_weights(path, network().state_dict(), {}),
+    ):
+        make()
+        assert Checkpoint(path, "stamp").restore(model, optimizer) == ({}, [])
+        assert same(model.state_dict(), before)
 
 
 def test_a_finished_training_leaves_no_checkpoint(tmp_path):
     checkpoint = Checkpoint(tmp_path / "c.safetensors", "stamp")
-    model, optimizer = stepped()
-    checkpoint.save(model, {}, optimizer, HISTORY)
+    checkpoint.save(*stepped_to(HISTORY))
     checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,9 @@ from torch.utils.data import DataLoader
 
 from hsutils.audio.spectrograms import padding_value
 from hsutils.config import Augment
-from hsutils.training.datasets import Crops, EvenSampler, Labeled, ViewPairs
+from hsutils.training.datasets import EvenSampler, Labeled, ViewPairs
+
+PLAIN = {"frequency_masks": 0, "time_masks": 0}
 
 
 @pytest.fixture
@@ -20,39 +22,27 @@ def pairs(noise_cache) -> ViewPairs:
 # Positive pairs
 
 
-def test_the_first_view_is_the_recording_and_the_second_is_masked(pairs, noise_cache):
+@pytest.mark.parametrize("both", [False, True])
+def test_views_are_masked_inside_the_recording_and_the_first_where_asked_for(noise_cache, both):
+    pairs = ViewPairs(noise_cache, np.arange(10), Augment(both_views=both), seed=0)
     assert len(pairs) == 10
     for index in range(10):
-        first, second = pairs[index]
-        assert torch.equal(first, noise_cache.batch([index])[0])
-        changed = second != first
-        assert changed.any() and (second[changed] == 0).all()
-
-
-def test_both_views_are_masked_differently_when_asked_for(noise_cache):
-    pairs = ViewPairs(noise_cache, np.arange(10), Augment(both_views=True), seed=0)
-    for index in range(10):
-        first, second = pairs[index]
         original = noise_cache.batch([index])[0]
-        assert not torch.equal(first, original) and not torch.equal(second, original)
-        assert not torch.equal(first, second)
-
-
-def test_masks_stay_inside_the_recording(pairs, noise_cache):
-    for index in range(10):
-        first, second = pairs[index]
         start, stop = noise_cache.occupied(index).frames
-        assert torch.equal(first[..., :start], second[..., :start])
-        assert torch.equal(first[..., stop:], second[..., stop:])
+        first, second = pairs[index]
+        assert torch.equal(first, original) is not both
+        assert not torch.equal(first, second)
+        for view in pairs[index]:
+            changed = view != original
+            assert not view[changed].any() and not changed[..., :start].any()
+            assert not changed[..., stop:].any()
 
 
 def test_masks_differ_between_records_epochs_and_seeds(noise_cache):
     settings = Augment(time_masks=0, masked_share=1.0)
 
     def bands(row, epoch, seed):
-        pairs = ViewPairs(noise_cache, np.array([row]), settings, seed)
-        pairs.epoch = epoch
-        first, second = pairs[0]
+        first, second = ViewPairs(noise_cache, np.array([row]), settings, seed, epoch=epoch)[0]
         return tuple((first != second)[0].any(dim=1).tolist())
 
     keys = [(row, epoch, seed) for row in range(4) for epoch in (1, 2, 3) for seed in (0, 1)]
@@ -88,26 +78,30 @@ def test_examples_are_spectrograms_with_their_targets(noise_cache):
         assert found.dtype == torch.float32 and found.item() == target
 
 
-def test_no_masks_means_an_unchanged_second_view(noise_cache):
-    settings = Augment(frequency_masks=0, time_masks=0)
-    first, second = ViewPairs(noise_cache, np.arange(3), settings, seed=0)[0]
-    assert torch.equal(first, second)
+def test_recordings_of_another_cache_follow_and_share_the_epoch(noise_cache):
+    def examples(rows, **settings) -> Labeled:
+        return Labeled(noise_cache, rows, rows / 40, crop_frames=12, **settings)
+
+    synthetic = examples(np.array([7, 8]))
+    together = examples(np.array([5, 6]), more=synthetic, epoch=3)
+    alone = examples(np.array([7, 8]), epoch=3)
+    assert len(together) == 4
+    for found, expected in zip(together[3, 1], alone[1, 1], strict=True):
+        assert torch.equal(found, expected)
 
 
 # Views of examples, beyond the paper
 
 
-def view(row: int, cache, epoch: int = 1, **settings) -> torch.Tensor:
-    examples = Labeled(cache, np.arange(40), np.zeros(40), crops=Crops(**settings))
-    examples.epoch = epoch
-    return examples[row][0]
+def view(row: int, cache, **settings) -> torch.Tensor:
+    return Labeled(cache, np.arange(40), np.zeros(40), **settings)[row][0]
 
 
 def test_a_crop_is_a_stretch_of_the_recording(noise_cache):
     for row in range(12):
         start, stop = noise_cache.occupied(row).frames
         inside = noise_cache.batch([row])[0][..., start:stop]
-        crop = view(row, noise_cache, frames=20)
+        crop = view(row, noise_cache, crop_frames=20)
         assert crop.shape == (1, 24, 20)
         places = range(stop - start - 19)
         assert any(torch.equal(crop, inside[..., at : at + 20]) for at in places)
@@ -116,35 +110,25 @@ def test_a_crop_is_a_stretch_of_the_recording(noise_cache):
 def test_a_shorter_recording_is_repeated_to_fill_the_crop(noise_cache):
     start, stop = noise_cache.occupied(3).frames
     inside = noise_cache.batch([3])[0][..., start:stop]
-    crop = view(3, noise_cache, frames=2 * (stop - start) + 5)
+    crop = view(3, noise_cache, crop_frames=2 * (stop - start) + 5)
     assert torch.equal(crop, torch.cat([inside, inside, inside[..., :5]], dim=2))
 
 
-def test_masks_leave_the_ends_of_a_crop_alone(noise_cache):
-    masks = Augment(frequency_masks=0, time_masks=5, masked_share=0.9)
+def test_masks_lie_on_the_crop_and_leave_its_ends_alone(noise_cache):
     for epoch in range(1, 60):
-        plain = view(5, noise_cache, epoch, frames=20)
-        masked = view(5, noise_cache, epoch, frames=20, masks=masks)
-        assert masked.shape == plain.shape
+        crop = {"crop_frames": 20, "epoch": epoch}
+        masks = Augment(frequency_masks=0, time_masks=5, masked_share=0.9)
+        plain, masked = (view(5, noise_cache, **crop, masks=m) for m in (None, masks))
         assert torch.equal(masked[..., [0, -1]], plain[..., [0, -1]])
+        changed = masked != plain
+        assert changed.any() and not masked[changed].any()
 
 
 def test_crops_differ_between_epochs_and_repeat_with_the_seed(noise_cache):
     row = int(np.argmax([np.diff(noise_cache.occupied(r).frames)[0] for r in range(40)]))
-    crops = [view(row, noise_cache, epoch, frames=12) for epoch in range(1, 9)]
+    crops = [view(row, noise_cache, epoch=epoch, crop_frames=12) for epoch in range(1, 9)]
     assert any(not torch.equal(crops[0], other) for other in crops[1:])
-    assert torch.equal(crops[4], view(row, noise_cache, 5, frames=12))
-
-
-def test_masks_lie_on_the_crop(noise_cache):
-    masked = view(5, noise_cache, frames=30, masks=Augment(masked_share=1.0))
-    plain = view(5, noise_cache, frames=30)
-    changed = masked != plain
-    assert changed.any() and not masked[changed].any()
-
-
-def test_without_settings_all_is_shown(noise_cache):
-    assert torch.equal(view(5, noise_cache), noise_cache.batch([5])[0])
+    assert torch.equal(crops[4], view(row, noise_cache, epoch=5, crop_frames=12))
 
 
 # Views made from the waveform
@@ -158,9 +142,6 @@ def paths(noise_recordings, noise_cache) -> list[str]:
 def stretches(paths, cache, rows=(9,), seed=3, **settings) -> ViewPairs:
     settings = {"pair": "crops", "crop_seconds": 0.5} | settings
     return ViewPairs(cache, np.array(rows), Augment(**settings), seed, paths)
-
-
-PLAIN = {"frequency_masks": 0, "time_masks": 0}
 
 
 def test_a_stretch_as_long_as_the_clip_is_the_cached_spectrogram(paths, noise_cache):
@@ -200,16 +181,23 @@ def test_a_simulated_device_changes_more_than_a_stretch(paths, noise_cache):
 STRATA = np.repeat(["a0", "a1", "b0", "b1"], [60, 3, 25, 12])
 
 
-def places(epoch: int = 0) -> list[tuple[int, int]]:
-    sampler = EvenSampler(STRATA)
+def places(epoch: int = 0, seed: int = 0, replicas: int = 1, rank: int = 0) -> list[tuple]:
+    examples = Labeled(None, np.arange(len(STRATA)), np.zeros(len(STRATA)), STRATA)
+    sampler = EvenSampler(examples, replicas, rank, seed=seed)
     sampler.set_epoch(epoch)
-    return list(sampler)
+    drawn = list(sampler)
+    assert len(drawn) == len(sampler)
+    return drawn
 
 
-def order(epoch: int = 0, seed: int = 0, replicas: int = 1, rank: int = 0) -> list[int]:
-    sampler = EvenSampler(STRATA, replicas, rank, seed)
-    sampler.set_epoch(epoch)
-    return [index for index, _ in sampler]
+def order(*arguments: int, **which: int) -> list[int]:
+    return [index for index, _ in places(*arguments, **which)]
+
+
+def one_of_each(drawn: list[int]) -> bool:
+    """Whether each stretch of four places holds the four strata."""
+    rounds = STRATA[drawn][: len(STRATA) // 4 * 4].reshape(-1, 4)
+    return all(len(set(taken)) == 4 for taken in rounds)
 
 
 def test_a_place_says_how_often_its_recording_came_before():
@@ -220,16 +208,9 @@ def test_a_place_says_how_often_its_recording_came_before():
     assert max(seen.values()) > 5
 
 
-def test_every_stratum_gets_the_same_number_of_places():
-    drawn = order()
-    assert len(drawn) == len(EvenSampler(STRATA)) == len(STRATA)
-    assert Counter(STRATA[drawn]) == dict.fromkeys(np.unique(STRATA), 25)
-
-
 def test_every_round_holds_every_stratum_once_in_an_order_of_its_own():
-    rounds = STRATA[order()].reshape(-1, 4)
-    assert all(len(set(taken)) == 4 for taken in rounds)
-    assert len({tuple(taken) for taken in rounds}) > 10
+    assert len(order()) == len(STRATA) and one_of_each(order())
+    assert len({tuple(taken) for taken in STRATA[order()].reshape(-1, 4)}) > 10
 
 
 def test_members_come_as_often_as_one_another():
@@ -253,6 +234,4 @@ def test_the_order_is_that_of_seed_and_epoch():
 def test_processes_share_an_epoch(replicas):
     shares = [order(replicas=replicas, rank=rank) for rank in range(replicas)]
     assert {len(share) for share in shares} == {-(-len(STRATA) // replicas)}
-    whole = [shares[i % replicas][i // replicas] for i in range(len(STRATA))]
-    rounds = STRATA[whole[: len(STRATA) // 4 * 4]].reshape(-1, 4)
-    assert all(len(set(taken)) == 4 for taken in rounds)
+    assert one_of_each([shares[i % replicas][i // replicas] for i in range(len(STRATA))])

@@ -26,39 +26,25 @@ def same_threads():
     torch.set_num_threads(before)
 
 
-def hardware(monkeypatch, cuda: bool, bf16: bool, amx: bool, avx512: bool = False) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
-
-
 @pytest.mark.parametrize(
-    ("accelerator", "cuda", "bf16", "amx", "precision"),
+    ("asked", "fast", "precision"),
     [
-        ("auto", True, True, False, "bf16-mixed"),
-        ("cuda", True, False, True, "32-true"),
-        ("auto", False, False, True, "bf16-mixed"),
-        ("auto", False, False, False, "32-true"),
-        ("cpu", True, True, False, "32-true"),
-        ("cpu", True, False, True, "bf16-mixed"),
+        ({"accelerator": "auto"}, {"cuda", "bf16"}, "bf16-mixed"),
+        ({"accelerator": "cuda"}, {"cuda", "amx"}, "32-true"),
+        ({"accelerator": "auto"}, {"amx"}, "bf16-mixed"),
+        ({"accelerator": "auto"}, {"avx512"}, "bf16-mixed"),
+        ({"accelerator": "auto"}, set(), "32-true"),
+        ({"accelerator": "cpu"}, {"cuda", "bf16"}, "32-true"),
+        ({"accelerator": "cpu"}, {"cuda", "amx"}, "bf16-mixed"),
+        ({"precision": "32-true"}, {"amx"}, "32-true"),
     ],
 )
-def test_auto_is_bfloat16_where_the_hardware_is_fast_at_it(
-    monkeypatch, accelerator, cuda, bf16, amx, precision
-):
-    hardware(monkeypatch, cuda, bf16, amx)
-    assert resolve_precision(Compute(accelerator=accelerator)) == precision
-
-
-def test_vectors_of_bfloat16_are_as_good_as_tiles(monkeypatch):
-    hardware(monkeypatch, cuda=False, bf16=False, amx=False, avx512=True)
-    assert resolve_precision(Compute()) == "bf16-mixed"
-
-
-def test_a_precision_that_is_named_is_used(monkeypatch):
-    hardware(monkeypatch, cuda=False, bf16=False, amx=True)
-    assert resolve_precision(Compute(precision="32-true")) == "32-true"
+def test_auto_is_bfloat16_where_the_hardware_is_fast_at_it(monkeypatch, asked, fast, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in fast)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: "bf16" in fast)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: "amx" in fast)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: "avx512" in fast)
+    assert resolve_precision(Compute(**asked)) == precision
 
 
 def test_seeds_repeat_and_differ_by_purpose_everywhere():
@@ -80,30 +66,18 @@ def test_seeding_everything_repeats_all_global_chance():
     assert all(a != b for a, b in zip(draw(), first, strict=True))
 
 
-def test_a_fabric_has_the_profiles_device_precision_and_threads():
+def test_one_process_starts_one_fabric_of_the_profiles_device_and_threads():
     fabric = start_fabric(CPU)
-    assert fabric.device.type == "cpu"
-    assert fabric.world_size == 1
-    assert fabric.is_global_zero
+    assert (fabric.device.type, fabric.world_size, fabric.is_global_zero) == ("cpu", 1, True)
     torch.set_num_threads(2)
-    start_fabric(CPU)
+    assert start_fabric(Compute(**CPU.model_dump())) is fabric
     assert torch.get_num_threads() == 1, "whatever came between"
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_one_process_starts_one_fabric_a_setting():
-    assert start_fabric(CPU) is start_fabric(Compute(**CPU.model_dump()))
-
-
-@pytest.mark.parametrize(
-    ("device", "expected"),
-    [
-        ("cpu", torch.channels_last),
-        ("cuda", torch.channels_last),
-        ("mps", torch.contiguous_format),
-    ],
-)
-def test_images_lie_channels_last_but_on_apples_gpus(device, expected):
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_images_lie_channels_last_but_on_apples_gpus(device):
+    expected = torch.contiguous_format if device == "mps" else torch.channels_last
     assert layout(SimpleNamespace(device=torch.device(device))) == expected
 
 
