@@ -1,6 +1,7 @@
 """The table tells the truth about the folder, and a broken folder is refused in plain words."""
 
 import os
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -36,13 +37,15 @@ def test_the_table_has_one_sorted_row_a_recording(root):
     (root / "training-a" / "REFERENCE-SQI.csv").write_text("a0001,-1,0\na0002,1,1\n")
     recordings = read_recordings(root)
     assert tuple(recordings) == COLUMNS
-    assert recordings["record"].tolist() == ["a0001", "a0002", "a0003", "b0001", "b0002", "b0003"]
-    assert recordings["label"].tolist() == [0, 1, 1, 0, 0, 1]
-    assert recordings["quality"].tolist() == [0, 1, 1, 1, 1, 1]
-    assert recordings["database"].tolist() == list("aaabbb")
-    assert (recordings["seconds"] == 1.5).all()
-    assert (recordings["sample_rate"] == RATE).all()
-    assert recordings["group"].tolist() == recordings["record"].tolist()
+    columns = ["record", "database", "label", "quality", "sample_rate", "seconds", "group"]
+    assert recordings[columns].to_numpy().tolist() == [
+        ["a0001", "a", 0, 0, RATE, 1.5, "a0001"],
+        ["a0002", "a", 1, 1, RATE, 1.5, "a0002"],
+        ["a0003", "a", 1, 1, RATE, 1.5, "a0003"],
+        ["b0001", "b", 0, 1, RATE, 1.5, "b0001"],
+        ["b0002", "b", 0, 1, RATE, 1.5, "b0002"],
+        ["b0003", "b", 1, 1, RATE, 1.5, "b0003"],
+    ]
     assert all(Path(path).is_absolute() for path in recordings["path"])
 
 
@@ -123,28 +126,27 @@ def c(tmp_path: Path, write_folder) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["REFERENCE.csv", "REFERENCE-SQI.csv"])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("old", "new", "told"),
     [
-        (lambda text: text.replace(",", ";"), "fields are separated by ';', not ','"),
-        (lambda text: text.replace(",", ".wav,"), "names end in .wav; leave the ending out"),
-        (
-            lambda _: "",
-            "31 .wav files have no row in REFERENCE.csv (c0001, c0002, c0003, ...); "
-            "add rows or remove the files",
-        ),
-        (lambda text: "record,label\n" + text, "line 1 is a heading; remove it"),
-        (lambda text: text.replace("-1", "0"), "labels are 0 and 1; write -1 and 1"),
-        (
-            lambda text: text.replace(",-1", ",normal").replace(",1", ",abnormal"),
-            "labels are abnormal and normal; write -1 and 1",
-        ),
+        (",", ";", "fields are separated by ';', not ','"),
+        (r"(c\d+)", r"\1.wav", "names end in .wav; leave the ending out"),
+        (r"\A", "record,label\n", "line 1 is a heading; remove it"),
     ],
 )
-def test_labels_written_otherwise_are_one_line(c, change, told):
+def test_lists_written_otherwise_are_one_line(c, name, old, new, told):
+    (c / name).write_text(re.sub(old, new, (c / name).read_text()))
+    assert problems(c) == [f"{c / name}: {told}"]
+
+
+@pytest.mark.parametrize("values", [{"-1": "0"}, {",-1": ",normal", ",1": ",abnormal"}])
+def test_labels_written_otherwise_are_one_line(c, values):
     reference = c / "REFERENCE.csv"
-    reference.write_text(change(reference.read_text()))
-    assert problems(c) in ([f"{reference}: {told}"], [f"{c}: {told}"])
+    for old, new in values.items():
+        reference.write_text(reference.read_text().replace(old, new))
+    told = "0 and 1" if len(values) == 1 else "abnormal and normal"
+    assert problems(c) == [f"{reference}: labels are {told}; write -1 and 1"]
 
 
 @pytest.mark.parametrize("ending", [".WAV", ".flac"])
@@ -160,17 +162,20 @@ def test_missing_files_and_rows_are_one_line_each(c, noise):
         (c / f"c{number:04d}.wav").unlink()
     for name in ("x1", "x2"):
         soundfile.write(c / f"{name}.wav", noise(seed=7), RATE)
+    unlisted = ".wav files have no row in REFERENCE.csv"
     assert problems(c) == [
         f"{c}/REFERENCE.csv: 5 records have a row but no .wav file (c0001, c0002, c0003, ...); "
         "add the files or remove the rows",
-        f"{c}: 2 .wav files have no row in REFERENCE.csv (x1, x2); add rows or remove the files",
+        f"{c}: 2 {unlisted} (x1, x2); add rows or remove the files",
     ]
+    (c / "REFERENCE.csv").write_text("")
+    assert f"28 {unlisted} (c0006, c0007, c0008, ...)" in problems(c)[-1]
 
 
 def test_all_causes_are_told_at_once_each_naming_its_file(root):
     folder = root / "training-a"
     (folder / "REFERENCE.csv").write_text("a0001,-1\na0001,1\na0002,7\na0009,1\na0008\n")
-    (root / "training-b" / "REFERENCE-SQI.csv").write_text("b0001,-1,2\n")
+    (root / "training-b" / "REFERENCE-SQI.csv").write_text("b0001,-1,x\n")
     (root / "training-b" / "b0002.wav").write_bytes(b"RIFF, but not really")
     (root / "training-c").mkdir()
     (root / challenge.ANNOTATION_FILES[0]).write_text("")
@@ -181,7 +186,7 @@ def test_all_causes_are_told_at_once_each_naming_its_file(root):
         "REFERENCE.csv: 1 rows do not have 2 fields (line 5)",
         "1 records have a row but no .wav file (a0009)",
         "1 .wav files have no row in REFERENCE.csv (a0003)",
-        "REFERENCE-SQI.csv: 1 qualities are unknown (line 1: '2'); write 0 and 1",
+        "REFERENCE-SQI.csv: 1 qualities are unknown (line 1: 'x'); write 0 and 1",
         "b0002.wav: not a readable WAV file",
         "training-c/REFERENCE.csv: missing",
         "set.csv: no CSV",
@@ -224,6 +229,12 @@ def test_each_validation_file_is_traced_to_its_recording_whatever_its_header(roo
         ["b0001", "validation/a9999", "validation copy", 1.5],
     ]
     assert list(copies) == ["record_a", "record_b", "kind", "seconds"]
+    damaged = [folder / "a9998.wav", folder / "x0001.wav"]
+    for path in damaged:
+        path.write_bytes(b"no audio")
+    with pytest.raises(InputError) as caught:
+        validation_copies(root, read_recordings(root))
+    assert [line.split(":")[0] for line in caught.value.problems] == [*map(str, damaged)]
 
 
 @pytest.mark.real

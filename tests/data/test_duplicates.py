@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from hsutils.data.challenge import read_recordings, validation_copies
-from hsutils.data.duplicates import find_leaks, shared_audio, summarize
+from hsutils.data.duplicates import find_leaks, group_related, shared_audio, summarize
 from hsutils.data.splits import SPLITS, audit, generated_splits, published_splits
 from hsutils.data.synthetic import write_corpus
 from hsutils.errors import InputError
@@ -27,13 +27,11 @@ def table(tmp_path: Path):
     """Writes arrays as WAV files, int16 or float, and lists them."""
 
     def write(**recordings: np.ndarray) -> pd.DataFrame:
-        rows = []
-        for record, samples in recordings.items():
-            path = tmp_path / f"{record}.wav"
+        paths = [str(tmp_path / f"{record}.wav") for record in recordings]
+        for path, samples in zip(paths, recordings.values(), strict=True):
             subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
             soundfile.write(path, samples, RATE, subtype=subtype)
-            rows.append((record, str(path)))
-        return pd.DataFrame(rows, columns=["record", "path"])
+        return pd.DataFrame({"record": [*recordings], "path": paths})
 
     return write
 
@@ -43,9 +41,7 @@ def test_of_shared_runs_the_longest_is_told_with_its_exact_length_and_starts(tab
     a = np.concatenate([short, noise(1_901, seed=1), long, noise(77, seed=2)])
     b = np.concatenate([noise(40_123, seed=3), long, short])
     pairs = shared_audio(table(a=a, b=b, c=noise(20_000, seed=5)))
-    assert pairs[["record_a", "record_b"]].to_numpy().tolist() == [["a", "b"]]
-    found = pairs[["seconds", "start_a", "start_b"]].to_numpy() * RATE
-    np.testing.assert_allclose(found, [[1_237, 3_001, 40_123]])
+    assert pairs.to_numpy().tolist() == [["a", "b", *np.array([1_237, 3_001, 40_123]) / RATE]]
 
 
 @pytest.mark.parametrize(("length", "count"), [(999, 0), (1_000, 1)])
@@ -81,25 +77,20 @@ def test_silence_does_not_hide_a_shorter_real_run_at_the_same_offset(table, nois
 def test_a_copy_in_another_sample_format_or_in_two_channels_is_the_same_audio(table, noise):
     samples = noise(5_000, seed=0)
     as_float = (samples / 32_768).astype(np.float32)
-    stereo = np.stack([samples, samples], axis=1)
-    pairs = shared_audio(table(a=samples, b=as_float, c=stereo))
+    pairs = shared_audio(table(a=samples, b=as_float, c=np.stack([samples, samples], axis=1)))
     assert pairs["seconds"].tolist() == [2.5, 2.5, 2.5]
 
 
 def test_many_copies_of_one_recording_stay_connected(table, noise):
     samples = noise(3_000, seed=0)
-    pairs = shared_audio(table(**{f"r{index:02}": samples for index in range(20)}))
-    reached = {"r00"}
-    for pair in pairs.sort_values(["record_a", "record_b"]).itertuples():
-        if pair.record_a in reached:
-            reached.add(pair.record_b)
-    assert len(reached) == 20
+    copies = table(**{f"r{index:02}": samples for index in range(20)})
+    facts = {"seconds": 1.5, "subject": "", "digest": copies.record}
+    assert set(group_related(copies.assign(**facts))) == {"r00"}
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_recordings_share_nothing_but_keep_the_columns(table, count, noise):
-    recordings = table(a=noise(3_000, seed=0)).head(count)
-    pairs = shared_audio(recordings)
+    pairs = shared_audio(table(a=noise(3_000, seed=0)).head(count))
     assert pairs.empty
     assert list(pairs) == ["record_a", "record_b", "seconds", "start_a", "start_b"]
 
@@ -119,13 +110,15 @@ def splits(untouched: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
+def members(splits: pd.DataFrame) -> dict[str, list[str]]:
+    """Split -> its records."""
+    return splits.groupby("split").record.agg(list).to_dict()
+
+
+@pytest.fixture
 def root(untouched: Path, tmp_path: Path) -> Path:
     """A corpus to plant in."""
     return Path(shutil.copytree(untouched, tmp_path / "corpus"))
-
-
-def members(splits: pd.DataFrame, split: str) -> list[str]:
-    return splits.record[splits.split == split].tolist()
 
 
 def file(root: Path, record: str) -> Path:
@@ -166,9 +159,11 @@ def test_nothing_leaks_in_an_untouched_corpus(untouched, splits):
     assert summarize(leaks).empty
 
 
-def test_a_copy_is_identical_audio_of_its_whole_length_and_a_passage_shared_audio(root, splits):
-    trained, tested = members(splits, "pretrain")[0], members(splits, "test")
-    tuned = members(splits, "dev")[0]
+def test_a_copy_is_identical_audio_of_its_whole_length_and_a_passage_shared_audio(
+    root, splits, members
+):
+    trained, tested = members["pretrain"][0], members["test"]
+    tuned = members["dev"][0]
     seconds = plant_copy(root, tested[0], trained)
     plant_passage(root, tested[1], tuned, 1.75)
     assert found(root, splits) == [
@@ -177,9 +172,9 @@ def test_a_copy_is_identical_audio_of_its_whole_length_and_a_passage_shared_audi
     ]
 
 
-def test_two_recordings_of_one_subject_leak_without_any_shared_second(root, splits):
+def test_two_recordings_of_one_subject_leak_without_any_shared_second(root, splits, members):
     trained, tested = (
-        next(record for record in members(splits, split) if record[0] == "e")
+        next(record for record in members[split] if record[0] == "e")
         for split in ("finetune", "test")
     )
     plant_subject(root, trained, tested)
@@ -191,19 +186,21 @@ def test_two_recordings_of_one_subject_leak_without_any_shared_second(root, spli
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_within_one_split_nothing_leaks(root, splits, split):
-    first, second, third = members(splits, split)[:3]
+def test_within_one_split_nothing_leaks(root, splits, members, split):
+    first, second, third = members[split][:3]
     plant_copy(root, first, second)
     plant_passage(root, first, third, 1.5)
     assert read_recordings(root).groupby("group").size().max() == 3
     assert found(root, splits) == []
 
 
-def test_the_summary_counts_each_recording_once_and_splits_by_group_leave_nothing(root, splits):
-    tested, trained = members(splits, "test"), members(splits, "pretrain")
+def test_the_summary_counts_each_recording_once_and_splits_by_group_leave_nothing(
+    root, splits, members
+):
+    tested, trained = members["test"], members["pretrain"]
     seconds = plant_copy(root, tested[0], trained[0])
     plant_copy(root, tested[0], trained[1])
-    plant_passage(root, tested[1], members(splits, "dev")[0], 1.5)
+    plant_passage(root, tested[1], members["dev"][0], 1.5)
     summary = summarize(leaks_of(root, splits))
     assert list(summary) == ["kind", *COLUMNS[3:5], "pairs", "recordings", "longest_seconds"]
     assert summary.to_numpy().tolist() == [
@@ -213,8 +210,8 @@ def test_the_summary_counts_each_recording_once_and_splits_by_group_leave_nothin
     assert leaks_of(root, generated_splits(read_recordings(root))).empty
 
 
-def test_validation_copies_join_the_leaks(root, splits):
-    trained = members(splits, "pretrain")[0]
+def test_validation_copies_join_the_leaks(root, splits, members):
+    trained = members["pretrain"][0]
     (root / "validation").mkdir()
     shutil.copy(file(root, trained), root / "validation" / "a0001.wav")
     seconds = len(soundfile.read(file(root, trained))[0]) / RATE
