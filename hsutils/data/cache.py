@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +72,6 @@ class SpectrogramCache:
         return Occupied((first_row, last_row), (first_frame, last_frame))
 
 
-def cache_root() -> Path:
-    """The folder of all caches: `$HSUTILS_CACHE`, or `cache` beside the package."""
-    return Path(os.environ.get("HSUTILS_CACHE", PROJECT / "cache"))
-
-
 def cache_key(recordings: pd.DataFrame, front_end: FrontEnd) -> str:
     """A hash of the front end and of every recording's name and samples."""
     return fingerprint(front_end, identity(recordings))
@@ -90,13 +85,16 @@ def identity(recordings: pd.DataFrame) -> list[list]:
 def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCache:
     """The cache of these recordings, computed unless it is already there and undamaged.
 
+    It lies in a folder of its own in `$HSUTILS_CACHE`, or in `cache` beside the package.
+
     Args:
         recordings: columns record, path, digest, sample_rate.
 
     Raises:
         InputError: if the disk has no room for it.
     """
-    folder = cache_root() / cache_key(recordings, front_end)
+    root = Path(os.environ.get("HSUTILS_CACHE", PROJECT / "cache"))
+    folder = root / cache_key(recordings, front_end)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not is_whole(folder / "note.json"):
@@ -112,13 +110,12 @@ def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> tup
     file, threads = folder / "spectrograms.npy", ThreadPoolExecutor(usable_cores())
     with atomic_path(file) as temporary, one_torch_thread(), threads:
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        require_space(cache_root(), temporary.stat().st_size, "HSUTILS_CACHE", sparse=temporary)
+        require_space(folder.parent, temporary.stat().st_size, "HSUTILS_CACHE", sparse=temporary)
         # A few at a time: a slow disk must not fill memory.
         parts = (paths[start : start + 16] for start in range(0, len(paths), 16))
-        made = (
-            found for part in parts for found in threads.map(read_log_mel, part, repeat(front_end))
-        )
-        for spectrogram, occupied in progress(made, len(paths), "spectrograms"):
+        made = (threads.map(read_log_mel, part, repeat(front_end)) for part in parts)
+        made = progress(chain.from_iterable(made), len(paths), "spectrograms")
+        for spectrogram, occupied in made:
             array[len(ends)] = spectrogram.half().numpy()
             ends.append((*occupied.rows, *occupied.frames))
         array.flush()

@@ -5,8 +5,8 @@ import os
 import pickle
 import shutil
 import time
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,9 +14,9 @@ import torch
 
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import read_waveform
-from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd
+from hsutils.config import RECORDED_RATE, FrontEnd
 from hsutils.data import cache as module
-from hsutils.data.cache import build_cache, cache_key, cache_root
+from hsutils.data.cache import build_cache, cache_key
 from hsutils.data.splits import stratified_subset
 from hsutils.errors import InputError
 
@@ -114,8 +114,7 @@ def test_a_damaged_cache_heals(empty, noise_recordings, noise_cache, name, damag
 
 
 def test_too_little_room_is_one_line_that_names_the_setting(empty, noise_recordings, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 80_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Mock(free=80_000))
     with pytest.raises(InputError) as caught:
         build_cache(noise_recordings, SHORT)
     told = "0.1 MB are needed and 0.1 MB are free; make room or name another folder in"
@@ -184,11 +183,13 @@ def test_a_slow_disk_does_not_fill_memory(empty, noise_recordings, monkeypatch):
     assert max(ahead) <= 18
 
 
-def test_the_cache_lies_where_the_user_says_or_beside_the_package(monkeypatch, tmp_path):
-    monkeypatch.setenv("HSUTILS_CACHE", str(tmp_path))
-    assert cache_root() == tmp_path
+def test_the_cache_lies_where_the_user_says_or_beside_the_package(
+    empty, noise_recordings, monkeypatch, tmp_path_factory
+):
+    assert build_cache(noise_recordings[:1], SHORT).folder.parent == empty
     monkeypatch.delenv("HSUTILS_CACHE")
-    assert cache_root() == PROJECT / "cache"
+    monkeypatch.setattr(module, "PROJECT", tmp_path_factory.mktemp("project"))
+    assert build_cache(noise_recordings[:1], SHORT).folder.parent == module.PROJECT / "cache"
 
 
 @pytest.mark.real
