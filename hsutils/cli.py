@@ -6,12 +6,8 @@ Studies over many runs have their own: python -m hsutils.studies --help
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hsutils.errors import InputError
-
-if TYPE_CHECKING:
-    from hsutils.config import Profile
 
 MODELS = ("teacher", "student", "baseline")
 COMPUTE = ("accelerator", "devices", "nodes", "precision")
@@ -23,24 +19,21 @@ def main(arguments: list[str] | None = None) -> int:
 
     Commands import what they need when they run, so that `--help` is quick.
     """
-    options = _parser().parse_args(arguments)
+    options, code = _parser().parse_args(arguments), 2
     try:
         options.command(options)
+        return 0
     except InputError as error:
-        return _failed(str(error))
+        message = str(error)
     except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename else error)
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         first = (str(error).splitlines() or ["no more memory"])[0]
-        return _failed(f"{first} (free some, or use a larger machine; then {GO_ON})")
+        message = f"{first} (free some, or use a larger machine; then {GO_ON})"
     except KeyboardInterrupt:
-        return _failed(f"stopped; {GO_ON}", code=130)
-    return 0
-
-
-def _failed(message: object, code: int = 2) -> int:
+        message, code = f"stopped; {GO_ON}", 130
     print(f"hsutils: {message}", file=sys.stderr)
     return code
 
@@ -60,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any field")
     which = run.add_mutually_exclusive_group()
     which.add_argument("--seed", type=int)
-    which.add_argument("--seeds", type=_seeds, help="such as 0,1,2: a run each in RUN_DIR-SEED")
+    which.add_argument("--seeds", type=seeds, help="such as 0,1,2: a run each in RUN_DIR-SEED")
     run.add_argument("--trainings-only", action="store_true", help="train without the notebooks")
     run.add_argument("--models", default=",".join(MODELS), help="which, with --trainings-only")
     run.set_defaults(command=_run)
@@ -84,63 +77,49 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 0,1,2") from None
+def seeds(text: str) -> tuple[int, ...]:
+    """The numbers in a text such as 0,1,2, each once."""
+    return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
 
 
 def _run(options: argparse.Namespace) -> None:
     from hsutils.config import PROJECT, load_profile
+    from hsutils.training.devices import require_devices
 
-    models = [name.strip() for name in options.models.split(",")]
-    if unknown := sorted(set(models) - set(MODELS)):
-        raise InputError(f"no model {', '.join(unknown)}: use some of {', '.join(MODELS)}")
-    if not options.trainings_only and set(models) != set(MODELS):
-        raise InputError("--models: the notebooks need every model; add --trainings-only")
-    settings = _overrides(options)
+    models = set(options.models.split(","))
+    if not (models <= set(MODELS) if options.trainings_only else models == set(MODELS)):
+        use = f"some of {','.join(MODELS)} and add --trainings-only"
+        raise InputError(f"--models {options.models}: use {use}")
+    fields = {"data.folder": options.data, "splits.lists": options.lists}
+    fields = {k: Path(v).expanduser().resolve() for k, v in fields.items() if v}
+    fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
+    fields["seed"] = options.seed
+    settings = [f"{k}={v}" for k, v in fields.items() if v is not None] + options.set
     base = options.run_dir or f"runs/{load_profile(options.profile, settings).name}"
     runs = {PROJECT / base: settings}
     if options.seeds:
         runs = {PROJECT / f"{base}-{seed}": [*settings, f"seed={seed}"] for seed in options.seeds}
-    for overrides in runs.values():
-        _require(load_profile(options.profile, overrides), notebooks=not options.trainings_only)
-    for folder, overrides in runs.items():
-        print(f"run folder {folder}", flush=True)
-        _run_one(options, folder, overrides, models)
-
-
-def _overrides(options: argparse.Namespace) -> list[str]:
-    """`key=value` texts for everything that was asked for."""
-    fields = {"data.folder": options.data, "splits.lists": options.lists}
-    fields = {k: str(Path(v).expanduser().resolve()) for k, v in fields.items() if v}
-    fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
-    fields["seed"] = options.seed
-    return [f"{key}={value}" for key, value in fields.items() if value is not None] + options.set
-
-
-def _require(profile: "Profile", notebooks: bool) -> None:
-    """Notice what is missing before anything is written."""
-    from hsutils.config import PROJECT
-    from hsutils.training.devices import require_devices
-
-    require_devices(profile)
-    if notebooks:
+    # What is missing is noticed before anything is written.
+    if not options.trainings_only:
         from hsutils.runner import series
 
         series()
-    needed = {"--lists": profile.splits.lists} if profile.splits.lists else {}
-    if profile.data.source == "challenge":
-        needed["--data, or run `python -m hsutils fetch`"] = profile.data.folder
-    for option, folder in needed.items():
-        if not (path := PROJECT / Path(folder).expanduser()).is_dir():
-            raise InputError(f"{path}: no such folder; name it with {option}")
+    for overrides in runs.values():
+        profile = load_profile(options.profile, overrides)
+        require_devices(profile)
+        needed = {"--lists": profile.splits.lists}
+        if profile.data.source == "challenge":
+            needed["--data, or run `python -m hsutils fetch`"] = profile.data.folder
+        for option, folder in needed.items():
+            path = PROJECT / Path(folder).expanduser()
+            if folder and not path.is_dir():
+                raise InputError(f"{path}: no such folder; name it with {option}")
+    for folder, overrides in runs.items():
+        print(f"run folder {folder}", flush=True)
+        _run_one(options, folder, overrides)
 
 
-def _run_one(
-    options: argparse.Namespace, folder: Path, overrides: list[str], models: list[str]
-) -> None:
+def _run_one(options: argparse.Namespace, folder: Path, overrides: list[str]) -> None:
     from hsutils.pipeline import TRAIN
     from hsutils.run import open_run
     from hsutils.training.devices import start_fabric
@@ -148,18 +127,18 @@ def _run_one(
     run = open_run(options.profile, folder, overrides)
     compute = run.profile.compute
     if options.trainings_only or compute.devices * compute.nodes > 1:
-        for model in models:
+        for model in options.models.split(","):
             TRAIN[model](run)
-        if options.trainings_only or not start_fabric(run.profile.compute).is_global_zero:
+        if options.trainings_only or not start_fabric(compute).is_global_zero:
             return
         # The notebooks find every training done, so that one process is enough for them.
         overrides = [*overrides, "compute.devices=1", "compute.nodes=1"]
         run = open_run(options.profile, folder, overrides)
+    import pandas as pd
+
     from hsutils.runner import run_series
 
     report = run_series(run, options.profile, overrides)
-    import pandas as pd
-
     for number, title in enumerate(("dev AUROC", "test confusion", "test scores"), start=1):
         table = pd.read_csv(run.path(f"tables/table_{number}.csv"))
         print(f"\nTable {number}: {title}\n{table.to_string(index=False)}")

@@ -1,13 +1,15 @@
 """A profile: everything an experiment depends on, read from TOML and checked at once.
 
-Every field has the paper's value as its default. The files in `hsutils/profiles` name the section
-of the paper beside each value; a profile may start from another one with `like = "paper"`.
+Fields have the paper's values as defaults, whose sections `hsutils/profiles/paper.toml` names.
+A profile may start from another one there with `like = "paper"`.
 """
 
 import hashlib
 import json
+import reprlib
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,77 +24,66 @@ PROJECT = CHECKOUT if (CHECKOUT / "notebooks").is_dir() else Path.cwd()
 PROFILES = Path(__file__).resolve().parent / "profiles"
 RECORDED_RATE = 2_000
 """Hz: the sample rate of the recordings; whatever is read is brought to it."""
-
 SMALLEST = 21
 """Mel bands and frames that the student's convolutions and poolings leave one cell of."""
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
 class Section(BaseModel):
     """A table of a profile: frozen, strict about types, without unknown fields."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Data(Section):
-    """Where the recordings come from.
-
-    `seed` draws synthetic corpora, subsets and splits. It is apart from the run's seed, so that
-    runs with several seeds use the same recordings.
-    """
+    """Where the recordings come from."""
 
     source: Literal["challenge", "synthetic"] = "challenge"
-    folder: Annotated[str, Field(min_length=1)] = "data/challenge-2016"
+    folder: str = Field("data/challenge-2016", min_length=1)
     recordings: Count = 0
+    # Apart from the run's seed: runs with several seeds use the same recordings.
     seed: Seed = 0
-    seconds_scale: Annotated[float, Field(gt=0, le=100)] = 1.0
-    snr_db: Finite = 9.0
-    murmur_db: Finite = 0.0
+    seconds_scale: float = Field(1.0, gt=0, le=100)
+    snr_db: float = 9.0
+    murmur_db: float = 0.0
 
 
 class Splits(Section):
-    """How recordings are divided (paper section 3), and whose labels are used.
-
-    `labeled` "finetune" is the paper's: the teacher is trained with the labels of *finetune*, the
-    baseline with those of *pretrain*. "all" uses both for each of them and, where a database is
-    left out, the others' test recordings too, since nothing is tested on those then.
-    """
+    """How recordings are divided (paper section 3), and whose labels are used."""
 
     method: Literal["published", "generated"] = "published"
     lists: str = ""
     leave_out: str = ""
+    # The paper trains its teacher with *finetune*, its baseline with *pretrain*. "all" is both for
+    # each and, where a database is left out, the others' test recordings: none is tested on.
     labeled: Literal["finetune", "all"] = "finetune"
 
 
 class FrontEnd(Section):
-    """From waveform to log-mel spectrogram (paper section 3; details from the lab's code).
-
-    The last six fields remove what tells of device and file (`audio.preprocessing`,
-    `audio.spectrograms`); their defaults do nothing, as in the paper.
-    """
+    """From waveform to log-mel spectrogram (paper section 3; details from the lab's code)."""
 
     clip_seconds: Seconds = 57.0
-    sample_rate: Annotated[int, Field(ge=100, le=200_000)] = 22_050
+    sample_rate: int = Field(22_050, ge=100, le=200_000)
     n_fft: AtLeastOne = 512
     hop: AtLeastOne = 448
     bins: AtLeastOne = 175
     mels: AtLeastOne = 50
     floor: Positive = 1e-11
-    offset: Finite = 0.0035824
+    offset: float = 0.0035824
     scale: Positive = 0.0735521
+    # The rest removes what tells of device and file; the defaults do nothing, as in the paper.
     low_hz: NotNegative = 0.0
     scaling: Literal["min-max", "band mean"] = "min-max"
     repair_clips: bool = False
     pass_low_hz: NotNegative = 0.0
     pass_high_hz: NotNegative = 0.0
-    bits: Annotated[int, Field(ge=0, le=24)] = 0
+    bits: int = Field(0, ge=0, le=24)
 
     @property
     def frames(self) -> int:
@@ -107,20 +98,16 @@ class FrontEnd(Section):
 
 
 class Augment(Section):
-    """SpecAugment without time warp (paper section 3; Park et al. 2019), and what makes a pair.
-
-    Beyond the paper, `pair` "crops" takes two stretches of `crop_seconds` of one recording as the
-    positive pair instead of the recording and its masked copy. With `simulate_devices` each view
-    is filtered as another stethoscope might have done (`audio.devices`).
-    """
+    """SpecAugment without time warp (paper section 3; Park et al. 2019), and what makes a pair."""
 
     frequency_masks: Count = 2
     time_masks: Count = 5
-    masked_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    masked_share: float = Field(0.5, ge=0, le=1)
     both_views: bool = False
+    # Beyond the paper: two stretches of one recording, in place of it and its masked copy.
     pair: Literal["masked", "crops"] = "masked"
     crop_seconds: Seconds = 8.0
-    simulate_devices: bool = False
+    simulate_devices: bool = False  # each view filtered as by another stethoscope
 
 
 class Training(Section):
@@ -130,14 +117,11 @@ class Training(Section):
     learning_rate: Positive = 1e-4
     weight_decay: NotNegative = 0.0
     # Neither batch normalization nor NT-Xent can use a batch of one recording.
-    batch_size: Annotated[int, Field(ge=2, le=100_000)] = 16
+    batch_size: int = Field(16, ge=2, le=100_000)
 
 
 class Pretrain(Training):
-    """Contrastive pre-training; no epochs leave the encoder as it was drawn.
-
-    What `Fit` adds to a training is constant here.
-    """
+    """Contrastive pre-training; what `Fit` adds to a training is constant here."""
 
     patience: ClassVar[int] = 0
     keep: ClassVar[str] = "best"
@@ -148,47 +132,35 @@ class Pretrain(Training):
 
 
 class Fit(Training):
-    """Training of a classifier. The fields below go beyond the paper; their defaults do nothing.
+    """Training of a classifier. These fields go beyond the paper; their defaults do nothing."""
 
-    - `patience` ends a training after this many epochs of falling dev AUROC in a row.
-    - `focal_gamma` weights recordings by their distance from the target (focal loss).
-    - `sampling` "even" gives every database and class the same number of places in an epoch.
-    - `crop_seconds` shows a crop of each recording, drawn anew in each epoch; 0 shows all of it.
-    - `masks` applies SpecAugment; `mixup` is the parameter of its beta distribution.
-    - `schedule` "cosine" lets the learning rate fall along half a cosine.
-    - `keep` "last" keeps the last epoch. Dev holds the databases that were trained on, and its
-      best epoch need not be the best in an unseen database.
-    - `synthetic` adds synthetic recordings, which count as this many databases.
-    """
-
-    patience: Count = 0
-    focal_gamma: NotNegative = 0.0
+    patience: Count = 0  # epochs of falling dev AUROC in a row that end the training
+    focal_gamma: NotNegative = 0.0  # weighs recordings by their distance from the target
+    # "even" gives every database and class the same number of places in an epoch.
     sampling: Literal["each once", "even"] = "each once"
-    crop_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.0
-    masks: bool = False
-    mixup: NotNegative = 0.0
+    crop_seconds: float = Field(0.0, ge=0, le=3_600)  # a crop drawn anew in each epoch; 0 is all
+    masks: bool = False  # SpecAugment
+    mixup: NotNegative = 0.0  # parameter of its beta distribution
     schedule: Literal["constant", "cosine"] = "constant"
+    # The best on dev, which holds known databases, need not be the best in an unseen one.
     keep: Literal["best", "last"] = "best"
-    synthetic: Count = 0
+    synthetic: Count = 0  # as how many databases synthetic recordings count
 
 
 class Synthetic(Section):
     """Synthetic recordings that trainings may use besides the real ones (`data.synthetic`)."""
 
-    recordings: Annotated[int, Field(ge=2, le=1_000_000)] = 4_000
+    recordings: int = Field(4_000, ge=2, le=1_000_000)
     seconds: Seconds = 10.0
     seed: Seed = 0
-    folder: Annotated[str, Field(min_length=1)] = "data/synthetic-training"
+    folder: str = Field("data/synthetic-training", min_length=1)
 
 
 class Networks(Section):
-    """The CNN of student and baseline: "paper" (figure 1) or "compact" (`models.compact`).
-
-    `width` is the number of channels of the compact CNN's first convolution.
-    """
+    """The CNN of student and baseline: the paper's, or a compact one of this first width."""
 
     cnn: Literal["paper", "compact"] = "paper"
-    width: Annotated[int, Field(ge=1, le=4_096)] = 24
+    width: int = Field(24, ge=1, le=4_096)
 
 
 class Distillation(Section):
@@ -201,18 +173,18 @@ class Compute(Section):
     """Where and how the arithmetic runs; handed to Lightning Fabric. `threads` 0 takes all."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: Annotated[int, Field(ge=1, le=4_096)] = 1
-    nodes: Annotated[int, Field(ge=1, le=4_096)] = 1
+    devices: int = Field(1, ge=1, le=4_096)
+    nodes: int = Field(1, ge=1, le=4_096)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "auto"
-    threads: Annotated[int, Field(ge=0, le=1_024)] = 0
-    workers: Annotated[int, Field(ge=0, le=1_024)] = 0
+    threads: int = Field(0, ge=0, le=1_024)
+    workers: int = Field(0, ge=0, le=1_024)
 
 
 class Profile(Section):
     """One resolved profile."""
 
     # It names a folder, so it must not lead out of one.
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")] = "unnamed"
+    name: str = Field("unnamed", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
     seed: Seed = 0
     data: Data = Data()
     splits: Splits = Splits()
@@ -236,10 +208,8 @@ class Profile(Section):
     def portable(self) -> "Profile":
         """The same profile without the folders of this machine."""
         folder = "data/synthetic" if self.data.source == "synthetic" else Data().folder
-        data = self.data.model_copy(update={"folder": folder})
-        splits = self.splits.model_copy(update={"lists": ""})
-        synthetic = self.synthetic.model_copy(update={"folder": Synthetic().folder})
-        return self.model_copy(update={"data": data, "splits": splits, "synthetic": synthetic})
+        folders = {"data.folder": folder, "synthetic.folder": Synthetic().folder}
+        return Profile(**_merged(self.model_dump(), folders | {"splits.lists": ""}))
 
     def to_toml(self) -> str:
         """The profile as TOML, loadable again."""
@@ -261,35 +231,17 @@ def load_profile(profile: str | Path, overrides: Iterable[str] | Mapping[str, An
     Raises:
         InputError: naming every unknown, mistyped or out-of-range field at once.
     """
-    values, problems = _read(profile), []
-    if isinstance(overrides, str):
-        overrides = overrides.split()
-    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
-    for key, value in pairs:
-        if value is None:
-            problems.append(f"override '{key}' is not key=value; write e.g. pretrain.epochs=1")
-        else:
-            for name in reversed(key.split(".")):
-                value = {name: value}
-            values = _merged(values, value)
-    return _checked(values, f"profile {profile}", problems)
+    changes = [overrides] if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    return _checked(reduce(_merged, changes, _read(profile)), f"profile {profile}")
 
 
 def parse_profile(text: str, source: str) -> Profile:
-    """A profile from TOML text, such as the one kept with weights.
-
-    Args:
-        text: TOML.
-        source: what to name in an error.
+    """A profile from TOML text, such as the one kept with weights; errors name its `source`.
 
     Raises:
         InputError: as `load_profile`.
     """
-    try:
-        values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{source}: its profile is not valid TOML ({error})") from error
-    return _checked(values, source, [])
+    return _checked(_toml(text.encode(), source), source)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -303,102 +255,84 @@ def _read(profile: str | Path) -> dict[str, Any]:
     if path.suffix != ".toml":
         path = PROFILES / f"{profile}.toml"
     if not path.is_file():
-        raise InputError(f"no profile {profile}: use {_known()}, or the path of a .toml file")
+        known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.toml")))
+        raise InputError(f"no profile {profile}: use {known}, or the path of a .toml file")
+    values = _toml(path.read_bytes(), str(path))
+    return _merged(_read(f"{values.pop('like')}"), values) if "like" in values else values
+
+
+def _toml(content: bytes, source: str) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not valid TOML ({error}): correct that line") from error
-    if "like" not in values:
-        return values
-    like = values.pop("like")
-    if like == path.stem or not (isinstance(like, str) and (PROFILES / f"{like}.toml").is_file()):
-        raise InputError(f"{path}: 'like' must name another profile ({_known()}), not {like!r}")
-    return _merged(_read(like), values)
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}: not valid TOML ({error}): correct that line") from error
 
 
-def _known() -> str:
-    return ", ".join(sorted(path.stem for path in PROFILES.glob("*.toml")))
-
-
-def _parsed(text: str) -> tuple[str, Any]:
-    """Key and value of `key=value`; no value where the text is nothing of the kind."""
+def _parsed(text: str) -> dict[str, Any]:
+    """`key=value` as a mapping: a value in TOML or else a bare word; None without one."""
     key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals:
-        return text, None
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-        return key, value
+        return {key: tomllib.loads(f"value = {value}")["value"] if equals else None}
+    except (ValueError, RecursionError):
+        return {key: value}
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of one table with those of another over them; tables in them are merged as well."""
+    """Values of one table with those of another over them, whose keys may be dotted."""
     both = dict(below)
     for key, value in above.items():
-        old = both.get(key)
+        name, _, rest = key.partition(".")
+        value, old = {rest: value} if rest else value, both.get(name)
         inner = isinstance(value, Mapping) and isinstance(old, dict)
-        both[key] = _merged(old, value) if inner else value
+        both[name] = _merged(old, value) if inner else value
     return both
 
 
-def _checked(values: Mapping[str, Any], source: str, problems: list[str]) -> Profile:
-    profile = None
+def _checked(values: Mapping[str, Any], source: str) -> Profile:
     try:
         profile = Profile.model_validate(values)
-    except ValidationError as error:
-        problems = problems + [_in_words(details) for details in error.errors()]
-    if not problems:
         problems = _contradictions(profile)
+    except ValidationError as error:
+        problems = [_in_words(details) for details in error.errors()]
     if problems:
         raise InputError([f"{source}: {problem}" for problem in problems])
     return profile
 
 
 def _in_words(details: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in details["loc"])
+    name, table = ".".join(map(str, details["loc"])), details["loc"][:-1]
     if details["type"] == "extra_forbidden":
-        section = Profile
-        for part in details["loc"][:-1]:
-            section = section.model_fields[part].annotation
+        section = Profile.model_fields[table[0]].annotation if table else Profile
         return f"unknown field '{name}'; known here: {', '.join(section.model_fields)}"
-    if details["type"] == "string_pattern_mismatch":
-        details = details | {"msg": "made of letters, digits, '_', '.' and '-'"}
-    given = repr(details["input"])
-    given = given if len(given) <= 60 else given[:60] + "..."
-    message = details["msg"].removeprefix("Input should be ").removeprefix("String should ")
-    return f"'{name}' must be {message}, not {given}"
+    message = details["msg"].removeprefix("Input should ").removeprefix("String should ")
+    return f"'{name}' must {message}, not {reprlib.repr(details['input'])}"
 
 
 def _contradictions(profile: Profile) -> list[str]:
-    front_end, problems = profile.front_end, []
-    most, (_, mels, frames) = front_end.n_fft // 2 + 1, front_end.shape
-    if front_end.bins > most:
-        problems.append(f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}")
-    top_hz = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
-    if front_end.low_hz >= top_hz:
-        problems.append(f"'front_end.low_hz' must be below the highest bin, {top_hz:g} Hz")
-    low, high, nyquist = front_end.pass_low_hz, front_end.pass_high_hz, RECORDED_RATE // 2
-    if max(low, high) >= nyquist or (high and low >= high):
-        problems.append(
-            "'front_end.pass_low_hz' and 'front_end.pass_high_hz' must rise and lie below "
-            f"{nyquist} Hz, half the recordings' sample rate"
-        )
-    if min(mels, frames) < SMALLEST:
-        problems.append(
-            f"'front_end' makes spectrograms of {mels} mels x {frames} frames, but the student "
-            f"needs {SMALLEST} of each: raise mels or clip_seconds"
-        )
+    front_end, (_, mels, frames) = profile.front_end, profile.front_end.shape
+    most, nyquist = front_end.n_fft // 2 + 1, RECORDED_RATE // 2
+    top = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
+    low, high = front_end.pass_low_hz, front_end.pass_high_hz
+    no_band = high >= nyquist or low >= (high or nyquist)
+    size, few = f"{mels} mels x {frames} frames", f"fewer than {SMALLEST}"
+    rules = [
+        (front_end.bins > most, f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}"),
+        (front_end.low_hz >= top, f"'front_end.low_hz' must be below {top:g} Hz, the highest bin"),
+        (no_band, f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold"),
+        (min(mels, frames) < SMALLEST, f"'front_end.mels' and 'clip_seconds' make {size}, {few}"),
+    ]
     for name in FITS:
-        fit: Fit = getattr(profile, name)
+        fit, crop = getattr(profile, name), f"'{name}.crop_seconds'"
+        seconds, synthetic = fit.crop_seconds, fit.synthetic > 0
         # Synthetic recordings are shorter than the rest, and of no database.
-        if fit.synthetic and not (fit.crop_seconds and fit.sampling == "even"):
-            needs = f"'{name}.crop_seconds' above 0 and '{name}.sampling' \"even\""
-            problems.append(f"'{name}.synthetic' needs {needs}")
-        crop = fit.crop_seconds * front_end.sample_rate / front_end.hop
-        if 0 < crop < SMALLEST:
-            problems.append(f"'{name}.crop_seconds' makes crops of fewer than {SMALLEST} frames")
-        if fit.synthetic and profile.synthetic.seconds < fit.crop_seconds:
-            problems.append(f"'synthetic.seconds' must be at least '{name}.crop_seconds'")
-        if fit.crop_seconds and name != "finetune" and profile.networks.cnn == "paper":
-            problems.append(f"'{name}.crop_seconds' needs 'networks.cnn' \"compact\"")
-    return problems
+        uneven = synthetic and not (seconds and fit.sampling == "even")
+        too_long = synthetic and profile.synthetic.seconds < seconds
+        too_short = 0 < seconds * front_end.sample_rate / front_end.hop < SMALLEST
+        fixed = seconds and name != "finetune" and profile.networks.cnn == "paper"
+        rules += [
+            (uneven, f"'{name}.synthetic' needs {crop} above 0 and '{name}.sampling' \"even\""),
+            (too_long, f"'synthetic.seconds' must be at least {crop}"),
+            (too_short, f"{crop} makes crops of {few} frames"),
+            (fixed, f"{crop} needs 'networks.cnn' \"compact\""),
+        ]
+    return [problem for broken, problem in rules if broken]

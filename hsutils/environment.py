@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -27,10 +28,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str:
-    """The commit of the code when this process first asked; `unknown` outside git.
-
-    `+changes` follows where tracked files differ from it.
-    """
+    """The commit of the code when this process first asked, and whether tracked files differ."""
     command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     here, options = Path(__file__).parent, {"capture_output": True, "text": True, "timeout": 20}
     try:
@@ -44,26 +42,18 @@ def usable_cores() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
     """The name of this machine's processor; empty where the system does not tell."""
     facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+    found = re.search("model name\\s*: (.+)", facts.read_text() if facts.exists() else "")
+    return found[1].strip() if found else platform.processor()
 
 
 def describe_environment(seed: int, threads: int = 0) -> dict[str, object]:
-    """Versions, machine, devices, seed, commit and time, as JSON values.
-
-    Args:
-        seed: of the run.
-        threads: that trainings use; 0 means `usable_cores`.
-    """
+    """Versions, machine, devices, seed, commit and time as JSON values; 0 threads mean all."""
     import torch
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -83,11 +73,10 @@ def describe_environment(seed: int, threads: int = 0) -> dict[str, object]:
 
 
 def reuse_memory() -> None:
-    """Let freed blocks be reused instead of returned to the system, in large pages.
+    """Let freed blocks be reused, in large pages, instead of returned to the system.
 
-    Every training step frees and asks again for gigabytes; faulting them in anew, page by
-    page, costs the student a third of its time on Linux. Elsewhere this does nothing. Larger
-    blocks go back all the same, since keeping them would leave holes that nothing fits into.
+    Every training step asks again for gigabytes; faulting them in anew costs the student a third
+    of its time on Linux. Larger blocks do go back: kept, they would leave holes.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:

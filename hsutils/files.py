@@ -22,8 +22,7 @@ from hsutils.errors import InputError
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary name beside `path` that becomes `path` when the block ends without error.
 
-    Parent folders are made. On an error the temporary file is removed and `path` is untouched.
-    The suffix is kept because many writers choose their format by it.
+    Parent folders are made. The suffix is kept because many writers choose their format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,15 +60,13 @@ def read_json(path: Path | str) -> Any:
 
 
 def write_csv(path: Path | str, table: pd.DataFrame, index: bool = False) -> Path:
-    """Write `table` as CSV, compressed where the name ends in .gz; whole or not at all.
+    """Write `table` as CSV, compressed where the name ends in .gz; return the path.
 
-    Returns:
-        The path. Equal tables make equal files: of neither the time nor the name is anything kept.
+    Equal tables make equal files: of neither the time nor the name is anything kept.
     """
     text = table.to_csv(index=index).encode()
     with atomic_path(path) as temporary:
-        whole = gzip.compress(text, mtime=0) if temporary.suffix == ".gz" else text
-        temporary.write_bytes(whole)
+        temporary.write_bytes(gzip.compress(text, mtime=0) if temporary.suffix == ".gz" else text)
     return Path(path)
 
 
@@ -85,21 +82,11 @@ def _digest(path: str, *_: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def visible(folder: Path, pattern: str) -> list[Path]:
-    """Files in a folder that match a pattern, sorted, without hidden ones.
-
-    A process that is killed while it writes leaves a hidden temporary file.
-    """
-    return sorted(p for p in folder.glob(pattern) if not p.name.startswith(".") and p.is_file())
-
-
 def require_space(folder: Path, needed: int, setting: str, sparse: Path | None = None) -> None:
-    """Raise InputError in one line unless `needed` bytes are free in `folder`.
+    """Raise InputError unless `needed` bytes are free in `folder`, which `setting` names.
 
-    Args:
-        setting: what names another folder, such as `--to` or `HSUTILS_CACHE`.
-        sparse: a file in that folder to give all of its blocks at once. Writing through a memory
-            map of a sparse file kills the process when the disk is full.
+    A `sparse` file there is given all of its blocks at once: when the disk is full, writing
+    through a memory map of it would kill the process.
     """
     free = shutil.disk_usage(folder).free
     full = free < needed

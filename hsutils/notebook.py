@@ -54,8 +54,7 @@ def shown(path: Path) -> str:
 
 def say_saved(run: Run, *names: str) -> None:
     """Print where in the run folder these files lie."""
-    for name in names:
-        print(f"saved {shown(run.path(name))}")
+    print(*(f"saved {shown(run.path(name))}" for name in names), sep="\n")
 
 
 def keep(run: Run, figure: Figure, name: str) -> Figure:
@@ -66,15 +65,9 @@ def keep(run: Run, figure: Figure, name: str) -> Figure:
 
 
 def examples(recordings: pd.DataFrame) -> pd.DataFrame:
-    """A normal and an abnormal recording, both usable, of one database and of usual length.
+    """A normal and an abnormal row: usable, of usual length, from one database, so one device.
 
-    One device made both, so that the heart is most of what differs.
-
-    Args:
-        recordings: columns database, label, quality, seconds.
-
-    Returns:
-        Two rows, normal first, from the first database that holds usable ones of both.
+    The first database that holds usable recordings of both is taken.
     """
     usable = recordings[recordings.quality == 1]
     both = usable[usable.groupby("database").label.transform("nunique") == 2]
@@ -84,21 +77,21 @@ def examples(recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def kinds_of_abnormal(run: Run, recordings: pd.DataFrame) -> pd.DataFrame:
-    """One abnormal recording of each lesion or, as the Challenge has no diagnoses, each database.
+    """The clearest abnormal recording of each `kind`, a new column.
 
-    Returns:
-        Rows of `recordings` with a column `kind`; the clearest of each lesion.
+    Kinds are lesions or, as the Challenge has no diagnoses, databases.
     """
     abnormal = recordings[recordings.label == 1]
     if run.profile.data.source == "synthetic":
         truth = pd.read_csv(data_folder(run) / "synthetic.csv")
         known = abnormal.merge(truth[["record", "lesion", "murmur_grade", "snr_db"]], on="record")
         clearest = known.sort_values(["murmur_grade", "snr_db"], ascending=False)
-        clearest = clearest.assign(kind=clearest.lesion.str.replace("_", " "))
+        kind = clearest.lesion.str.replace("_", " ")
     else:
         clearest = abnormal.sort_values("quality", ascending=False, kind="stable")
-        clearest = clearest.assign(kind="database " + clearest.database)
-    return clearest.drop_duplicates("kind").sort_values("kind", ignore_index=True)
+        kind = "database " + clearest.database
+    first = clearest.assign(kind=kind).drop_duplicates("kind")
+    return first.sort_values("kind", ignore_index=True)
 
 
 def caption(recording: pd.Series) -> str:
@@ -108,11 +101,7 @@ def caption(recording: pd.Series) -> str:
 
 
 def verdicts(table: pd.DataFrame) -> list[str]:
-    """A line for each recording: name, label, and every model's logit.
-
-    Args:
-        table: columns record, label, and one column of logits a model.
-    """
+    """A line for each recording (record, label, and a column of logits a model)."""
     models = table.columns.drop(["record", "label"])
     return [
         f"{row.record}, {CLASSES[row.label]}: " + ", ".join(f"{m} {row[m]:+.2f}" for m in models)
@@ -120,26 +109,17 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def player(path: Path | str, seconds: float = 10.0) -> Audio:
-    """An audio player for the first `seconds` of a recording, scaled to full volume."""
-    waveform = read_waveform(path, PLAYED_RATE)[: round(seconds * PLAYED_RATE)]
-    loudest = max(np.abs(waveform).max(), 1e-9)
-    return Audio(waveform / loudest, rate=PLAYED_RATE, normalize=False)
-
-
 def players(
     recordings: pd.DataFrame, captions: Sequence[str] | None = None, seconds: float = 10.0
 ) -> HTML:
-    """A player for the first `seconds` of each recording under its caption, by default `caption`'s.
-
-    One below the other.
-    """
-    rows = [row for _, row in recordings.iterrows()]
-    parts = [
-        f"<p style='margin:0.6em 0 0'>{escape(text)}</p>{player(row.path, seconds)._repr_html_()}"
-        for row, text in zip(rows, captions or [caption(row) for row in rows], strict=True)
-    ]
-    return HTML("\n".join(parts))
+    """Players of the first `seconds` of recordings, at full volume, each under its caption."""
+    rows, page = [row for _, row in recordings.iterrows()], ""
+    for row, text in zip(rows, captions or map(caption, rows), strict=True):
+        waveform = read_waveform(row.path, PLAYED_RATE)[: round(seconds * PLAYED_RATE)]
+        waveform = waveform / max(np.abs(waveform).max(), 1e-9)
+        player = Audio(waveform, rate=PLAYED_RATE, normalize=False)._repr_html_()
+        page += f"<p style='margin:0.6em 0 0'>{escape(text)}</p>{player}\n"
+    return HTML(page)
 
 
 def axes_of(front_end: FrontEnd) -> dict[str, Any]:
@@ -151,13 +131,10 @@ def axes_of(front_end: FrontEnd) -> dict[str, Any]:
 def look(run: Run, recording: pd.Series, seconds: float | None = None) -> Figure:
     """A recording as a waveform and as the models' input.
 
-    Args:
-        run: gives the front end.
-        recording: a row of the recordings' table.
-        seconds: how much to show from its start; None shows the whole clip with its padding.
+    `seconds` is how much to show from its start; None shows the whole clip with its padding.
     """
     front_end, title = run.profile.front_end, caption(recording)
-    used = front_end.clip_seconds if seconds is None else min(seconds, front_end.clip_seconds)
+    used = min(seconds or front_end.clip_seconds, front_end.clip_seconds)
     waveform = read_waveform(recording.path)[: round(used * RECORDED_RATE)]
     if seconds is None:
         spectrogram = standardize(read_log_mel(recording.path, front_end)[0], front_end)

@@ -5,8 +5,10 @@ runs whatever is missing before it. Results made from the same inputs are loaded
 inputs (data, settings, seed, earlier stages) are compared by fingerprint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,23 +18,19 @@ from torch import nn
 from hsutils.config import FITS, fingerprint
 from hsutils.data.cache import identity
 from hsutils.data.corpus import Corpus, load_corpus, load_recordings
+from hsutils.environment import describe_environment
 from hsutils.evaluation import tables
 from hsutils.files import write_csv
 from hsutils.models.build import MODELS, new_network
 from hsutils.models.teacher_student import Teacher
 from hsutils.run import Run
-from hsutils.training.checkpoints import history_table
+from hsutils.training.checkpoints import Checkpoint, history_table, load_weights, save_weights
 from hsutils.training.datasets import ViewPairs, examples_of, labeled, synthetic_identity
-from hsutils.training.devices import (
-    resolve_precision,
-    seed_everything,
-    seed_for,
-    start_fabric,
-)
+from hsutils.training.devices import resolve_precision, seed_everything, seed_for, start_fabric
 from hsutils.training.loop import Procedure, Trained, fit, predict, pretrain
-from hsutils.training.saved import load_or_train
 
 EVALUATED = ("dev", "test")
+Train = Callable[[Procedure, Fabric], Trained]
 
 
 def pretrain_teacher(run: Run) -> tuple[Teacher, Trained]:
@@ -45,21 +43,14 @@ def pretrain_teacher(run: Run) -> tuple[Teacher, Trained]:
         return pretrain(teacher.projector, pairs, procedure, fabric)
 
     stamp = _pretrain_stamp(run, corpus)
-    return teacher, load_or_train(run, "encoder", "pretrain", teacher.projector, stamp, train)
+    return teacher, _load_or_train(run, "encoder", "pretrain", teacher.projector, stamp, train)
 
 
 def fine_tune_teacher(run: Run) -> tuple[Teacher, Trained]:
     """Notebook 04: the pre-trained teacher, fine-tuned on the few labels."""
     corpus, (teacher, _) = load_corpus(run), pretrain_teacher(run)
-
-    def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = examples_of(run, corpus, "finetune", "labeled", corpus.of("labeled").label)
-        return fit(teacher.classifier, examples, labeled(corpus, "dev"), procedure, fabric)
-
-    stamp = _teacher_stamp(run, corpus)
-    trained = load_or_train(run, "teacher", "finetune", teacher, stamp, train)
-    _save_predictions(run, corpus, "teacher", teacher, stamp)
-    return teacher, trained
+    labels, stamp = corpus.of("labeled").label, _teacher_stamp(run, corpus)
+    return teacher, _train_classifier(run, corpus, "teacher", teacher, "labeled", labels, stamp)
 
 
 def label_softly(run: Run) -> pd.DataFrame:
@@ -165,16 +156,72 @@ def _train_cnn(run: Run, name: str, split: str, targets: pd.Series) -> tuple[nn.
     """Student and baseline: one network from the same initial weights; only targets differ."""
     corpus, model = load_corpus(run), _new(run, "student")
     wanted = targets.loc[corpus.of(split).record].to_numpy(float)
-
-    def train(procedure: Procedure, fabric: Fabric) -> Trained:
-        examples = examples_of(run, corpus, name, split, wanted)
-        return fit(model, examples, labeled(corpus, "dev"), procedure, fabric)
-
     parts = [wanted.tolist(), _labels(corpus, "dev"), run.profile.networks.model_dump()]
     stamp = _stamp(run, corpus, name, [split, "dev"], *parts)
-    trained = load_or_train(run, name, name, model, stamp, train)
-    _save_predictions(run, corpus, name, model, stamp)
-    return model, trained
+    return model, _train_classifier(run, corpus, name, model, split, wanted, stamp)
+
+
+def _train_classifier(
+    run: Run,
+    corpus: Corpus,
+    name: str,
+    model: nn.Module,
+    split: str,
+    targets: Sequence[float],
+    stamp: str,
+) -> Trained:
+    """Train with the targets of one split, choose the epoch by dev, predict dev and test."""
+    is_teacher = name == "teacher"
+    section, classifier = ("finetune", model.classifier) if is_teacher else (name, model)
+
+    def train(procedure: Procedure, fabric: Fabric) -> Trained:
+        examples = examples_of(run, corpus, section, split, targets)
+        return fit(classifier, examples, labeled(corpus, "dev"), procedure, fabric)
+
+    trained = _load_or_train(run, name, section, model, stamp, train)
+    for part in EVALUATED:
+        made_from = fingerprint(stamp, part, identity(corpus.of(part)), _labels(corpus, part))
+        compute = partial(_predict, run, corpus, part, model)
+        _saved(run, f"predictions/{name}-{part}.csv", made_from, compute, model=stamp)
+    return trained
+
+
+def _load_or_train(
+    run: Run, name: str, section: str, model: nn.Module, stamp: str, train: Train
+) -> Trained:
+    """Give the model what was trained from the same inputs; otherwise train, save and say so.
+
+    With several devices every process trains, but only the first one writes.
+    """
+    file, compute = f"{name}.safetensors", run.profile.compute
+    path, settings = run.path(file), getattr(run.profile, section)
+    fabric = start_fabric(compute)
+    first = fabric.is_global_zero
+    with run.writing() if first else nullcontext():
+        if fabric.broadcast(first and run.take_over(file, stamp)):
+            print(f"{name}: loaded from {path}")
+            load_weights(model, path)
+        else:
+            checkpoint = Checkpoint(run.path("checkpoints", file), stamp)
+            procedure = Procedure(section, settings, run.profile.seed, checkpoint, compute.workers)
+            trained = train(procedure, fabric)
+
+            def make(temporary: Path) -> dict:
+                about = {"profile": run.profile.portable().to_toml(), "model": name}
+                save_weights(temporary, model.state_dict(), about)
+                environment = describe_environment(run.profile.seed, compute.threads)
+                environment |= {"device": str(fabric.device), "processes": fabric.world_size}
+                environment["precision"] = resolve_precision(compute)
+                # JSON knows no NaN, such as the dev AUROC of pre-training.
+                history = trained.history.astype(object).where(trained.history.notna(), None)
+                return {"history": history.to_dict("records"), "environment": environment}
+
+            if first:
+                run.store(file, stamp, make)
+                checkpoint.remove()
+                print(f"{name}: trained, saved in {path}")
+            fabric.barrier()
+    return Trained(history_table(run.note(file)["history"]), settings.keep)
 
 
 def _true_labels(run: Run) -> pd.Series:
@@ -190,13 +237,6 @@ def _predict(run: Run, corpus: Corpus, split: str, model: nn.Module) -> pd.DataF
     fabric = start_fabric(run.profile.compute)
     logits = predict(model, corpus.cache, corpus.rows(split), fabric)
     return corpus.of(split)[["record", "label"]].assign(logit=logits)
-
-
-def _save_predictions(run: Run, corpus: Corpus, name: str, model: nn.Module, stamp: str) -> None:
-    for split in EVALUATED:
-        made_from = fingerprint(stamp, split, identity(corpus.of(split)), _labels(corpus, split))
-        compute = partial(_predict, run, corpus, split, model)
-        _saved(run, f"predictions/{name}-{split}.csv", made_from, compute, model=stamp)
 
 
 def _saved(run: Run, file: str, stamp: str, compute: Callable[[], pd.DataFrame], **note) -> None:

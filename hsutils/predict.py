@@ -22,15 +22,9 @@ from hsutils.training.checkpoints import load_weights, save_weights
 PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"
 """The compact CNN that comes with the package, see MODEL_CARD.md."""
 
-HOW_FAST = ("compute.threads", "compute.workers")
-"""Fields that change no number."""
-
 
 def load_model(path: Path | str) -> tuple[nn.Module, Profile, dict[str, str]]:
     """A trained network as it was trained, whatever the settings beside it say now.
-
-    Args:
-        path: weights of a run, or what `export` wrote.
 
     Returns:
         The network in evaluation mode, its profile, and the file's metadata: `profile` (TOML) and
@@ -48,10 +42,8 @@ def load_model(path: Path | str) -> tuple[nn.Module, Profile, dict[str, str]]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: no weights, or damaged ones ({error})") from error
-    if missing := [name for name in ("profile", "model") if name not in metadata]:
-        raise InputError(f"{path}: its metadata lack {' and '.join(missing)}; name another file")
-    if metadata["model"] not in MODELS:
-        raise InputError(f"{path}: holds {metadata['model']!r}, not {', '.join(MODELS)}")
+    if metadata.get("model") not in MODELS or "profile" not in metadata:
+        raise InputError(f"{path}: holds no {', '.join(MODELS)} with its profile")
     profile = parse_profile(metadata["profile"], str(path))
     network = load_weights(new_network(profile, metadata["model"]), path)
     return network.eval(), profile, metadata
@@ -64,15 +56,12 @@ def classify(
     """Logit, probability and class of each WAV file. For research and teaching, not for care.
 
     Args:
-        files: WAV files of any sample rate; only the first `front_end.clip_seconds` are used.
-        model: weights of a run, or what `export` wrote.
+        files: of any sample rate; only the first `front_end.clip_seconds` are used.
+        model: weights of a run, or what `export` wrote; refused as `load_model` does.
 
     Returns:
         Table file, logit, probability (of abnormal), prediction (normal or abnormal), and a line
         for each file that cannot be read.
-
-    Raises:
-        InputError: as `load_model`.
     """
     network, profile, _ = load_model(model)
     network.to(memory_format=torch.channels_last)
@@ -92,12 +81,7 @@ def classify(
 
 
 def export(run_dir: Path | str, model: str, target: Path | str) -> Path:
-    """Write a model of a run as one file that says what made it.
-
-    Args:
-        run_dir: run folder; relative paths start at the project.
-        model: teacher, student or baseline.
-        target: file to write; its metadata are those that `load_model` returns.
+    """Write a model of a run as one file whose metadata (see `load_model`) say what made it.
 
     Raises:
         InputError: if the run has no such model.
@@ -115,18 +99,13 @@ def export(run_dir: Path | str, model: str, target: Path | str) -> Path:
 def command_of(profile: Profile, model: str) -> str:
     """What trains a model again: a profile of the package, and whatever differs from it."""
     base = profile.name if (PROFILES / f"{profile.name}.toml").is_file() else "paper"
-    usual = _flat(load_profile(base).model_dump())
-    changed = {k: v for k, v in _flat(profile.portable().model_dump()).items() if usual[k] != v}
+    usual, asked = (
+        pd.json_normalize(p.model_dump()).to_dict("records")[0]
+        for p in (load_profile(base), profile.portable())
+    )
+    speed = ("compute.threads", "compute.workers")
+    differs = [key for key in asked if asked[key] != usual[key] and key not in speed]
     # As an override is read: TOML, in which truth is lower case.
-    sets = [f"--set {shlex.quote(f'{key}={json.dumps(v)}')}" for key, v in changed.items()]
+    sets = [f"--set {shlex.quote(f'{key}={json.dumps(asked[key])}')}" for key in differs]
     command = f"python -m hsutils run --trainings-only --profile {base} --models {model}"
     return " ".join([command, *sets])
-
-
-def _flat(values: dict, prefix: str = "") -> dict[str, object]:
-    """Dotted field -> value, without `HOW_FAST`."""
-    flat = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return {name: value for name, value in flat.items() if name not in HOW_FAST}

@@ -5,7 +5,6 @@ made from and a digest of its content. A file is made again when either differs,
 what has not changed, and a damaged file is noticed.
 """
 
-import json
 import os
 import platform
 import shutil
@@ -21,22 +20,18 @@ from hsutils.config import PROJECT, Profile, load_profile
 from hsutils.environment import describe_environment
 from hsutils.files import atomic_path, digest_of, read_json, write_json, write_text
 
+WRITER = ".writer.json"
 Make = Callable[[Path], Mapping[str, Any] | None]
 """Writes a file under the name it is given; returns facts for the note, if any."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder and the profile it belongs to.
-
-    Args:
-        folder: the run folder.
-        profile: its settings.
-        parent: another run folder, whose results are copied where their inputs are the same.
-    """
+    """One run folder and the profile it belongs to."""
 
     folder: Path
     profile: Profile
+    # Another run folder, whose results are copied where their inputs are the same.
     parent: Path | None = None
 
     def path(self, *parts: str) -> Path:
@@ -74,7 +69,7 @@ class Run:
         note = source.note(file)
         with atomic_path(self.path(file)) as temporary:
             shutil.copyfile(source.path(file), temporary)
-        # Its digest is the parent's: were the file made anew while it was copied, it would differ.
+        # The digest is the parent's: it differs if the file was made anew while it was copied.
         self._write_note(file, note)
         return self.is_done(file, stamp)
 
@@ -91,7 +86,7 @@ class Run:
         """What is noted about the making of `file`; empty where nothing readable is."""
         try:
             note = read_json(self._note_path(file))
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        except (OSError, ValueError):
             return {}
         return note if isinstance(note, dict) else {}
 
@@ -99,14 +94,16 @@ class Run:
     def writing(self) -> Iterator[None]:
         """Be the only process that writes into this folder; wait while another one does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock, who = FileLock(self.path(".lock"), is_singleton=True), self.path(".writer.json")
+        lock = FileLock(self.path(".lock"), is_singleton=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{self.folder}: waiting for {_holder(who)}, which is writing there", flush=True)
+            note = self.note(WRITER)
+            who = f"process {note.get('pid', '?')} on {note.get('host', '?')}"
+            print(f"{self.folder}: waiting for {who}, which is writing there", flush=True)
             lock.acquire()
         try:
-            write_json(who, {"pid": os.getpid(), "host": platform.node()})
+            write_json(self.path(WRITER), {"pid": os.getpid(), "host": platform.node()})
             yield
         finally:
             lock.release()
@@ -118,14 +115,6 @@ class Run:
         return self.path(file).with_suffix(".json")
 
 
-def _holder(path: Path) -> str:
-    try:
-        who = read_json(path)
-        return f"process {who['pid']} on {who['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
-
-
 def open_run(
     profile: str | Path = "demo",
     run_dir: str | Path | None = None,
@@ -135,14 +124,10 @@ def open_run(
     """Resolve the profile and open (or make) its run folder: the first call of every notebook.
 
     Args:
-        profile: see `load_profile`.
-        run_dir: the run folder; relative paths start at the project, so that notebooks and
-            command line mean the same folder. Default `runs/<profile name>`.
-        overrides: see `load_profile`.
+        profile, overrides: see `load_profile`, which raises InputError.
+        run_dir: the run folder, by default `runs/<profile name>`. Relative paths start at the
+            project, so that notebooks and command line mean the same folder.
         parent: see `Run`.
-
-    Raises:
-        InputError: as `load_profile`.
     """
     resolved = load_profile(profile, overrides)
     run = Run(PROJECT / (run_dir or f"runs/{resolved.name}"), resolved, parent)

@@ -21,28 +21,22 @@ from papermill.exceptions import PapermillExecutionError
 from hsutils.config import CHECKOUT, fingerprint
 from hsutils.data.corpus import data_fingerprint, prepare_data
 from hsutils.errors import InputError
-from hsutils.files import digest_of, visible, write_json, write_text
+from hsutils.files import digest_of, write_json, write_text
 from hsutils.progress import TERMINAL
 from hsutils.run import Run
 
 NOTEBOOKS = CHECKOUT / "notebooks"
-FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
+FORMULA = re.compile(r"(\$\$?)(.+?)\1", re.DOTALL)
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
 LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
 ABOUT = ("experiment.toml", "environment.json")
 UNWATCHED = ("notebooks", "checkpoints", "report.html", *ABOUT)
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>
-body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222;
-  font: 16px/1.55 system-ui, sans-serif; }}
-h1 {{ margin-top: 4rem; }} h2 {{ margin-top: 3rem; }} img {{ max-width: 100%; }}
-table {{ border-collapse: collapse; font-size: .85rem; }} thead {{ border-bottom: 1px solid; }}
-td, th {{ padding: .25rem .6rem; text-align: right; }} .anchor-link {{ display: none; }}
-pre {{ color: #666; font-size: .8rem; white-space: pre-wrap; }} .output {{ overflow-x: auto; }}
-</style></head><body>
-{body}
-</body></html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; font: 16px/1.55 sans-serif; }}
+h1, h2 {{ margin-top: 3rem; }} img {{ max-width: 100%; }} .anchor-link {{ display: none; }}
+td, th {{ padding: .2rem .6rem; text-align: right; }} pre {{ white-space: pre-wrap; }}
+</style></head><body>{body}</body></html>
 """
 
 
@@ -52,22 +46,15 @@ def series() -> list[Path]:
     Raises:
         InputError: if the package was installed without them.
     """
-    if found := visible(NOTEBOOKS, "[0-9][0-9]_*.ipynb"):
+    if found := sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         return found
-    how = "install it from its checkout with pip install -e ."
-    raise InputError(f"no notebooks beside the package ({NOTEBOOKS}): {how}")
+    raise InputError(f"no notebooks beside the package ({NOTEBOOKS}): use pip install -e .")
 
 
 def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
     """Execute every notebook whose result is missing or whose inputs changed; write the report.
 
-    Args:
-        run: the open run.
-        profile: the profile's name or path, handed to the notebooks.
-        overrides: `key=value` texts, handed to the notebooks.
-
-    Returns:
-        Path of `report.html`.
+    Profile and overrides are handed to the notebooks. Returns the path of `report.html`.
 
     Raises:
         InputError: what a notebook complained about, or where to find a notebook that failed.
@@ -77,9 +64,8 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
     for number, notebook in enumerate(notebooks, start=1):
         title, name = f"[{number}/{len(notebooks)}] {notebook.stem}", f"notebooks/{notebook.name}"
         stamp = fingerprint(stamp, digest_of(notebook))
-        if run.is_done(name, stamp) and all(
-            _is_whole(run, file) for file in run.note(name)["files"]
-        ):
+        files = run.note(name).get("files", [])
+        if run.is_done(name, stamp) and all(_is_whole(run, file) for file in files):
             print(f"{title}: done before, nothing it depends on has changed", flush=True)
             continue
         print(f"{title} ...", flush=True)
@@ -96,7 +82,10 @@ def write_report(run: Run) -> Path:
     for notebook in series():
         for cell in nbformat.read(run.path("notebooks", notebook.name), as_version=4).cells:
             text = OUTSIDE.sub(r"\1", LINK.sub(r"](#\1)", cell.source))
-            cell.source = FORMULA.sub(_mathml, text)
+            # Browsers draw MathML without the network.
+            cell.source = FORMULA.sub(
+                lambda f: convert(f[2], display="block" if f[1] == "$$" else "inline"), text
+            )
             if cell.cell_type == "code":
                 # Without a kernel, controls would do nothing.
                 cell.outputs = [o for o in cell.outputs if "widget-view" not in str(o.get("data"))]
@@ -108,52 +97,37 @@ def write_report(run: Run) -> Path:
             cell.id = f"cell-{len(cells)}"
             cells.append(cell)
     title = f"Heart sounds, profile {run.profile.name}"
-    cells.insert(0, nbformat.v4.new_markdown_cell(f"# {title}\n\n" + "\n".join(contents)))
-    about = [run.path(name).read_text(encoding="utf-8") for name in ABOUT]
-    text = "\n".join(["# Settings and environment", *(f"```\n{part}\n```" for part in about)])
-    cells.append(nbformat.v4.new_markdown_cell(text))
+    about = [f"```\n{run.path(name).read_text(encoding='utf-8')}\n```" for name in ABOUT]
+    texts = [f"# {title}\n", *contents], ["# Settings and environment", *about]
+    first, last = (nbformat.v4.new_markdown_cell("\n".join(lines)) for lines in texts)
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[first, *cells, last]))
     return write_text(run.path("report.html"), PAGE.format(title=title, body=body))
-
-
-def _mathml(found: re.Match) -> str:
-    """A formula as MathML, which browsers draw without the network."""
-    return convert(found[1] or found[2], display="block" if found[1] else "inline")
 
 
 def _execute(run: Run, notebook: Path, parameters: dict, result: Path) -> dict[str, Any]:
     started, failed = time.perf_counter(), run.path("notebooks", f"{notebook.stem}.failed.ipynb")
-    _prepare_kernel_environment()
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    if sys.stderr.isatty():
+        os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
+    # Neither a word about encryption nor about the interrupt that ends a kernel.
+    quiet = {"progress_bar": False, "extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            papermill.execute_notebook(
-                notebook,
-                failed,
-                parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                # Neither a word about encryption nor about the interrupt that ends a kernel.
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
+        with warnings.catch_warnings(action="ignore"):
+            papermill.execute_notebook(notebook, failed, parameters, kernel_name="python3", **quiet)
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             raise InputError(error.evalue) from None
-        what = f"{error.ename}: {error.evalue}".splitlines()[0]
-        raise InputError(f"{notebook.name} stopped with {what} (see {failed})") from error
-    except NoSuchKernel as error:
-        what = f"there is no kernel {error.name}; pip install ipykernel"
-        raise InputError(f"{notebook.name}: {what}") from error
-    except (RuntimeError, CellTimeoutError) as error:
-        died = "died, most often for want of memory"
-        what = died if "died" in str(error) else " ".join(f"does not answer: {error}".split())
+        problem = f"stopped with {error.ename}: {error.evalue}".splitlines()[0]
+        raise InputError(f"{notebook.name} {problem} (see {failed})") from error
+    except (RuntimeError, NoSuchKernel, CellTimeoutError) as error:
+        died = "its kernel died, most often for want of memory"
+        problem = died if "died" in str(error) else " ".join(str(error).split())
         again = "run the same command again to go on from here"
-        raise InputError(f"{notebook.name}: its kernel {what} (see {failed}); {again}") from error
+        raise InputError(f"{notebook.name}: {problem} (see {failed}); {again}") from error
     failed.replace(result)
-    paths = [p.relative_to(run.folder) for p in run.folder.rglob("*") if p.is_file()]
-    watched = [p for p in paths if p.parts[0] not in UNWATCHED and "/." not in f"/{p.as_posix()}"]
-    files = sorted(path.as_posix() for path in watched)
+    paths = (p.relative_to(run.folder) for p in run.folder.rglob("[!.]*") if p.is_file())
+    files = sorted(path.as_posix() for path in paths if path.parts[0] not in UNWATCHED)
     return {"files": files, "seconds": round(time.perf_counter() - started, 1)}
 
 
@@ -165,20 +139,10 @@ def _is_whole(run: Run, file: str) -> bool:
     return path.is_file() and note.get("digest") in (None, digest_of(path))
 
 
-def _prepare_kernel_environment() -> None:
-    """Kernels inherit it: where the package is, and which terminal shows their progress."""
-    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    if sys.stderr.isatty():
-        os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
-
-
 def _source_fingerprint(run: Run) -> str:
     """The profile, its data's listing, the package's own source and the committed results."""
     # A synthetic corpus that the first notebook wrote would look like changed data ever after.
     prepare_data(run)
-    package, figures = CHECKOUT / "hsutils", CHECKOUT / "figures"
-    files = sorted(p for ending in ("py", "toml") for p in package.rglob(f"*.{ending}"))
-    digests = [digest_of(path) for path in [*files, *sorted(figures.rglob("*.csv*"))]]
-    return fingerprint(run.profile, data_fingerprint(run), digests)
+    patterns = ("hsutils/**/*.py", "hsutils/**/*.toml", "figures/**/*.csv*")
+    files = sorted(path for pattern in patterns for path in CHECKOUT.glob(pattern))
+    return fingerprint(run.profile, data_fingerprint(run), [digest_of(path) for path in files])

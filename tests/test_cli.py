@@ -94,9 +94,9 @@ def test_a_missing_folder_is_noticed_before_any_work(failed, tmp_path, tiny_data
 
 
 def test_some_models_are_no_series_of_notebooks(failed, tmp_path):
-    said = failed("run", "--models", "baseline", "--run-dir", tmp_path / "run")
-    assert "add --trainings-only" in said
-    assert "no model cnn" in failed("run", "--trainings-only", "--models", "cnn,student")
+    for options in (["baseline"], ["cnn,student", "--trainings-only"]):
+        said = failed("run", "--run-dir", tmp_path / "run", "--models", *options)
+        assert said.startswith(f"--models {options[0]}: use some of teacher,student,baseline")
     assert not (tmp_path / "run").exists()
 
 
@@ -154,7 +154,7 @@ def test_installed_without_notebooks_nothing_is_run_or_written(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, env=environment)
     assert done.returncode == 2 and done.stdout == ""
     assert f"no notebooks beside the package ({site / 'notebooks'})" in done.stderr
-    assert "pip install -e ." in done.stderr
+    assert "use pip install -e ." in done.stderr
     assert [path.name for path in site.iterdir()] == ["hsutils"] and not any(elsewhere.iterdir())
     code = "from hsutils.config import PROJECT; print(PROJECT)"
     command = [sys.executable, "-B", "-c", code]

@@ -11,7 +11,6 @@ from hsutils.files import (
     atomic_path,
     digest_of,
     read_json,
-    visible,
     write_csv,
     write_json,
     write_text,
@@ -91,10 +90,3 @@ def test_content_reaches_the_disk_before_it_gets_its_name(tmp_path, monkeypatch)
 def test_a_digest_is_that_of_the_content(tmp_path):
     path = write_text(tmp_path / "a.txt", "content")
     assert digest_of(path) == hashlib.sha256(b"content").hexdigest()
-
-
-def test_hidden_files_left_by_a_kill_are_not_seen(tmp_path):
-    for name in (".b-x.png", "b.png", "a.png", "c.svg"):
-        (tmp_path / name).touch()
-    (tmp_path / "d.png").mkdir()
-    assert [path.name for path in visible(tmp_path, "*.png")] == ["a.png", "b.png"]

@@ -63,18 +63,17 @@ def test_examples_are_a_normal_and_an_abnormal_of_one_database(recordings):
     assert notebook.examples(noisy).record.tolist() == ["b0001", "b0003"]
 
 
-def test_player_uses_the_whole_range_and_no_more_than_asked(recordings, monkeypatch):
-    played = {}
-    monkeypatch.setattr(notebook, "Audio", lambda data, **options: played.update(data=data))
-    notebook.player(recordings.path[3], seconds=2)
-    assert np.abs(played["data"]).max() == 1
-    assert len(played["data"]) == 2 * notebook.PLAYED_RATE
-
-
-def test_every_recording_gets_a_player_under_its_own_escaped_caption(recordings):
-    page = notebook.players(recordings.head(2), ["x < y", "second"], seconds=1).data
+def test_players_use_the_whole_range_under_escaped_captions(recordings, monkeypatch):
+    played, audio = [], notebook.Audio
+    monkeypatch.setattr(
+        notebook, "Audio", lambda data, **o: played.append(data) or audio(data, **o)
+    )
+    page = notebook.players(recordings.tail(2), ["x < y", "second"], seconds=2).data
     assert page.count("<audio") == 2
     assert page.index("x &lt; y") < page.index("second")
+    assert [np.abs(data).max() for data in played] == [1, 1]
+    assert [len(data) for data in played] == [2 * notebook.PLAYED_RATE] * 2
+    assert "b0003: abnormal, database b, 4.0 s" in notebook.players(recordings.tail(1)).data
 
 
 def test_verdicts_name_label_and_every_model():

@@ -24,7 +24,7 @@ from hsutils.models.build import MODELS
 from hsutils.models.compact import CompactCNN
 from hsutils.models.teacher_student import Teacher
 from hsutils.run import Run, open_run
-from hsutils.training import loop, saved
+from hsutils.training import loop
 from hsutils.training.checkpoints import copy_state
 from hsutils.training.datasets import examples_of
 from hsutils.training.loop import Trained
@@ -330,7 +330,7 @@ INTERRUPTIONS = (
     ("while the teacher predicts", pipeline, "_predict", 2),
     ("while the teacher labels", pipeline, "_predict", 2),
     ("in the student's second epoch", loop, "soft_label_bce", 4),
-    ("before the student's weights are saved", saved, "save_weights", 1),
+    ("before the student's weights are saved", pipeline, "save_weights", 1),
     ("in the baseline's first epoch", loop, "soft_label_bce", 2),
     ("in the baseline's second epoch", loop, "soft_label_bce", 4),
     ("before the last prediction is noted", pipeline, "_predict", 2),

@@ -139,9 +139,9 @@ def test_a_kernel_that_is_killed_is_one_line(run, folder):
     ("error", "said"),
     [
         (RuntimeError("Kernel died before replying to kernel_info"), "its kernel died"),
-        (RuntimeError("Kernel didn't respond in 60 seconds"), "its kernel does not answer"),
-        (CellTimeoutError("A cell timed out"), "its kernel does not answer"),
-        (NoSuchKernel("python3"), "there is no kernel python3; pip install ipykernel"),
+        (RuntimeError("Kernel didn't respond in 60 seconds"), "Kernel didn't respond"),
+        (CellTimeoutError("A cell timed out"), "A cell timed out"),
+        (NoSuchKernel("python3"), "No such kernel named python3"),
     ],
     ids=repr,
 )
