@@ -156,8 +156,7 @@ def test_installed_without_notebooks_nothing_is_run_or_written(tmp_path):
     assert f"no notebooks beside the package ({site / 'notebooks'})" in done.stderr
     assert "use pip install -e ." in done.stderr
     assert [path.name for path in site.iterdir()] == ["hsutils"] and not any(elsewhere.iterdir())
-    code = "from hsutils.config import PROJECT; print(PROJECT)"
-    command = [sys.executable, "-B", "-c", code]
+    command = [*command[:2], "-c", "from hsutils.config import PROJECT; print(PROJECT)"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, env=environment)
     assert done.stdout.strip() == str(elsewhere), "results never go beside an installed package"
 

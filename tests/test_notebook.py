@@ -97,19 +97,17 @@ def test_waveform_and_spectrogram_share_their_time_axis(recordings, run, seconds
     assert middle == pytest.approx(sum(below.images[0].get_extent()[:2]) / 2, abs=0.05)
 
 
-def test_without_diagnoses_one_abnormal_of_each_database_is_shown(recordings, tmp_path):
-    real = Run(tmp_path, load_profile("paper"))
-    kinds = notebook.kinds_of_abnormal(real, recordings)
-    assert kinds[["record", "kind"]].to_numpy().tolist() == [["b0002", "database b"]]
-
-
-def test_synthetic_lesions_are_shown_at_their_clearest(recordings, run, tmp_path, monkeypatch):
+def test_the_clearest_abnormal_of_each_lesion_or_database_is_shown(
+    recordings, run, tmp_path, monkeypatch
+):
     lesions = {"lesion": ["none", "none", "gallop", "gallop"], "murmur_grade": [0, 0, 1, 3]}
     truth = recordings[["record"]].assign(**lesions, snr_db=9.0)
     truth.to_csv(tmp_path / "synthetic.csv", index=False)
     monkeypatch.setattr(notebook, "data_folder", lambda run: tmp_path)
-    kinds = notebook.kinds_of_abnormal(run, recordings)
-    assert kinds[["record", "kind"]].to_numpy().tolist() == [["b0003", "gallop"]]
+    real = Run(tmp_path, load_profile("paper"))
+    for each, expected in ((run, ["b0003", "gallop"]), (real, ["b0002", "database b"])):
+        kinds = notebook.kinds_of_abnormal(each, recordings)
+        assert kinds[["record", "kind"]].to_numpy().tolist() == [expected]
 
 
 def cells(path, kind: str) -> list:
