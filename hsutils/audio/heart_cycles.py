@@ -57,7 +57,7 @@ def find_beats(waveform: np.ndarray) -> Rhythm:
     correlation = _autocorrelation(loudness)
     period = _period(correlation)
     # Systole is shorter than diastole at rest, which tells S1 from S2.
-    low, high = SYSTOLE[0], max(SYSTOLE[0] + 1, min(SYSTOLE[1], period // 2))
+    low, high = SYSTOLE[0], min(SYSTOLE[1], period // 2)
     systole = low + int(correlation[low:high].argmax())
     onset = _chain(_score(loudness, period, systole), period)
     around = np.take(loudness, onset[:, None] + systole + np.arange(-5, 6), mode="clip")

@@ -109,7 +109,7 @@ class Labeled(Dataset):
     def __getitem__(self, place: int | Place) -> tuple[Tensor, Tensor]:
         """One spectrogram or crop (1, mels, frames), and its target, a scalar."""
         index, occurrence = place if isinstance(place, tuple) else (place, 0)
-        if index >= len(self.rows):
+        if self.more and index >= len(self.rows):
             self.more.epoch = self.epoch
             return self.more[index - len(self.rows), occurrence]
         row = int(self.rows[index])

@@ -98,9 +98,7 @@ def test_an_equalizer_without_deviation_changes_nothing(beats):
 
 
 def test_the_response_deviates_as_asked():
-    click = np.zeros(4096)
-    click[2048] = 1
-    levels = []
+    click, levels = np.eye(1, 4096, 2048)[0], []
     for seed in range(60):
         hz, response = freqz(equalize(click, 6.0, chance(seed)), worN=4096, fs=RATE)
         at = np.searchsorted(hz, EQUALIZER_HZ[3:-1])
@@ -110,8 +108,7 @@ def test_the_response_deviates_as_asked():
 
 @pytest.mark.parametrize("level", [-20.0, -6.0])
 def test_echoes_have_the_power_asked_for_and_die_away(level):
-    click = np.zeros(1000)
-    click[0] = 1
+    click = np.eye(1, 1000)[0]
     found = reverberate(click, 0.1, level, chance())
     assert found[0] == 1
     assert decibels(np.sum(found[1:] ** 2)) == pytest.approx(level, abs=0.01)

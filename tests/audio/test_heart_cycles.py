@@ -1,6 +1,5 @@
 """Beats found in a sound are those that made it; features follow the heart, not the device."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from scipy.signal import lfilter
 
 from hsutils.audio import heart_cycles as module
+from hsutils.audio import heart_simulator as simulator
 from hsutils.audio.devices import room_noise
 from hsutils.audio.heart_cycles import (
     BANDS,
@@ -19,27 +19,25 @@ from hsutils.audio.heart_cycles import (
     heart_cycle_features,
     mean_cycle,
 )
-from hsutils.audio.heart_simulator import (
-    LESIONS,
-    Beats,
-    Patient,
-    draw_beats,
-    draw_patient,
-    murmur_sound,
-    valve_sounds,
-)
+from hsutils.audio.heart_simulator import Beats, Patient
 from hsutils.config import RECORDED_RATE as RATE
 
 SECONDS = 12.0
 SAMPLES = round(SECONDS * RATE)
 
 
+def sounding(patient: Patient, rng: np.random.Generator) -> tuple[np.ndarray, Beats]:
+    """The sound of a heart alone, and when it beats."""
+    made = simulator.draw_beats(patient, SECONDS, rng)
+    valves = simulator.valve_sounds(patient, made, SAMPLES, rng)
+    return valves + simulator.murmur_sound(patient, made, SAMPLES, rng), made
+
+
 def heart(number: int, noise_db: float = 15.0) -> tuple[np.ndarray, Beats, Patient]:
     """A random patient's heart in a room, and when it beats; every other one is ill."""
     rng = np.random.default_rng([3, number])
-    patient = draw_patient(number % 2, rng)
-    made = draw_beats(patient, SECONDS, rng)
-    sound = valve_sounds(patient, made, SAMPLES, rng) + murmur_sound(patient, made, SAMPLES, rng)
+    patient = simulator.draw_patient(number % 2, rng)
+    sound, made = sounding(patient, rng)
     room = room_noise(SAMPLES, patient.breaths, False, rng)
     return sound + sound.std() * 10 ** (-noise_db / 20) * room, made, patient
 
@@ -65,8 +63,7 @@ def test_every_first_sound_is_found_and_no_second_is_taken_for_one(number):
 
 
 def test_loudness_and_polarity_of_a_recording_do_not_matter():
-    waveform, _, _ = heart(0)
-    first, louder = find_beats(waveform), find_beats(-7 * waveform)
+    first, louder = (find_beats(gain * heart(0)[0]) for gain in (1, -7))
     assert np.array_equal(first.onset, louder.onset)
     assert np.array_equal(first.systole, louder.systole)
 
@@ -94,21 +91,19 @@ def test_half_a_period_is_taken_where_it_repeats_as_well():
     assert module._period(correlation) == 100
 
 
-def without_a_heart() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Sounds against time (s) in which there is no heartbeat."""
-    return {
-        "hum": lambda time: 0.5 * np.sin(2 * np.pi * 50 * time),
-        "a tone out of the band": lambda time: 4e-4 * np.sin(2 * np.pi * 990 * time),
-        "one click": lambda time: (np.abs(time - 5) < 1e-3).astype(float),
-        "the last bit": lambda time: np.arange(len(time)) % 2 / 32_768,
-        "a slope": lambda time: time,
-    }
+TIME = np.arange(10 * RATE) / RATE
+NO_HEART = {
+    "hum": 0.5 * np.sin(2 * np.pi * 50 * TIME),
+    "a tone out of the band": 4e-4 * np.sin(2 * np.pi * 990 * TIME),
+    "one click": (np.abs(TIME - 5) < 1e-3).astype(float),
+    "the last bit": np.arange(len(TIME)) % 2 / 32_768,
+    "a slope": TIME,
+}
 
 
-@pytest.mark.parametrize("name", without_a_heart())
+@pytest.mark.parametrize("name", NO_HEART)
 def test_what_holds_no_heart_is_not_regular(name):
-    waveform = without_a_heart()[name](np.arange(10 * RATE) / RATE)
-    assert find_beats(waveform).regularity < CLEAR_HEARTBEAT
+    assert find_beats(NO_HEART[name]).regularity < CLEAR_HEARTBEAT
 
 
 def test_hearts_are_clear_and_noise_is_not():
@@ -162,13 +157,10 @@ def test_the_envelope_follows_the_heart_sounds_in_steps_of_ten_milliseconds():
 
 def with_lesion(lesion: str) -> np.ndarray:
     """One patient's mean cycle, in decibels, with this lesion at grade 3."""
-    rng = np.random.default_rng(5)
-    patient = replace(draw_patient(0, rng), lesion=lesion, grade=3 if LESIONS[lesion].murmur else 0)
-    made = draw_beats(patient, SECONDS, rng)
-    sound = valve_sounds(patient, made, SAMPLES, np.random.default_rng(6))
-    sound += murmur_sound(patient, made, SAMPLES, np.random.default_rng(7))
-    sound += 1e-3 * np.random.default_rng(8).standard_normal(SAMPLES)
-    return 10 * mean_cycle(sound)[0]
+    rng, grade = np.random.default_rng(5), 3 if simulator.LESIONS[lesion].murmur else 0
+    patient = replace(simulator.draw_patient(0, rng), lesion=lesion, grade=grade)
+    sound, _ = sounding(patient, rng)
+    return 10 * mean_cycle(sound + 1e-3 * np.random.default_rng(8).standard_normal(SAMPLES))[0]
 
 
 @pytest.mark.parametrize(

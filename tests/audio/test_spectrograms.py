@@ -26,6 +26,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAPER = FrontEnd()
 SHORT = FrontEnd(clip_seconds=3.0)
+NATIVE = FrontEnd(
+    **{"clip_seconds": 6.0, "sample_rate": 2000, "n_fft": 256, "hop": 40, "bins": 129},
+    **{"low_hz": 20.0, "scaling": "band mean", "offset": 0.0, "scale": 1.0},
+)
 
 
 def beating(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
@@ -49,13 +53,8 @@ def reference_resampled(clip: np.ndarray, up: int, down: int) -> np.ndarray:
 
 def reference_filters(front_end: FrontEnd) -> np.ndarray:
     """Triangles one bin and one band at a time, (mels, bins)."""
-
-    def mel(hz):
-        return 2595 * math.log10(1 + hz / 700)
-
-    bin_hz = front_end.sample_rate / front_end.n_fft
-    steps = front_end.mels + 1
-    top = mel((front_end.bins - 1) * bin_hz)
+    bin_hz, steps = front_end.sample_rate / front_end.n_fft, front_end.mels + 1
+    top = 2595 * math.log10(1 + (front_end.bins - 1) * bin_hz / 700)
     edges = [700 * (10 ** (top * k / steps / 2595) - 1) for k in range(steps + 1)]
     filters = np.zeros((front_end.mels, front_end.bins))
     for band, (low, center, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
@@ -88,33 +87,20 @@ def outside(spectrogram: torch.Tensor, occupied: Occupied) -> torch.Tensor:
 # Agreement with independent implementations
 
 
-@pytest.mark.parametrize("seconds", [0.03, 0.5, 1.2345, 2.9, 2.9995, 3.0, 3.0005, 4.2])
-def test_the_front_end_agrees_with_scipy_in_double_precision(seconds):
-    waveform = beating(seconds)
-    ours, _ = log_mel(waveform, RATE, SHORT)
-    assert np.abs(ours.numpy() - reference_log_mel(waveform, SHORT)).max() < 1e-5
-
-
-@pytest.mark.parametrize("seconds", [8.0, 60.0])
-def test_the_papers_front_end_agrees_with_scipy_in_double_precision(seconds):
-    waveform = beating(seconds)
-    ours, _ = log_mel(waveform, RATE, PAPER)
-    assert ours.shape == (50, 2805)
-    assert np.abs(ours.numpy() - reference_log_mel(waveform, PAPER)).max() < 1e-5
-
-
 @pytest.mark.parametrize(
-    "front_end",
+    ("front_end", "seconds"),
     [
-        FrontEnd(clip_seconds=1.0, n_fft=512, bins=257, hop=512),
-        FrontEnd(clip_seconds=1.0, n_fft=511, bins=256, hop=100, mels=30),
-        FrontEnd(clip_seconds=1.0, n_fft=256, bins=100, hop=256, floor=1e-8),
+        *((SHORT, seconds) for seconds in (0.03, 0.5, 1.2345, 2.9, 2.9995, 3.0, 3.0005, 4.2)),
+        *((PAPER, seconds) for seconds in (8.0, 60.0)),
+        (FrontEnd(clip_seconds=1.0, n_fft=512, bins=257, hop=512), 0.8),
+        (FrontEnd(clip_seconds=1.0, n_fft=511, bins=256, hop=100, mels=30), 0.8),
+        (FrontEnd(clip_seconds=1.0, n_fft=256, bins=100, hop=256, floor=1e-8), 0.8),
     ],
 )
-def test_other_settings_agree_with_scipy_too(front_end):
-    waveform = beating(0.8)
+def test_the_front_end_agrees_with_scipy_in_double_precision(front_end, seconds):
+    waveform = beating(seconds)
     ours, _ = log_mel(waveform, RATE, front_end)
-    assert ours.shape == front_end.shape[1:]
+    assert ours.shape == front_end.shape[1:] and ours.dtype == torch.float32
     assert np.abs(ours.numpy() - reference_log_mel(waveform, front_end)).max() < 1e-5
 
 
@@ -142,9 +128,10 @@ def test_neighboring_filters_add_up_to_one_between_their_centers():
 
 
 def test_most_of_the_papers_image_lies_above_what_2000_hz_recordings_hold():
-    nyquist, edges = RATE / 2, mel_edges(PAPER)
-    assert (edges[:-2] >= nyquist).sum() == 31
-    assert (edges[1:-1] < nyquist).sum() == 18
+    edges = mel_edges(PAPER)
+    assert PAPER.shape == (1, 50, 2805)
+    assert (edges[:-2] >= RATE / 2).sum() == 31
+    assert (edges[1:-1] < RATE / 2).sum() == 18
 
 
 @pytest.mark.parametrize("hz", [100, 400, 900])
@@ -164,32 +151,23 @@ def test_a_long_recording_is_its_first_seconds():
     waveform = beating(5.0)
     whole, first = (log_mel(w, RATE, SHORT)[0] for w in (waveform, waveform[:6_000]))
     assert torch.equal(whole, first)
-    assert len(resample_waveform(waveform, RATE, SHORT)) == 3 * 22_050
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.9, 1.7, 2.5])
-def test_padding_is_the_same_on_both_sides(seconds):
-    _, occupied = log_mel(beating(seconds), RATE, SHORT)
+@pytest.mark.parametrize("seconds", [0.05, 0.9, 1.0, 1.7, 2.5, 2.9])
+def test_padding_is_the_same_on_both_sides_and_holds_the_minimum_exactly(seconds):
+    spectrogram, occupied = log_mel(beating(seconds), RATE, SHORT)
     before, after = occupied.frames[0], SHORT.frames - occupied.frames[1]
     assert abs(before - after) <= 1
     assert occupied.frames[1] - occupied.frames[0] == pytest.approx(seconds * 22_050 / 448, abs=2)
+    padding = outside(spectrogram, occupied)
+    assert padding.numel() > 0 and (padding == 0).all()
+    assert (spectrogram.min(), spectrogram.max()) == (0, 1)
 
 
 def test_a_sound_in_the_middle_of_a_short_recording_stands_in_the_middle_frame():
-    waveform = np.zeros(2_001, np.float32)
-    waveform[1_000] = 1
-    spectrogram, _ = log_mel(waveform, RATE, SHORT)
-    loudest = spectrogram.sum(0).argmax().item()
+    click = np.eye(1, 2_001, 1_000, dtype=np.float32)[0]
+    loudest = log_mel(click, RATE, SHORT)[0].sum(0).argmax().item()
     assert abs(loudest - SHORT.frames // 2) <= 1
-
-
-@pytest.mark.parametrize("seconds", [0.05, 1.0, 2.9])
-def test_frames_of_pure_padding_hold_the_minimum_exactly(seconds):
-    spectrogram, occupied = log_mel(beating(seconds), RATE, SHORT)
-    padding = outside(spectrogram, occupied)
-    assert padding.numel() > 0
-    assert (padding == 0).all()
-    assert spectrogram.min() == 0
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 2.9, 4.0])
@@ -220,13 +198,6 @@ def test_a_silent_recording_is_all_zeros(seconds, floor):
     assert occupied.rows == (0, 50)
 
 
-def test_values_fill_the_unit_interval_and_are_float32():
-    for seconds in (1.0, 4.0):
-        spectrogram, _ = log_mel(beating(seconds), RATE, SHORT)
-        assert spectrogram.dtype == torch.float32
-        assert (spectrogram.min().item(), spectrogram.max().item()) == (0, 1)
-
-
 def test_standardizing_maps_padding_to_the_padding_value():
     assert padding_value(PAPER) == pytest.approx(0.0035824 / 0.0735521)
     ends = standardize(torch.tensor([0.0, 1.0]), PAPER)
@@ -236,32 +207,26 @@ def test_standardizing_maps_padding_to_the_padding_value():
 
 # Beyond the paper
 
-NATIVE = FrontEnd(
-    **{"clip_seconds": 6.0, "sample_rate": 2000, "n_fft": 256, "hop": 40, "bins": 129},
-    **{"low_hz": 20.0, "scaling": "band mean", "offset": 0.0, "scale": 1.0},
-)
-
 
 def test_bands_may_begin_above_zero():
-    edges = mel_edges(NATIVE)
+    edges, filters = mel_edges(NATIVE), mel_filters(NATIVE)
     assert edges[0] == pytest.approx(20) and edges[-1] == pytest.approx(1000)
     assert np.diff(2595 * np.log10(1 + edges / 700)).std() < 1e-9
-    assert (mel_filters(NATIVE).sum(dim=0) > 0).all(), "no band falls between two bins"
-    assert mel_filters(NATIVE)[:3].sum() < 0.5, "nothing below 20 Hz"
+    assert (filters.sum(dim=0) > 0).all(), "no band falls between two bins"
+    assert filters[:3].sum() < 0.5, "nothing below 20 Hz"
 
 
 def test_without_band_means_every_band_averages_zero_and_padding_holds_zero():
     found, occupied = log_mel(beating(4.0), RATE, NATIVE)
-    inside = found[:, slice(*occupied.frames)]
-    assert inside.mean(dim=1).abs().max() < 1e-5
+    assert found[:, slice(*occupied.frames)].mean(dim=1).abs().max() < 1e-5
     assert not outside(found, occupied).any()
     assert padding_value(NATIVE) == 0
 
 
 def test_without_band_means_a_device_that_filters_leaves_no_trace():
     waveform = beating(5.9)
-    filtered = scipy.signal.sosfilt(scipy.signal.butter(1, 300, fs=RATE, output="sos"),
-                                    7 * waveform)  # fmt: skip
+    lowpass = scipy.signal.butter(1, 300, fs=RATE, output="sos")
+    filtered = scipy.signal.sosfilt(lowpass, 7 * waveform)
     plain, occupied = log_mel(waveform, RATE, NATIVE)
     other, _ = log_mel(filtered, RATE, NATIVE)
     # The first and last frames reach over the edges of the recording.

@@ -69,8 +69,7 @@ def refusal(path: Path) -> str:
         pytest.param(b"RIFF, but not really", "not a readable WAV file", id="not RIFF"),
         pytest.param(riff(bytes(6_000)), "no sound in its first 3,000 samples", id="silence"),
         pytest.param(riff(b"\1\2" * 3_000), "no sound in its first 3,000", id="a constant"),
-        pytest.param(riff(noise().tobytes(), rate=1), "has 1 Hz, not 500 to 384,000", id="1 Hz"),
-        pytest.param(riff(noise().tobytes(), rate=100), "has 100 Hz, not", id="100 Hz"),
+        pytest.param(riff(noise().tobytes(), rate=100), "has 100 Hz, not 500 to", id="100 Hz"),
         pytest.param(riff(noise().tobytes(), rate=2**31 - 1), "has 2,147,483,647 Hz", id="2 GHz"),
         pytest.param(flac(0), "holds FLAC, not WAV; convert it", id="FLAC of 42 bytes"),
         pytest.param(flac(2**36 - 1), "holds FLAC, not WAV; convert it", id="FLAC of 128 GiB"),
@@ -83,12 +82,12 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, complaint
 
 
 @pytest.mark.parametrize("kind", ["RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"])
-@pytest.mark.parametrize("share", [0.5, 1])
-def test_other_formats_are_recognized_by_content_whole_or_cut(own_cache, tmp_path, kind, share):
+def test_other_formats_are_recognized_by_content_whole_or_cut(own_cache, tmp_path, kind):
     content = encoded(kind)
-    path = tmp_path / "a0001.wav"
-    path.write_bytes(content[: int(share * len(content))])
-    assert "not WAV; convert it to 16-bit" in refusal(path) or (kind, share) == ("OGG", 0.5)
+    for share in (0.5, 1):
+        (tmp_path / "a.wav").write_bytes(content[: int(share * len(content))])
+        said = refusal(tmp_path / "a.wav")
+        assert "not WAV; convert it to 16-bit" in said or (kind, share) == ("OGG", 0.5)
 
 
 @pytest.mark.parametrize("subtype", ["GSM610", "MS_ADPCM", "IMA_ADPCM", "G721_32"])
@@ -117,18 +116,24 @@ def test_a_name_that_is_not_utf_8_is_read(tmp_path):
     np.testing.assert_array_equal(read_samples(path)[0][:, 0], noise())
 
 
-@pytest.mark.parametrize(("value", "complaint"), [(np.nan, "NaN"), (np.inf, "NaN or infinite"),
-                                                  (1.6, "peaks at 1.6 times")])  # fmt: skip
-def test_float_samples_without_a_meaning_are_refused(tmp_path, value, complaint):
-    soundfile.write(tmp_path / "a.wav", np.append(noise() / 32_768, value), RATE, subtype="FLOAT")
+def write_floats(path: Path, *more: float) -> np.ndarray:
+    """Write noise, and these samples behind it."""
+    samples = np.append(noise() / 32_768, more).astype(np.float32)
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    return samples
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1.6])
+def test_float_samples_without_a_meaning_are_refused(tmp_path, value):
+    write_floats(tmp_path / "a.wav", value)
+    complaint = "peaks at 1.6 times" if value == 1.6 else "holds NaN or infinite"
     assert complaint in refusal(tmp_path / "a.wav")
 
 
 def test_what_a_resampler_overshoots_is_clipped_with_one_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(wav, "_clipped", [])
-    samples = np.append(noise() / 32_768, [1.0047, -1.4]).astype(np.float32)
     for name in ("a.wav", "b.wav"):
-        soundfile.write(tmp_path / name, samples, RATE, subtype="FLOAT")
+        samples = write_floats(tmp_path / name, 1.0047, -1.4)
     with pytest.warns(UserWarning, match=r"a\.wav: peaks at 1.4 times full scale") as caught:
         waveforms = [read_waveform(tmp_path / name) for name in ("a.wav", "b.wav")]
     assert len(caught) == 1
@@ -137,7 +142,7 @@ def test_what_a_resampler_overshoots_is_clipped_with_one_warning(tmp_path, monke
 
 
 def test_a_last_bit_beyond_full_scale_is_no_matter(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.append(noise() / 32_768, 1.00003), RATE, subtype="FLOAT")
+    write_floats(tmp_path / "a.wav", 1.00003)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_waveform(tmp_path / "a.wav").max() == 1
@@ -159,38 +164,35 @@ def test_unusual_but_legal_headers_are_read_in_full(tmp_path, content):
 
 
 def test_channels_are_averaged_and_cancelling_ones_refused(tmp_path):
-    left, right = noise(0) // 2 * 2, noise(1) // 2 * 2
+    left, right = noise(0), noise(1)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE)
     waveform = read_waveform(tmp_path / "a.wav")
     assert waveform.dtype == np.float32
-    np.testing.assert_allclose(waveform * 32_768, (left + right) / 2, atol=1e-2)
+    np.testing.assert_allclose(waveform * 32_768, (left / 2 + right / 2), atol=1e-2)
     soundfile.write(tmp_path / "b.wav", np.stack([left, -left], axis=1), RATE)
     with pytest.raises(InputError, match="its channels cancel each other; keep one of them"):
         read_waveform(tmp_path / "b.wav")
 
 
 @pytest.mark.parametrize("rate", [1_000, 4_000, 44_100])
-def test_resampling_keeps_a_tone_and_agrees_with_the_fourier_method(tmp_path, rate):
+def test_resampling_agrees_with_the_fourier_method_and_stays_within_full_scale(tmp_path, rate):
     tone = 0.5 * np.sin(2 * np.pi * 100 * np.arange(2 * rate) / rate)
     soundfile.write(tmp_path / "a.wav", tone, rate, subtype="FLOAT")
     waveform, middle = read_waveform(tmp_path / "a.wav"), slice(200, -200)
     assert waveform.shape == (2 * RATE,)
     np.testing.assert_allclose(waveform[middle], resample(tone, 2 * RATE)[middle], atol=2e-3)
-
-
-def test_full_scale_stays_within_one_after_resampling(tmp_path):
-    square = np.where(np.arange(8_000) // 50 % 2, 32_767, -32_768).astype(np.int16)
-    soundfile.write(tmp_path / "a.wav", square, 4_000)
+    soundfile.write(tmp_path / "a.wav", np.sign(tone + 1e-9), rate)
     assert np.abs(read_waveform(tmp_path / "a.wav")).max() <= 1
 
 
 @pytest.mark.parametrize("rate", [500, 1_999, RATE, 11_025, 48_000])
 @pytest.mark.parametrize("asked", [RATE, 8_000])
-@pytest.mark.parametrize("seconds", [0.3, 1.2345, 9.0])
-def test_the_first_seconds_are_those_of_the_whole(tmp_path, rate, asked, seconds):
+def test_the_first_seconds_are_those_of_the_whole(tmp_path, rate, asked):
     soundfile.write(tmp_path / "a.wav", noise(samples=3 * rate), rate)
-    whole, first = (read_waveform(tmp_path / "a.wav", asked, s) for s in (np.inf, seconds))
-    np.testing.assert_array_equal(first, whole[: round(seconds * asked)])
+    whole = read_waveform(tmp_path / "a.wav", asked)
+    for seconds in (0.3, 1.2345, 9.0):
+        first = read_waveform(tmp_path / "a.wav", asked, seconds)
+        np.testing.assert_array_equal(first, whole[: round(seconds * asked)])
 
 
 def test_no_more_is_read_than_the_front_end_needs(tmp_path):
