@@ -57,22 +57,17 @@ def test_nt_xent_agrees_with_pytorch_metric_learning(temperature):
     assert nt_xent(z_i, z_j, temperature).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_nt_xent_sees_directions_only():
-    z_i, z_j = views(7)
-    lengths = torch.rand(2, 7, 1, dtype=torch.float64) * 100 + 0.01
-    assert nt_xent(z_i * lengths[0], z_j * lengths[1]).item() == pytest.approx(
-        nt_xent(z_i, z_j).item(), rel=1e-12
-    )
-
-
-def test_nt_xent_ignores_the_order_of_pairs_and_of_views():
+def test_nt_xent_sees_directions_only_and_no_order_of_pairs_or_of_views():
     z_i, z_j = views(9)
-    loss, order = nt_xent(z_i, z_j).item(), torch.randperm(9)
-    assert nt_xent(z_i[order], z_j[order]).item() == pytest.approx(loss, rel=1e-12)
-    assert nt_xent(z_j, z_i).item() == pytest.approx(loss, rel=1e-12)
-    swapped = torch.arange(9)[:, None] % 2 == 0
-    mixed = torch.where(swapped, z_j, z_i), torch.where(swapped, z_i, z_j)
-    assert nt_xent(*mixed).item() == pytest.approx(loss, rel=1e-12)
+    lengths = torch.rand(2, 9, 1, dtype=torch.float64) * 100 + 0.01
+    order, swapped = torch.randperm(9), torch.arange(9)[:, None] % 2 == 0
+    for same in (
+        (z_i * lengths[0], z_j * lengths[1]),
+        (z_i[order], z_j[order]),
+        (z_j, z_i),
+        (torch.where(swapped, z_j, z_i), torch.where(swapped, z_i, z_j)),
+    ):
+        assert nt_xent(*same).item() == pytest.approx(nt_xent(z_i, z_j).item(), rel=1e-12)
 
 
 def test_nt_xent_tells_partners_from_strangers():
@@ -125,15 +120,14 @@ def test_true_labels_are_the_special_case_of_soft_labels(label):
 
 
 @pytest.mark.parametrize("soft_label", [0.02, 0.5, 0.9])
-def test_soft_label_bce_is_smallest_where_the_student_agrees_with_the_teacher(soft_label):
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_soft_label_bce_is_smallest_where_the_student_agrees_with_the_teacher(soft_label, gamma):
     agreement = math.log(soft_label / (1 - soft_label))
-    logits = torch.tensor(agreement, dtype=torch.float64) + torch.linspace(-1, 1, 21)
+    logits = agreement + torch.linspace(-1, 1, 21, dtype=torch.float64)
     target = torch.full((1,), soft_label, dtype=torch.float64)
-    losses = [soft_label_bce(logit[None], target).item() for logit in logits]
+    losses = [soft_label_bce(logit[None], target, gamma).item() for logit in logits]
     assert losses.index(min(losses)) == 10
-    at_agreement = logits[10:11].clone().requires_grad_()
-    soft_label_bce(at_agreement, target).backward()
-    assert at_agreement.grad.item() == pytest.approx(0, abs=1e-7)
+    assert gamma == 0 or min(losses) == pytest.approx(0, abs=1e-9)
 
 
 def test_soft_label_bce_does_not_overflow_for_a_certain_student():
@@ -150,18 +144,3 @@ def test_focal_loss_of_true_labels_is_torchvisions(gamma):
     logits, labels = torch.linspace(-4, 4, 9), torch.tensor([0.0, 1.0, 0.0] * 3)
     expected = sigmoid_focal_loss(logits, labels, alpha=-1, gamma=gamma, reduction="mean")
     assert soft_label_bce(logits, labels, gamma).item() == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_focal_loss_weighs_nothing_at_gamma_0_and_forgives_agreement():
-    logits, soft = torch.tensor([0.3, -2.0]), torch.tensor([0.5, 0.9])
-    assert soft_label_bce(logits, soft, 0.0).item() == soft_label_bce(logits, soft).item()
-    agreed = torch.logit(torch.tensor([0.8]))
-    assert soft_label_bce(agreed, torch.tensor([0.8]), 2.0).item() == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize("soft_label", [0.1, 0.7])
-def test_focal_loss_is_smallest_where_the_student_agrees_with_the_teacher(soft_label):
-    agreement = math.log(soft_label / (1 - soft_label))
-    logits, target = agreement + torch.linspace(-1, 1, 21), torch.tensor([soft_label])
-    losses = [soft_label_bce(logit[None], target, 2.0).item() for logit in logits]
-    assert losses.index(min(losses)) == 10

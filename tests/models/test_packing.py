@@ -1,6 +1,8 @@
 """Packed batches: the dense networks' outputs, gradients and statistics, with fewer columns."""
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -50,22 +52,34 @@ def noise(spans: list[tuple[int, int]], width: int = WIDTH, mels: int = MELS) ->
     return images
 
 
+@dataclass
+class Network:
+    """A network in double precision, how it computes packed, and its stages."""
+
+    model: nn.Module
+    packed: Callable
+    stages: tuple
+    mels: int  # as few as it takes
+
+
 @pytest.fixture(scope="module")
-def trained_encoder() -> nn.Module:
-    """An encoder whose normalizations have learned something, in double precision."""
+def networks() -> dict[str, Network]:
     torch.manual_seed(0)
     encoder = Teacher().encoder.double()
     for norm in encoder.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        if isinstance(norm, nn.BatchNorm2d):  # as if it had learned something
             for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
                 values.add_(torch.rand_like(values))
-    return encoder
+    features = StudentCNN((1, MELS, WIDTH)).double().features
+    return {
+        "encoder": Network(encoder, encode, RESNET_STAGES, 4),
+        "student": Network(features, student_features, STUDENT_STAGES, MELS),
+    }
 
 
-@pytest.fixture(scope="module")
-def student() -> StudentCNN:
-    torch.manual_seed(0)
-    return StudentCNN((1, MELS, WIDTH)).double()
+@pytest.fixture(params=["encoder", "student"])
+def network(networks, request) -> Network:
+    return networks[request.param]
 
 
 def assert_close(actual: Tensor, expected: Tensor, what: str = "", tolerance: float = 1e-9):
@@ -90,33 +104,35 @@ def assert_same(run, dense_run, model: nn.Module) -> None:
         assert_close(ours.double(), theirs.double(), name)
 
 
+def assert_same_packed(network: Network, images: Tensor) -> None:
+    packed = pack(images, PADDING, network.stages)
+    assert_same(lambda m: network.packed(m, packed), lambda m: m(images), network.model)
+
+
 @pytest.mark.parametrize("batch", BATCHES)
-def test_training_the_encoder_is_the_same_packed(batch, trained_encoder):
-    images = noise(BATCHES[batch], mels=12)
-    packed = pack(images, PADDING, RESNET_STAGES)
-    assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.train())
+def test_training_is_the_same_packed(batch, network):
+    assert_same_packed(network, noise(BATCHES[batch], mels=network.mels))
+
+
+def test_training_is_the_same_at_the_papers_size(networks):
+    assert_same_packed(networks["encoder"], noise([(952, 1853), (0, 2805)], 2805, 50))
 
 
 @pytest.mark.parametrize("width", [1152, 1175, 1176, 1178])
-def test_evaluating_the_encoder_is_the_same_packed(width, trained_encoder):
-    images = noise([(0, 90), (1100, width), (500, 700)], width, mels=12)
-    packed = pack(images, PADDING, RESNET_STAGES)
-    before = {name: values.clone() for name, values in trained_encoder.named_buffers()}
-    assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.eval())
-    encode(trained_encoder, packed)
-    assert all(torch.equal(values, before[n]) for n, values in trained_encoder.named_buffers())
-
-
-def test_training_is_the_same_at_the_papers_size(trained_encoder):
-    images = noise([(952, 1853), (0, 2805)], 2805, 50)
-    packed = pack(images, PADDING, RESNET_STAGES)
-    assert_same(lambda m: encode(m, packed), lambda m: m(images), trained_encoder.train())
+def test_evaluating_is_the_same_packed(width, networks):
+    images = noise([(0, 90), (1100, width), (500, 700)], width, mels=4)
+    encoder = networks["encoder"]
+    model = copy.deepcopy(encoder.model).eval()
+    assert_same_packed(replace(encoder, model=model), images)
+    encode(model, pack(images, PADDING, RESNET_STAGES))
+    for after, before in zip(model.buffers(), encoder.model.buffers(), strict=True):
+        assert torch.equal(after, before)
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_single_precision_stays_near_double(memory, trained_encoder):
+def test_single_precision_stays_near_double(memory, networks):
     images = noise([(500, 700), (300, 880), (0, WIDTH)])
-    double = copy.deepcopy(trained_encoder).train()
+    double = copy.deepcopy(networks["encoder"].model)
     single = copy.deepcopy(double).float().to(memory_format=memory)
     expected = double(images)
     packed = pack(images.float().contiguous(memory_format=memory), PADDING, RESNET_STAGES)
@@ -144,42 +160,22 @@ def relative_error(actual: list[Tensor], expected: list[Tensor]) -> float:
     return float(off.norm() / torch.cat([b.flatten() for b in expected]).norm())
 
 
-@pytest.mark.parametrize("network", ["encoder", "student"])
-def test_bfloat16_is_no_farther_from_double_packed_than_dense(network, trained_encoder, student):
-    images = noise([(500, 700), (300, 880), (540, 620), (0, WIDTH)], mels=24)
-    if network == "encoder":
-        double, stages = copy.deepcopy(trained_encoder).train(), RESNET_STAGES
-    else:
-        double, stages = copy.deepcopy(student.features), STUDENT_STAGES
-    packed, single = pack(images.float(), PADDING, stages), copy.deepcopy(double).float()
-    forward = encode if network == "encoder" else student_features
-    exact = gradients(double, lambda m: m(images), False)
+def test_bfloat16_is_no_farther_from_double_packed_than_dense(network):
+    images = noise([(500, 700), (300, 880), (540, 620), (0, WIDTH)])
+    packed = pack(images.float(), PADDING, network.stages)
+    single = copy.deepcopy(network.model).float()
+    exact = gradients(network.model, lambda m: m(images), False)
     dense = relative_error(gradients(single, lambda m: m(images.float()), True), exact)
-    ours = relative_error(gradients(single, lambda m: forward(m, packed), True), exact)
+    ours = relative_error(gradients(single, lambda m: network.packed(m, packed), True), exact)
     assert dense > 1e-3, "autocast did round"
     assert ours < 1.1 * dense
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-def test_training_the_student_is_the_same_packed(batch, student):
-    images = noise(BATCHES[batch])
-    packed = pack(images, PADDING, STUDENT_STAGES)
-
-    def run(model: StudentCNN) -> Tensor:
-        return student_features(model.features, packed)
-
-    assert_same(run, lambda m: m.features(images), student)
-
-
 @torch.no_grad()
-def test_a_recording_may_start_and_stop_anywhere(trained_encoder, student):
-    spans = [(500 + n, 560 + 2 * n) for n in range(33)]
-    images, encoder = noise(spans, mels=4), trained_encoder.eval()
-    packed = pack(images, PADDING, RESNET_STAGES)
-    assert_close(encode(encoder, packed), encoder(images))
-    images = noise(spans)
-    packed = pack(images, PADDING, STUDENT_STAGES)
-    assert_close(student_features(student.features, packed), student.features(images))
+def test_a_recording_may_start_and_stop_anywhere(network):
+    images = noise([(500 + n, 560 + 2 * n) for n in range(33)], mels=network.mels)
+    packed, model = pack(images, PADDING, network.stages), copy.deepcopy(network.model).eval()
+    assert_close(network.packed(model, packed), model(images))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -220,36 +216,33 @@ def test_the_papers_recordings_need_less_than_half_of_the_columns():
     spans = [((2805 - frames) // 2, (2805 + frames) // 2) for frames in FRAMES]
     images = noise(spans, 2805, 1)
     assert 0.4 < pack(images, PADDING, RESNET_STAGES).share < 0.5
-    assert 0.35 < pack(images, PADDING, STUDENT_STAGES).share < 0.45
+    student = pack(images, PADDING, STUDENT_STAGES)
+    assert 0.35 < student.share < 0.45
+    assert student.share == student.canvas.shape[3] / (len(FRAMES) * 2805)
 
 
-def test_the_share_is_that_of_the_canvas():
-    packed = pack(noise([(500, 700)] * 4), PADDING, STUDENT_STAGES)
-    assert packed.share == packed.canvas.shape[3] / (4 * WIDTH)
-
-
-@pytest.mark.parametrize("network", ["teacher", "student"])
-def test_an_accelerated_network_computes_the_same_from_fewer_columns(network, monkeypatch):
+@pytest.mark.parametrize("make", [Teacher, lambda: StudentCNN((1, MELS, WIDTH))])
+def test_an_accelerated_network_and_its_copy_compute_the_same_from_fewer_columns(make, monkeypatch):
     torch.manual_seed(0)
-    model = (Teacher() if network == "teacher" else StudentCNN((1, MELS, WIDTH))).double().train()
+    model = make().double().train()
     images, calls = noise(BATCHES["short"]), []
     monkeypatch.setattr(packing, "pack", lambda *a: calls.append(1) or pack(*a))
-    fast = packing.accelerate(copy.deepcopy(model), PADDING)
-    for part in (*model.modules(), *fast.modules()):
+    for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
-    assert_same(lambda m: m(images), lambda m: m(images), model)
+    fast = packing.accelerate(copy.deepcopy(model), PADDING)
+    copied = copy.deepcopy(fast)
+    expected = model(images)
     assert not calls
-    before = copy.deepcopy(fast)
-    torch.testing.assert_close(fast(images), model(images), rtol=1e-9, atol=1e-12)
-    assert len(calls) == 1
+    for network in (fast, copied):
+        torch.testing.assert_close(network(images), expected, rtol=1e-9, atol=1e-12)
+    assert len(calls) == 2
     assert list(fast.state_dict()) == list(model.state_dict())
-    torch.testing.assert_close(before(images), copy.deepcopy(before)(images), rtol=1e-9, atol=1e-12)
 
 
 def test_batches_with_little_padding_are_computed_as_they_are(monkeypatch):
-    fast = packing.accelerate(StudentCNN((1, MELS, WIDTH)).double().eval(), PADDING)
     monkeypatch.setattr(packing, "student_features", lambda *_: pytest.fail("packed"))
+    fast = packing.accelerate(StudentCNN((1, MELS, WIDTH)).double().eval(), PADDING)
     assert fast(noise(BATCHES["nothing but whole"])).shape == (2,)
 
 
@@ -276,15 +269,15 @@ def reach_after(modules: list[nn.Module]) -> tuple[int, int]:
     return stride, max(left, right)
 
 
-def test_stages_are_those_of_the_networks(trained_encoder, student):
-    stem = [trained_encoder.conv1, trained_encoder.maxpool]
-    layers = [getattr(trained_encoder, f"layer{n}") for n in (1, 2, 3, 4)]
+def test_stages_are_those_of_the_networks(networks):
+    encoder = networks["encoder"].model
+    stem, layers = [encoder.conv1, encoder.maxpool], [getattr(encoder, f"layer{n}") for n in "1234"]
     reached = []
     for layer in layers:
         stem += [convolution for block in layer for convolution in (block.conv1, block.conv2)]
         reached.append(reach_after(stem))
     assert tuple(reached) == RESNET_STAGES
-    assert (reach_after(list(student.features)),) == STUDENT_STAGES
+    assert (reach_after(list(networks["student"].model)),) == STUDENT_STAGES
 
 
 @pytest.fixture
@@ -327,9 +320,8 @@ def test_gradients_of_normalization_are_those_of_finite_differences(level):
 def test_statistics_of_a_large_canvas_keep_their_digits(dtype):
     source = torch.arange(10_000)[None]
     level = Level(source, torch.ones(10_000, dtype=torch.long), source[:, :0].flatten())
-    canvas = (
-        torch.randn(1, 16, 25, 10_000, generator=torch.Generator().manual_seed(0)) + 1.5
-    ).relu()
+    torch.manual_seed(0)
+    canvas = (torch.randn(1, 16, 25, 10_000) + 1.5).relu()
     canvas = canvas.contiguous(memory_format=torch.channels_last).to(dtype)
     mean, variance = _statistics(canvas, level, 250_000)
     assert_close(mean, canvas.double().mean(dim=(0, 2, 3)), "mean", 5e-6)

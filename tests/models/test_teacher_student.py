@@ -31,10 +31,9 @@ def test_the_student_has_the_papers_parameters():
 
 
 def test_frozen_parameters_do_not_count():
-    student = StudentCNN(SMALL)
-    whole = count_parameters(student)
+    student = StudentCNN()
     student.head[0].weight.requires_grad_(False)
-    assert count_parameters(student) == whole - student.head[0].weight.numel()
+    assert count_parameters(student) == 5_838_465 - 128 * 44_800
 
 
 @pytest.mark.parametrize("shape", [SMALL, (1, 50, 589), (1, SMALLEST, SMALLEST), (1, 37, 400)])
@@ -67,18 +66,13 @@ def test_what_is_pre_trained_is_the_teachers_own_encoder(teacher):
     assert projector | classifier == {id(p) for p in teacher.parameters()}
 
 
-@pytest.mark.parametrize("make", [Teacher, lambda: StudentCNN(SMALL)], ids=["teacher", "student"])
-def test_logits_stay_float32_under_bfloat16_autocast(make):
+@pytest.mark.parametrize("make", [Teacher, lambda: Teacher().projector, lambda: StudentCNN(SMALL)])
+def test_outputs_stay_float32_under_bfloat16_autocast(make):
     model = make().eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits = model(torch.randn(8, *SMALL))
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float()), "no rounding to bfloat16 on the way"
-
-
-def test_projections_stay_float32_under_bfloat16_autocast(teacher):
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert teacher.projector(torch.randn(2, *SMALL)).dtype == torch.float32
 
 
 def test_double_precision_reaches_the_heads():
