@@ -135,8 +135,9 @@ def mean_cycles(cycles: pd.DataFrame, weights: pd.DataFrame) -> Figure:
     for axes in (*panels, last):
         axes.label_outer()
         axes.tick_params(labelbottom=True)
-    figure.colorbar(louder, ax=[*panels, last], label="abnormal minus normal (dB)")
-    figure.colorbar(image, ax=[*panels, last], label="weight of the linear model")
+    bar = {"ax": [*panels, last], "aspect": 40, "pad": 0.01}
+    figure.colorbar(louder, label="abnormal minus normal (dB)", **bar)
+    figure.colorbar(image, label="weight of the linear model", **bar)
     return figure
 
 

@@ -282,7 +282,8 @@ def robustness(table: pd.DataFrame) -> Figure:
             own, color = part[part["model"] == model], style.color_of(model)
             x = own["level"].map(levels.index) + 0.16 * (k - (len(models) - 1) / 2)
             style.intervals_at(axes, x, own, color)
-            axes.plot(x, own["auroc"], color=color, lw=1.2, **style.DOT | {"ls": "-"})
+            look = {"color": color, "marker": "o", "lw": 1.2, "errorbar": None}
+            sns.lineplot(x=x, y=own["auroc"], ax=axes, **look)
             axes.axhline(clean[model], **style.DASHED | {"color": color})
         axes.set(title=kind, xlabel=part["unit"].iloc[0], ylabel="AUROC")
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])

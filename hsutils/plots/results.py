@@ -156,8 +156,8 @@ def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
     areas.grid(axis="y", visible=False)
     marks = style.color_key(models, marker="", ls="-") | {"guessing": style.DASHED}
     marks |= {"one seed: logit 0 (left), AUROC (right)": style.DOT}
-    several = any(p.get("seed", pd.Series([0])).nunique() > 1 for p in predictions.values())
-    marks |= {"mean of the seeds": MEAN | {"ms": 12}} if several else {"95% interval": style.BAR}
+    mean, interval = {"mean of the seeds": MEAN | {"ms": 12}}, {"95% interval": style.BAR}
+    marks |= mean if len(values) > 1 else interval
     marks |= {"paper": style.PAPER_MARK} if paper else {}
     return style.with_legend(figure, marks, columns=4)
 

@@ -19,17 +19,13 @@ def marked(axes, marker: str) -> list[list[float]]:
     return [xy for line in lines for xy in line.get_xydata().tolist()]
 
 
-def test_the_best_epoch_is_starred_even_when_some_were_not_measured(given):
+def test_the_best_epoch_is_starred_where_epochs_were_measured(given):
     history = given["dev_auroc_by_epoch"][0]["student"].drop(columns="seed")
     history.loc[history["epoch"] == 1, "dev_auroc"] = np.nan
-    (axes,) = plots.dev_auroc_by_epoch({"student": history}).axes
-    assert marked(axes, "*") == [[4, pytest.approx(history["dev_auroc"].max())]]
-
-
-def test_histories_without_any_measurement_still_draw(given):
-    history = given["dev_auroc_by_epoch"][0]["student"].assign(dev_auroc=np.nan)
-    (axes,) = plots.dev_auroc_by_epoch({"student": history}, paper=False).axes
-    assert axes.get_title(loc="left") == "student, not measured"
+    both = {"student": history, "baseline": history.assign(dev_auroc=np.nan)}
+    student, baseline = plots.dev_auroc_by_epoch(both, paper=False).axes
+    assert marked(student, "*") == [[4, pytest.approx(history["dev_auroc"].max())]]
+    assert not marked(baseline, "*") and "not measured" in baseline.get_title(loc="left")
 
 
 def test_each_seed_has_its_line_and_the_mean_covers_what_all_seeds_have(several_seeds):
@@ -98,9 +94,8 @@ def test_the_papers_results_are_drawn_only_when_asked(given, paper):
     points = np.array([c[:, 1] / c.sum(axis=1) for c in counts] * paper)
     np.testing.assert_allclose(np.array(marked(curves, "D")), points)
     assert len(plots.confusion_matrices(test, paper=paper).axes) == 3 + 3 * paper
-    for axes, p in zip(
-        plots.dev_auroc_by_epoch(histories, paper).axes, PAPER.values(), strict=True
-    ):
+    panels = plots.dev_auroc_by_epoch(histories, paper).axes
+    for axes, p in zip(panels, PAPER.values(), strict=True):
         dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
         assert [line.get_ydata()[0] for line in dotted] == [p.dev_auroc] * paper
 
@@ -129,17 +124,12 @@ def test_words_in_cells_stand_out_from_every_shade(draw):
             assert (light + 0.05) / (dark + 0.05) > 4.5  # WCAG 2, level AA.
 
 
-def test_histograms_span_each_models_own_scores(given):
-    (test,) = given["score_histograms"]
-    wide = test | {"teacher": test["teacher"].assign(logit=99 * test["teacher"]["logit"])}
-    _, student, _ = plots.score_histograms(wide).axes
-    steps = student.collections[0].get_paths()[0].vertices[:, 0]
-    logits = test["student"]["logit"]
-    assert steps.min() == pytest.approx(logits.min()) and steps.max() == pytest.approx(logits.max())
-    assert student.get_xlim()[1] < 2 * np.abs(logits).max()
-
-
-def test_even_odds_of_a_soft_label_are_one_half(given):
-    soft = given["score_histograms"][0]["teacher"].assign(soft_label=np.linspace(0, 1, 80))
-    (axes,) = plots.score_histograms({"teacher": soft}, "soft_label").axes
-    assert axes.lines[0].get_xdata()[0] == 0.5 and axes.get_xlabel() == "soft label"
+@pytest.mark.parametrize(("score", "even"), [("logit", 0), ("soft_label", 0.5)])
+def test_histograms_span_each_models_own_scores_about_even_odds(given, score, even):
+    test = {m: p.rename(columns={"logit": score}) for m, p in given["roc_curves"][0].items()}
+    test["teacher"][score] *= 99
+    _, student, _ = plots.score_histograms(test, score).axes
+    steps, drawn = student.collections[0].get_paths()[0].vertices[:, 0], test["student"][score]
+    np.testing.assert_allclose([steps.min(), steps.max()], [drawn.min(), drawn.max()])
+    assert student.get_xlim()[1] < 2 * np.abs(drawn).max()
+    assert student.lines[0].get_xdata()[0] == even

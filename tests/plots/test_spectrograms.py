@@ -5,14 +5,12 @@ import numpy as np
 from hsutils import plots
 
 PICTURE = np.random.default_rng(0).normal(size=(1, 24, 60))
-LABELS = {"hop_seconds": 0.5, "mel_hz": np.geomspace(50, 900, 24)}
+AXES = (0.5, np.geomspace(50, 900, 24))
 
 
 def test_time_is_in_seconds_and_rows_carry_their_frequency():
-    figure = plots.waveform_and_spectrogram(
-        np.ones(100), 10, PICTURE, **LABELS, title="a0001", offset_seconds=3
-    )
-    wave, picture = figure.axes[:2]
+    figure = plots.waveform_and_spectrogram(np.ones(100), 10, PICTURE, *AXES, "a0001", 3)
+    wave, picture, _ = figure.axes
     assert wave.lines[0].get_xdata()[[0, -1]].tolist() == [3, 12.9]
     assert picture.images[0].get_extent()[:2] == [0, 30]
     labels = [text.get_text() for text in picture.get_yticklabels()]
@@ -21,7 +19,7 @@ def test_time_is_in_seconds_and_rows_carry_their_frequency():
 
 def test_only_cells_that_augmentation_changed_are_tinted():
     augmented = PICTURE * (np.arange(60) >= 15)
-    recorded, masked = plots.spectrogram_pair(PICTURE, augmented, **LABELS, record="a").axes[:2]
+    recorded, masked = plots.spectrogram_pair(PICTURE, augmented, *AXES, "a0001").axes[:2]
     tints = [axes.images[1].get_array() for axes in (recorded, masked)]
     assert tints[0].count() == 0 and tints[1].count() == 24 * 15
     assert masked.get_title(loc="left") == "augmented: 25% of the cells hidden"
