@@ -18,7 +18,7 @@ COLUMNS = ["model", "protocol", "database", "recordings", "abnormal", "seeds"]
 COLUMNS += ["auroc", "low", "high"]
 
 Models = Mapping[str, Sequence[str]]
-"""Model -> its columns of logits, one a seed."""
+"""Model -> its columns of logits, one a seed; the interval is that of their mean."""
 
 
 def within_database(cases: pd.DataFrame, models: Models) -> pd.DataFrame:
@@ -26,11 +26,11 @@ def within_database(cases: pd.DataFrame, models: Models) -> pd.DataFrame:
 
     Args:
         cases: columns database, group, label, and columns of logits.
-        models: see `Models`. The interval is that of the mean over seeds.
+        models: see `Models`.
 
     Returns:
-        Columns `COLUMNS`, for each model: protocol `WITHIN` of each database, and of database ""
-        for all of both classes; protocol `ALL` of database "".
+        `COLUMNS`, for each model: protocol `WITHIN` of each database, and of database "" for all
+        of both classes; protocol `ALL` of database "".
     """
     both = cases[cases.groupby("database").label.transform("nunique") == 2]
     parts = [(WITHIN, database, part, None) for database, part in cases.groupby("database")]
@@ -47,13 +47,12 @@ def within_database(cases: pd.DataFrame, models: Models) -> pd.DataFrame:
 def unseen_databases(cases: pd.DataFrame, models: Models, n_resamples: int = 2000) -> pd.DataFrame:
     """AUROC of models in databases that they were not trained with, and its mean over these.
 
-    Args:
-        cases, models: as for `within_database`; logits are NaN where that seed was not tested.
-        n_resamples: see `intervals.resamples`. Each database is resampled on its own.
+    Cases are as for `within_database`; logits are NaN where that seed was not tested. Each
+    database is resampled on its own.
 
     Returns:
-        Columns `COLUMNS`: a row a model and database, then database "" for the mean of a model
-        that was tested in every one.
+        `COLUMNS`: a row a model and database, then database "" for the mean of a model that was
+        tested in every one.
     """
     parts, rows, tested = dict(iter(cases.groupby("database"))), [], {}
     for model, columns in models.items():

@@ -33,11 +33,9 @@ _CELLS = 2**22
 def cluster_bootstrap(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike | None = None
 ) -> pd.DataFrame:
-    """Percentile bootstrap intervals of all `METRICS`, resampling whole groups.
+    """Percentile bootstrap intervals of all `METRICS`: metric, value, low, high.
 
-    Returns:
-        One row a metric: metric, value, low, high. Resamples in which a metric does not exist (ppv
-        where nothing is called abnormal) are left out.
+    Resamples in which a metric does not exist (ppv where nothing is called abnormal) are left out.
 
     Raises:
         InputError: if a value is unusable, a group is unnamed, or a class is missing.
@@ -54,10 +52,7 @@ def paired_cluster_bootstrap(
     """Intervals of the differences a minus b, both models evaluated on the same resamples.
 
     Both err on the same difficult recordings, so their difference is known better than either
-    value.
-
-    Returns:
-        One row a metric: metric, a, b, difference, low, high. Errors as `cluster_bootstrap`.
+    value. Columns metric, a, b, difference, low, high; errors as `cluster_bootstrap`.
     """
     a, b = evaluate(labels, logits_a), evaluate(labels, logits_b)
     drawn_a, drawn_b = (resamples(labels, logits, groups) for logits in (logits_a, logits_b))
@@ -77,10 +72,8 @@ def auroc_and_interval(
 ) -> dict[str, float]:
     """auroc, low and high as in `cluster_bootstrap`, but NaN where a class is missing.
 
-    Args:
-        labels, groups, n_resamples: as for `resamples`.
-        logits: (n,), or (seeds, n) for the mean over seeds and the interval of that mean.
-        strata: (n,) names; only pairs of one stratum count.
+    Logits are (n,), or (seeds, n) for the mean over seeds and the interval of that mean. With
+    strata, (n,) names, only pairs of one stratum count.
     """
     models = [checked(labels, row) for row in np.atleast_2d(np.asarray(logits, dtype=float))]
     labels, n = models[0][0], len(models[0][0])

@@ -90,8 +90,7 @@ def robustness(scores: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
 def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     """AUROC on all recordings, the usable ones (quality 1) and those too noisy to be sure (0).
 
-    Returns:
-        model, subset ("all", "usable", "too noisy"), recordings, abnormal, auroc, low, high.
+    Columns model, subset ("all", "usable", "too noisy"), recordings, abnormal, auroc, low, high.
     """
     usable = cases.quality == 1
     parts = {"all": cases, "usable": cases[usable], "too noisy": cases[~usable]}
@@ -101,9 +100,8 @@ def by_quality(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 def by_length(cases: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     """AUROC among recordings of like length (column seconds), in four equally filled bins.
 
-    Returns:
-        model, shortest, longest (seconds), recordings, abnormal, auroc, low, high; the shortest
-        first. Equal lengths share a bin, so ties leave fewer.
+    Columns model, shortest, longest (seconds), recordings, abnormal, auroc, low, high; the
+    shortest come first. Equal lengths share a bin, so ties leave fewer.
     """
     edges = cases.seconds.quantile([0.25, 0.5, 0.75])
     bins = [part for _, part in cases.groupby(np.searchsorted(edges, cases.seconds))]

@@ -100,16 +100,16 @@ def shared_errors(by_model: Predictions) -> pd.DataFrame:
 
 
 def errors(test: Predictions) -> pd.DataFrame:
-    """Recordings that at least one model gets wrong at logit 0, most confident errors first.
+    """Recordings that at least one model gets wrong at logit 0.
 
     Columns as `side_by_side`, n_wrong, wrong_by (model names joined by commas). Sorted by the wrong
     logit farthest from 0, whichever model gave it.
     """
     table = side_by_side(test)
     wrong = _wrong(table)
-    confidence = table[wrong.columns].abs().where(wrong).max(axis=1).dropna()
     names = [", ".join(wrong.columns[row]) for row in wrong.to_numpy()]
     table = table.assign(n_wrong=wrong.sum(axis=1), wrong_by=names)
+    confidence = table[wrong.columns].abs().where(wrong).max(axis=1).dropna()
     order = confidence.sort_values(ascending=False, kind="stable").index
     return table.loc[order].reset_index(drop=True)
 

@@ -116,9 +116,8 @@ def logit_columns(table: pd.DataFrame) -> list[str]:
 def areas(left_out: pd.DataFrame) -> pd.DataFrame:
     """AUROC of every model in every database that it was not trained with.
 
-    Returns:
-        Columns variant, model, seed (or "mean" over seeds), database (or "mean" over databases,
-        or "worst" of them), seeds, auroc, low, high.
+    Columns are variant, model, seed (or "mean" over seeds), database (or "mean" over databases,
+    or "worst" of them), seeds, auroc, low, high.
     """
     models = {column: [column] for column in logit_columns(left_out)}
     for column in logit_columns(left_out):

@@ -1,5 +1,7 @@
 """The paper's experiment over several seeds, beside the paper's numbers."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -43,18 +45,15 @@ def results(inputs: Tables) -> pd.DataFrame:
     """
     own, rows, real = inputs["trainings"].variant.iloc[0], [], is_the_papers(inputs)
     dev = predictions(inputs, "dev")
-    for split in EVALUATED:
-        for model, every in predictions(inputs, split).items():
-            for seed, part in every.groupby("seed"):
-                found = cluster_bootstrap(part.label, part.logit, part.group)
-                counts = zip(COUNTS, confusion(part.label, part.logit).ravel(), strict=True)
-                found = pd.concat([found, pd.DataFrame(counts, columns=["metric", "value"])])
-                if split == "test" and real:
-                    found = pd.concat(
-                        [found, _moved(model, dev[model].query("seed == @seed"), part)]
-                    )
-                about = {"variant": own, "model": model, "seed": seed, "protocol": split}
-                rows.append(found.assign(**about))
+    for split, model in product(EVALUATED, MODELS):
+        for seed, part in predictions(inputs, split)[model].groupby("seed"):
+            counts = zip(COUNTS, confusion(part.label, part.logit).ravel(), strict=True)
+            parts = [cluster_bootstrap(part.label, part.logit, part.group)]
+            parts.append(pd.DataFrame(counts, columns=["metric", "value"]))
+            if split == "test" and real:
+                parts.append(_moved(model, dev[model].query("seed == @seed"), part))
+            about = {"variant": own, "model": model, "seed": seed, "protocol": split}
+            rows.append(pd.concat(parts).assign(**about))
     found = pd.concat(rows, ignore_index=True)
     groups = found.groupby(["variant", "model", "protocol", "metric"], sort=False).value
     mean = groups.agg(value="mean", low="min", high="max").reset_index().assign(seed="mean")

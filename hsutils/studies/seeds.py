@@ -22,7 +22,7 @@ from hsutils.training.loop import Trained
 
 COLUMNS = ("study", "variant", "model", "seed", "protocol", "database", "metric")
 VALUES = ["value", "low", "high"]
-COUNTS = ("recordings", "abnormal", "seeds", "n")
+COUNTS = ("recordings", "abnormal", "seeds")
 KEY = ["variant", "model", "seed"]
 SECTIONS = {"encoder": "pretrain", "teacher": "finetune"}
 """The section of the profile that trains a network, where it has another name."""
@@ -104,13 +104,13 @@ def gather(study: Study, variants: Variants) -> Tables:
         InputError: if runs were evaluated on different recordings or differ in precision.
     """
     own = [(study.profile.name, study.run(seed), MODELS) for seed in study.seeds]
-    every = own + [
+    changed = [
         (name, study.run(seed, name, change(study.profile)), (model,))
         for name, (model, change) in variants.items()
         for seed in study.seeds
         if study.folder(seed, name).is_dir()
     ]
-    every = [item for item in every if is_trained(*item[1:])]
+    every = [item for item in own + changed if is_trained(*item[1:])]
     recordings, parts, histories, trainings = load_recordings(own[0][1]), [], [], []
     for split in EVALUATED:
         logits = {
@@ -154,11 +154,7 @@ def _training(run: Run, network: str) -> tuple[pd.DataFrame, dict[str, object]]:
 
 
 def with_logits(recordings: pd.DataFrame, logits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Recordings with one column of logits for each model; those without predictions are dropped.
-
-    Args:
-        recordings: with a column record.
-        logits: column -> predictions (record, logit).
+    """The recordings that have predictions (record, logit), with a column of logits for each model.
 
     Raises:
         InputError: if a model was evaluated on other recordings than the first one.

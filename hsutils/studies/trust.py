@@ -52,18 +52,12 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
     names a recording, and none but `cases` says in which split one is.
 
     Args:
-        runs: one a seed; what one run can answer is asked of the first.
+        runs: one a seed, with the same data and splits; one run's questions are asked of the first.
         left_out: database -> trained runs without it, one a seed; may lack databases.
 
     Returns:
-        cases: a row a recording of dev and test: split, `IDENTITY`, logits.
-        left_out: a row a recording: `ABOUT`, logits of models trained without its database.
-        facts: a row a recording: `ABOUT` and what is known of its file without listening.
-        leaks, leak_effect, quality, length, probe, robustness: see `hsutils.data` and
-            `hsutils.evaluation`.
-
-    Raises:
-        InputError: if runs were evaluated on different recordings.
+        cases (dev and test), left_out (models trained without its database) and facts (of the file
+        alone) have a row a recording. For the others see `hsutils.data` and `hsutils.evaluation`.
     """
     for run in runs:
         pipeline.train_all(run)
@@ -255,11 +249,12 @@ def prevalence(inputs: Tables) -> pd.DataFrame:
     for model in MODELS:
         drawn = intervals.resamples(test.label, test[model], test.group)
         value = intervals.evaluate(test.label, test[model])
+        rates = [np.r_[value[rate], drawn[rate]] for rate in ("sensitivity", "specificity")]
         for share in PREVALENCES:
-            at = calibration.ppv_npv(*(value[rate] for rate in RATES[:2]), share)
-            spread = calibration.ppv_npv(*(drawn[rate] for rate in RATES[:2]), share)
-            ends = [intervals.percentiles(values, wider) for values in spread]
-            rows.append((model, share, float(at[0]), *ends[0], float(at[1]), *ends[1]))
+            row = [model, share]
+            for chance in calibration.ppv_npv(*rates, share):
+                row += [chance[0], *intervals.percentiles(chance[1:], wider)]
+            rows.append(row)
     columns = ["model", "prevalence", "ppv", "ppv_low", "ppv_high", "npv", "npv_low", "npv_high"]
     return pd.DataFrame(rows, columns=columns)
 

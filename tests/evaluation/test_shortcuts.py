@@ -67,10 +67,14 @@ def alternating(recordings: pd.DataFrame) -> pd.DataFrame:
     return recordings[["record"]].assign(split=np.where(odd, "test", "finetune"))
 
 
+def predictions_of(model: str, *corpus) -> pd.DataFrame:
+    """Of the test split by a control model of recordings, splits and cache."""
+    return control_models(Corpus(*corpus), ["test"], [model])[model]["test"]
+
+
 def score_of(recordings: pd.DataFrame, model: str) -> pd.DataFrame:
     """AUROC of a control model on the test half, by database ("" is within all of them)."""
-    corpus = Corpus(recordings, alternating(recordings), None)
-    predicted = control_models(corpus, ["test"], [model])[model]["test"]
+    predicted = predictions_of(model, recordings, alternating(recordings), None)
     cases = recordings.merge(predicted[["record", "logit"]], on="record")
     table = within_database(cases, {model: ["logit"]})
     return table[table.protocol == "within one database"].set_index("database")
@@ -169,8 +173,7 @@ def test_the_database_is_its_share_among_the_labels_learned_from(recordings):
     learned = recordings[(splits.split == "finetune").to_numpy()].groupby("database").label
     share = (learned.sum() + 0.5) / (learned.count() + 1)
     np.testing.assert_allclose(expit(found.logit), share[found.record.str[0]])
-    corpus = Corpus(recordings, splits, None)
-    model = control_models(corpus, ["test"], NOT_BANDS[:1])["database only"]["test"]
+    model = predictions_of("database only", recordings, splits, None)
     pd.testing.assert_frame_equal(model, found)
     without = splits.assign(split=splits.split.where(recordings.database != "b", "test"))
     asked = database_baseline(recordings, without, learn_from="finetune")
@@ -202,8 +205,8 @@ def test_band_statistics_find_a_label_that_is_a_bands_loudness(noise_recordings,
     scores = {}
     labels = {"planted": loudness > np.median(loudness), "other": np.arange(40) // 2 % 2}
     for name, label in labels.items():
-        corpus = Corpus(noise_recordings.assign(label=label.astype(int)), splits, noise_cache)
-        predicted = control_models(corpus, ["test"], ["band statistics"])["band statistics"]["test"]
+        table = noise_recordings.assign(label=label.astype(int))
+        predicted = predictions_of("band statistics", table, splits, noise_cache)
         scores[name] = auroc(predicted.label, predicted.logit)
     assert scores["planted"] > 0.9
     assert 0.2 < scores["other"] < 0.8

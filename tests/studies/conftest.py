@@ -40,6 +40,17 @@ def trained(tiny_study: Callable, tmp_path_factory: pytest.TempPathFactory):
     return study
 
 
+@pytest.fixture(scope="session")
+def differing() -> Callable:
+    """Names the fields `table.key` in which two profiles differ."""
+
+    def flat(profile) -> dict:
+        tables = {k: v for k, v in profile.model_dump().items() if isinstance(v, dict)}
+        return {f"{t}.{k}": v for t, part in tables.items() for k, v in part.items()}
+
+    return lambda one, other: {k for k, v in flat(one).items() if v != flat(other)[k]}
+
+
 def logits(rng: np.random.Generator, label: np.ndarray, strength: float) -> np.ndarray:
     return strength * (2 * label - 1) + rng.normal(0, 1.5, len(label))
 
@@ -69,16 +80,12 @@ def make_reproduction() -> Callable:
             for epoch in (1, 2, 3)
         ]
         columns = ["variant", "model", "seed", "epoch", "loss", "dev_auroc", "seconds"]
-        trainings = pd.DataFrame(
-            [(*n, papers) for n in names + changed], columns=[*columns[:3], "x"]
-        )
+        trainings = pd.DataFrame(names + changed, columns=columns[:3])
         rate = np.where(trainings.variant.eq("ten-times-the-rate"), 1e-3, 1e-4)
-        trainings = trainings.rename(columns={"x": "is_the_papers"}).assign(learning_rate=rate)
-        predictions = pd.concat(parts, ignore_index=True)
         return {
-            "predictions": predictions,
+            "predictions": pd.concat(parts, ignore_index=True),
             "histories": pd.DataFrame(rows, columns=columns),
-            "trainings": trainings,
+            "trainings": trainings.assign(is_the_papers=papers, learning_rate=rate),
         }
 
     return make

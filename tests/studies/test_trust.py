@@ -6,7 +6,6 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from hsutils.data.corpus import load_recordings
-from hsutils.errors import InputError
 from hsutils.evaluation.shortcuts import CONTROL_MODELS, FACTS, separation
 from hsutils.pipeline import load_predictions
 from hsutils.studies import trust
@@ -88,7 +87,6 @@ def test_the_interval_of_several_seeds_is_that_of_their_mean(inputs):
 
 
 def test_copies_within_groups_narrow_no_interval(inputs):
-    """Four copies of each recording in one group tell no more than one."""
     copied = inputs | {"cases": pd.concat([inputs["cases"]] * 4, ignore_index=True)}
     for table in (trust.metrics, trust.paired, trust.prevalence, trust.thresholds):
         once, again = (table(i).filter(regex="value|diff|low|high") for i in (inputs, copied))
@@ -221,10 +219,3 @@ def test_degraded_recordings_are_predicted_once(trained, gathered, monkeypatch):
     monkeypatch.setattr(trust, "PERTURBATIONS", {"shortened": few["shortened"]})
     with pytest.raises(ZeroDivisionError):
         trust._robustness(run, corpus)
-
-
-def test_runs_of_other_recordings_are_refused(trained):
-    change = ("splits.leave_out=b",)
-    other = trained.run(0, "paper-without-b", change)
-    with pytest.raises(InputError, match="other recordings"):
-        trust._cases(trust.load_corpus(trained.run(0)), [trained.run(0), other], ["test"])
