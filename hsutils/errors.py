@@ -17,12 +17,9 @@ class InputError(ValueError):
 
     def __init__(self, problems: str | Sequence[str]):
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__(self._message())
-
-    def _message(self) -> str:
-        if len(self.problems) == 1:
-            return self.problems[0]
-        lines = "\n".join(f"  - {problem}" for problem in self.problems[:SHOWN])
-        if len(self.problems) > SHOWN:
-            lines += f"\n  ... and {len(self.problems) - SHOWN:,} more"
-        return f"{len(self.problems)} problems with the input:\n{lines}"
+        count, lines = len(self.problems), self.problems
+        if count > 1:
+            lines = [f"{count} problems with the input:", *(f"  - {p}" for p in lines[:SHOWN])]
+        if count > SHOWN:
+            lines.append(f"  ... and {count - SHOWN:,} more")
+        super().__init__("\n".join(lines))

@@ -90,8 +90,8 @@ def kinds_of_abnormal(run: Run, recordings: pd.DataFrame) -> pd.DataFrame:
     else:
         clearest = abnormal.sort_values("quality", ascending=False, kind="stable")
         kind = "database " + clearest.database
-    first = clearest.assign(kind=kind).drop_duplicates("kind")
-    return first.sort_values("kind", ignore_index=True)
+    clearest = clearest.assign(kind=kind).drop_duplicates("kind")
+    return clearest.sort_values("kind", ignore_index=True)
 
 
 def caption(recording: pd.Series) -> str:
