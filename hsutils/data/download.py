@@ -1,17 +1,17 @@
 """The Challenge recordings -> a verified folder on this computer; and the published split lists.
 
 `python -m hsutils fetch --to data/challenge-2016` takes them from PhysioNet; with `--mirror DIR`
-the same archives come from a folder instead. Archives are unpacked beside the destination, which
-gets its name when every recording and label is verified: it is whole or absent. A fetch that was
-interrupted goes on where it stopped.
+the same archives come from a folder instead. They are unpacked beside the destination, which gets
+its name when every recording and label is verified: it is whole or absent. A fetch that was
+interrupted, or for which the disk was too small, goes on where it stopped.
 """
 
+import errno
 import hashlib
 import shutil
 import time
 import warnings
 import zipfile
-from functools import partial
 from pathlib import Path
 
 import pooch
@@ -64,30 +64,33 @@ def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
 
     Raises:
         InputError: if the source cannot be reached or holds no archive, an archive is damaged or
-            too large, or a folder's recordings or labels are not the published ones.
+            too large, a folder is not as published, or the disk is full.
 
     Warns:
         UserWarning: if no annotations can be had, which name the subjects.
     """
     to, source, again = Path(to).absolute(), str(mirror or PHYSIONET), "run the same command again"
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        _verify(to, f"name another folder or remove {to}, then {again}")
+        _refuse(_differences(to), f"name another folder or remove {to}, then {again}")
         print(f"{to}: verified, nothing to fetch")
         return to
-    work = to.with_name(f".{to.name}-fetching")
+    downloads, unpacked = (to.with_name(f".{to.name}-{n}") for n in ("downloads", "unpacked"))
     if source.startswith(("http://", "https://")):
-        archives, remedy = _download(source.rstrip("/"), work), f"it was discarded, {again}"
+        archives, remedy = _download(source.rstrip("/"), downloads), f"it was discarded, {again}"
     else:
         archives = sorted(Path(source).glob("*.zip"))
         remedy = f"replace the archive in {source}, then {again}"
     if not archives:
         raise InputError(f"{source}: no folder with .zip archives; name one with training-a.zip")
     try:
-        _unpack(archives, work / "unpacked", remedy)
-        _verify(work / "unpacked", remedy)
-        (work / "unpacked").rename(to)
+        faults = _unpack(archives, unpacked) or _differences(unpacked)
+        if not faults:
+            unpacked.rename(to)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(unpacked, ignore_errors=True)
+    # Neither a full disk nor Ctrl-C gets here: the next fetch needs these again.
+    shutil.rmtree(downloads, ignore_errors=True)
+    _refuse(faults, remedy)
     print(f"{to}: all recordings and labels verified")
     return to
 
@@ -134,7 +137,7 @@ def _retrieve(url: str, folder: Path) -> Path:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             attempts += 1
             status = getattr(getattr(error, "response", None), "status_code", 500)
-            if status in (200, 206, 416):
+            if status in (206, 416):
                 part.unlink(missing_ok=True)
             final = 400 <= status < 500 and status not in (408, 416, 429)
             if final or attempts == _ATTEMPTS:
@@ -150,28 +153,30 @@ def _receive(url: str, part: Path) -> None:
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, headers=headers, stream=True, timeout=30) as response:
         response.raise_for_status()
-        unlike = partial(requests.HTTPError, response=response)
         if response.status_code != 206:
             have = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise unlike(f"the server does not go on from byte {have}")
-        first = have
-        bar = progress(None, have + (response.raw.length_remaining or 0), part.stem, have)
+            problem = f"the server does not go on from byte {have}"
+            raise requests.HTTPError(problem, response=response)
+        first, total = have, have + (response.raw.length_remaining or 0)
+        bar = progress(None, total, part.stem, have)
         bar.unit, bar.unit_scale = "B", True
         with bar, part.open("ab" if have else "wb") as file:
             # Whatever has come so far, instead of waiting for a whole block from a slow server.
             while chunk := response.raw.read1(1 << 16):
                 have += file.write(chunk)
                 bar.update(len(chunk))
+                if max(have, total) > _LARGEST_BYTES:
+                    part.unlink()
+                    limit = f"{_LARGEST_BYTES / 1e6:g} MB"
+                    raise InputError(f"{url}: larger than {limit}; use another mirror")
                 seconds = time.monotonic() - started
                 if seconds > _PATIENCE_SECONDS and have - first < _SLOWEST * seconds:
-                    raise unlike(f"slower than {_SLOWEST / 1000:g} kB a second")
-                if have > _LARGEST_BYTES:
-                    raise unlike(f"larger than {_LARGEST_BYTES / 1e6:g} MB")
+                    raise requests.Timeout(f"slower than {_SLOWEST / 1000:g} kB a second")
 
 
-def _unpack(archives: list[Path], folder: Path, remedy: str) -> None:
-    """Unpack into a new folder what is read here; `zipfile` writes nothing outside that folder."""
+def _unpack(archives: list[Path], folder: Path) -> list[str]:
+    """Unpack into a new folder what is read here; what is wrong with an archive, if anything is."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     left = _LARGEST_BYTES
@@ -184,23 +189,29 @@ def _unpack(archives: list[Path], folder: Path, remedy: str) -> None:
                 left -= needed
                 if left < 0:
                     raise ValueError(f"archives hold more than {_LARGEST_BYTES / 1e6:g} MB")
-                require_space(folder.parents[1], needed, "--to")
-                file.extractall(folder, names)
-        except InputError:
-            raise
+                require_space(folder.parent, needed, "--to")
+                file.extractall(folder, names)  # which writes nothing outside that folder
         except Exception as error:  # a dozen kinds, by what is damaged
-            raise InputError(f"{archive}: is a damaged archive ({error}); {remedy}") from error
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+            if full or isinstance(error, InputError):
+                raise
+            return [f"{archive}: is a damaged archive ({error})"]
+    return []
 
 
-def _verify(root: Path, remedy: str) -> None:
-    """Raise InputError, naming the folders that do not hold what `CONTENTS` says."""
+def _differences(root: Path) -> list[str]:
+    """The folders at any depth that do not hold what `CONTENTS` says, each with its fault."""
     folders = [path for path in sorted(root.rglob("*/")) if path.name.startswith(_VERIFIED)]
-    faults = [] if folders else [f"{root.name}: holds no folder training-a to training-f; {remedy}"]
+    faults = [] if folders else [f"{root.name}: holds no folder training-a to training-f"]
     for folder in folders:
         files = sorted(path for path in folder.iterdir() if path.suffix in _READ)
         lines = "".join(f"{digest_of(path)}  {path.name}\n" for path in files)
         if hashlib.sha256(lines.encode()).hexdigest() != CONTENTS.get(folder.name):
-            told = "holds other recordings or labels than PhysioNet's"
-            faults.append(f"{folder.relative_to(root).as_posix()}: {told}; {remedy}")
+            name = folder.relative_to(root).as_posix()
+            faults.append(f"{name}: holds other recordings or labels than PhysioNet's")
+    return faults
+
+
+def _refuse(faults: list[str], remedy: str) -> None:
     if faults:
-        raise InputError(faults)
+        raise InputError([f"{fault}; {remedy}" for fault in faults])

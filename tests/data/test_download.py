@@ -1,6 +1,7 @@
 """What arrives is whole, verified and inside its folder, over whatever connection."""
 
 import contextlib
+import errno
 import hashlib
 import re
 import shutil
@@ -78,15 +79,18 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
+        self.files, self.asked = {}, []  # by name; names and first bytes, as they came
         self.breaks = 0  # how often it hangs up after half of what was asked for
         self.resumable = True
         self.shift = 0  # bytes by which it resumes too early
         self.says_so = True  # in Content-Range
         self.length = ""  # instead of the true Content-Length
         self.pause = 0.0  # seconds before every single byte
-        self.asked: list[tuple[str, int]] = []
         self.address = f"http://127.0.0.1:{self.server_port}"
+
+    def asked_for_recordings(self) -> list[int]:
+        """The first byte of each request."""
+        return [start for name, start in self.asked if name == ARCHIVE]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -142,7 +146,7 @@ def test_of_the_archives_what_is_read_becomes_one_folder(tmp_path, mirror, capsy
     to = tmp_path / "data" / "challenge"
     # As a killed fetch leaves it.
     to.mkdir(parents=True)
-    (to.parent / ".challenge-fetching" / "unpacked" / "training-a").mkdir(parents=True)
+    (to.parent / ".challenge-unpacked" / "training-a").mkdir(parents=True)
     fetch(to, mirror)
     held = {str(path.relative_to(to)): path.read_bytes() for path in times(to)}
     assert held == recordings("training-e") | recordings("validation")
@@ -245,7 +249,7 @@ def test_a_broken_connection_is_resumed_where_it_stopped_or_all_is_sent_again(
     vars(server).update(faults)
     to = fetch(tmp_path / "to", server.address)
     assert (to / "training" / "training-a" / "a0001.wav").read_bytes() == AUDIO
-    asked = [start / len(server.files[ARCHIVE]) for name, start in server.asked if name == ARCHIVE]
+    asked = np.divide(server.asked_for_recordings(), len(server.files[ARCHIVE]))
     assert asked == pytest.approx(starts, abs=1e-5)
     assert {path.name for path in tmp_path.iterdir()} == {"served.zip", "to"}
 
@@ -271,10 +275,31 @@ def test_a_killed_download_goes_on_in_the_next_fetch(tmp_path, server, monkeypat
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(time, "sleep", Mock(side_effect=KeyboardInterrupt))
         fetch(tmp_path / "to", server.address)
-    kept = (tmp_path / ".to-fetching" / "training.zip.part").stat().st_size
+    kept = (tmp_path / ".to-downloads" / "training.zip.part").stat().st_size
     assert kept > 0
     fetch(tmp_path / "to", server.address)
-    assert (ARCHIVE, kept) in server.asked
+    assert server.asked_for_recordings() == [0, kept]
+
+
+@WITHOUT_SUBJECTS
+@pytest.mark.parametrize(
+    ("module", "name", "fault", "error"),
+    [
+        (zipfile.ZipFile, "extractall", {"side_effect": OSError(errno.ENOSPC, "full")}, OSError),
+        (zipfile.ZipFile, "extractall", {"side_effect": KeyboardInterrupt}, KeyboardInterrupt),
+        (shutil, "disk_usage", {"return_value": Mock(free=0)}, InputError),
+    ],
+)
+def test_a_full_disk_or_ctrl_c_while_unpacking_keeps_the_download(
+    tmp_path, server, monkeypatch, module, name, fault, error
+):
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(module, name, Mock(**fault))
+        fetch(tmp_path / "to", server.address)
+    assert {path.name for path in tmp_path.iterdir()} == {"served.zip", ".to-downloads"}
+    fetch(tmp_path / "to", server.address)
+    assert server.asked_for_recordings() == [0]
+    assert {path.name for path in tmp_path.iterdir()} == {"served.zip", "to"}
 
 
 @WITHOUT_SUBJECTS
@@ -282,11 +307,11 @@ def test_a_killed_download_goes_on_in_the_next_fetch(tmp_path, server, monkeypat
 def test_a_whole_download_is_not_fetched_again_and_a_longer_part_thrown_away(
     tmp_path, server, name, requests
 ):
-    (tmp_path / ".to-fetching").mkdir()
+    (tmp_path / ".to-downloads").mkdir()
     excess = bytes(name.endswith("part"))
-    (tmp_path / ".to-fetching" / name).write_bytes(server.files[ARCHIVE] + excess)
+    (tmp_path / ".to-downloads" / name).write_bytes(server.files[ARCHIVE] + excess)
     assert fetch(tmp_path / "to", server.address).is_dir()
-    assert [asked for asked, _ in server.asked].count(ARCHIVE) == requests
+    assert len(server.asked_for_recordings()) == requests
 
 
 def test_a_server_that_drips_or_has_nothing_or_is_gone_is_given_up(tmp_path, server, monkeypatch):
@@ -295,6 +320,8 @@ def test_a_server_that_drips_or_has_nothing_or_is_gone_is_given_up(tmp_path, ser
     server.pause, started = 0.02, time.monotonic()
     assert "slower than 10 kB a second" in refusal(tmp_path / "to", server.address)
     assert time.monotonic() - started < 5
+    first, second = server.asked_for_recordings()
+    assert first == 0 < second, "what has dripped is kept"
     server.files.clear()
     server.asked.clear()
     assert "404" in refusal(tmp_path / "to", server.address)
@@ -304,11 +331,14 @@ def test_a_server_that_drips_or_has_nothing_or_is_gone_is_given_up(tmp_path, ser
     assert "--mirror" in refusal(tmp_path / "to", server.address)
 
 
-def test_a_download_without_end_is_refused_and_not_kept(tmp_path, server, monkeypatch):
+@pytest.mark.parametrize("length", ["", "abc"])
+def test_a_download_that_is_too_large_is_refused_at_once(tmp_path, server, monkeypatch, length):
     monkeypatch.setattr(download, "_LARGEST_BYTES", 100_000)
-    told = f"{server.address}/training.zip: could not be fetched (larger than 0.1 MB)"
-    assert refusal(tmp_path / "to", server.address).startswith(told)
-    assert list((tmp_path / ".to-fetching").iterdir()) == []
+    server.length = length
+    problem = f"{server.address}/training.zip: larger than 0.1 MB; use another mirror"
+    assert refusal(tmp_path / "to", server.address) == problem
+    assert server.asked_for_recordings() == [0]
+    assert list((tmp_path / ".to-downloads").iterdir()) == []
 
 
 def test_of_the_annotations_the_table_of_subjects_is_kept(tmp_path, server):
