@@ -57,8 +57,8 @@ class SpectrogramCache:
         records = pd.Index(records, dtype=object)
         rows = self.index.index.get_indexer(records)
         if len(missing := records[rows < 0]):
-            told = f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])})"
-            raise InputError(f"{told}: run notebook 02 on the same data")
+            problem = f"{len(missing)} records have no spectrogram ({', '.join(missing[:5])})"
+            raise InputError(f"{problem}: run notebook 02 on the same data")
         return rows
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> Tensor:
@@ -86,9 +86,7 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
     """The cache of these recordings, computed unless it is already there and undamaged.
 
     It lies in a folder of its own in `$HSUTILS_CACHE`, or in `cache` beside the package.
-
-    Args:
-        recordings: columns record, path, digest, sample_rate.
+    `recordings` has the columns record, path, digest, sample_rate.
 
     Raises:
         InputError: if the disk has no room for it.

@@ -21,14 +21,10 @@ from hsutils.data.duplicates import group_related
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
 
-COLUMNS = (
-    *("record", "database", "path", "label", "quality"),
-    *("sample_rate", "seconds", "subject", "group", "digest"),
-)
-
+COLUMNS = ["record", "database", "path", "label", "quality"]
+COLUMNS += ["sample_rate", "seconds", "subject", "group", "digest"]
 ANNOTATION_FILES = ("Online_Appendix_training_set.csv", "Online Appendix_training set.csv")
-"""Names PhysioNet has given to the table of subjects, newest first."""
-
+"""Names that PhysioNet has given to the table of subjects."""
 _AUDIO = (".wav", ".flac", ".mp3", ".aif", ".aiff", ".ogg", ".m4a")
 
 
@@ -57,8 +53,8 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
     folders = [path for path in tree if re.fullmatch("training-[A-Za-z0-9]+", path.name)]
     rows = [row for path in folders for row in _read_folder(path, tree[path], problems)]
     inspected = _inspect((row["path"] for row in rows), problems)
-    recordings = pd.DataFrame(rows, columns=list(COLUMNS[:5]))
-    if (twice := recordings[recordings.record.duplicated(keep=False)]).size:
+    recordings = pd.DataFrame(rows, columns=COLUMNS[:5])
+    if len(twice := recordings[recordings.record.duplicated(keep=False)]):
         where = " and in ".join(sorted({str(Path(path).parent) for path in twice.path}))
         problems.append(f"{twice.record.nunique()} recordings are in {where}; remove a folder")
     if not rows and not problems:
@@ -70,24 +66,19 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
     recordings = recordings.join(inspected).sort_values("record", ignore_index=True)
     odd = recordings[(recordings.sample_rate != RECORDED_RATE) | (recordings.channels != 1)]
     if len(odd):
-        first = odd.iloc[0]
-        warnings.warn(
-            f"{len(odd)} of {len(recordings)} recordings are not mono at {RECORDED_RATE:,} Hz "
-            f"(for example {first.record}: {first.sample_rate:,} Hz, channels: {first.channels}); "
-            "they are mixed down and resampled on reading",
-            stacklevel=2,
-        )
+        problem = f"{len(odd)} of {len(recordings)} recordings are not mono at {RECORDED_RATE:,} Hz"
+        first = "{record}: {sample_rate:,} Hz, channels: {channels}".format(**odd.iloc[0])
+        remedy = "they are mixed down and resampled on reading"
+        warnings.warn(f"{problem} (for example {first}); {remedy}", stacklevel=2)
     recordings["subject"] = [subjects.get(record, "") for record in recordings.record]
     recordings["group"] = group_related(recordings)
-    return recordings[list(COLUMNS)]
+    return recordings[COLUMNS]
 
 
 def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFrame:
     """Which recordings the Challenge's `validation` folder copies: it is no held-out data.
 
-    Args:
-        root: folder of the data; the validation folder may lie at any depth.
-        recordings: columns record, digest, seconds.
+    That folder may lie at any depth; `recordings` has the columns record, digest, seconds.
 
     Returns:
         One row a pair with equal samples: record_a, record_b (`validation/x`), kind, seconds.
@@ -156,14 +147,14 @@ def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[di
     table = pd.DataFrame(columns, dtype=object).sort_index()
     labeled, is_wav = table.label.notna(), table.ending == ".wav"
     for ending, count in table.ending[labeled & ~is_wav].value_counts().sort_index().items():
-        told = f"{count} recordings end in {ending}, not .wav; rename or convert them"
-        problems.append(f"{folder}: {told}")
+        problem = f"{count} recordings end in {ending}, not .wav"
+        problems.append(f"{folder}: {problem}; rename or convert them")
     if lacking := table.index[labeled & table.ending.isna()].tolist():
-        told = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
-        problems.append(f"{reference}: {told}; add the files or remove the rows")
+        problem = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
+        problems.append(f"{reference}: {problem}; add the files or remove the rows")
     if unlisted := table.index[is_wav & ~labeled].tolist():
-        told = f"{len(unlisted)} .wav files have no row in REFERENCE.csv ({_some(unlisted)})"
-        problems.append(f"{folder}: {told}; add rows or remove the files")
+        problem = f"{len(unlisted)} .wav files have no row in REFERENCE.csv ({_some(unlisted)})"
+        problems.append(f"{folder}: {problem}; add rows or remove the files")
     rows = table[labeled & is_wav].rename_axis("record").reset_index()
     rows["database"] = folder.name.removeprefix("training-")
     rows["path"] = [str(folder / f"{record}.wav") for record in rows.record]
@@ -201,10 +192,10 @@ def _read_rows(
     if twice := names[names.duplicated()].unique().tolist():
         problems.append(f"{file}: {len(twice)} records are listed twice ({_some(twice)})")
     if wrong := [f"{n}: {value!r}" for n, value in values.items() if value not in allowed]:
-        told = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
+        problem = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
         if len(found := sorted(set(values))) == 2:
-            told = f"{kind} are {' and '.join(found)}"
-        problems.append(f"{file}: {told}; write {' and '.join(allowed)}")
+            problem = f"{kind} are {' and '.join(found)}"
+        problems.append(f"{file}: {problem}; write {' and '.join(allowed)}")
     return dict(zip(names, values, strict=True))
 
 
@@ -219,8 +210,9 @@ def _read_subjects(annotations: Path, problems: list[str]) -> dict[str, str]:
         table = pd.read_csv(annotations, encoding="latin-1", dtype=str).rename(columns=str.strip)
         record, original, subject = (table[name].str.strip() for name in names)
     except (OSError, ValueError, KeyError) as error:
-        told = f"lacks the column {error}" if isinstance(error, KeyError) else f"no CSV ({error})"
-        problems.append(f"{annotations}: {told}; replace it by PhysioNet's or remove it")
+        lacks = isinstance(error, KeyError)
+        problem = f"lacks the column {error}" if lacks else f"no CSV ({error})"
+        problems.append(f"{annotations}: {problem}; replace it by PhysioNet's or remove it")
         return {}
     # Database a names its files by subject and site: C45S1 is the first recording of subject C45.
     from_name = original.str.extract(r"^(C\d+)S\d+", expand=False)

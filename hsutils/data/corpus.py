@@ -27,7 +27,7 @@ class Corpus:
 
     Besides the four splits there are "labeled", with whose labels the teacher is fine-tuned, and
     "unlabeled", on whose soft labels the student is trained. In the paper these are *finetune* and
-    *pretrain*; with `splits.labeled` "all" both are both.
+    *pretrain*; with `splits.labeled` "all" each is both.
     """
 
     recordings: pd.DataFrame
@@ -49,7 +49,7 @@ class Corpus:
 
     @property
     def paths(self) -> list[str]:
-        """Of the recordings, by row of the cache."""
+        """The files of the recordings, by row of the cache."""
         return self.recordings.set_index("record").path.loc[self.cache.index.index].tolist()
 
 
@@ -69,7 +69,7 @@ def load_recordings(run: Run) -> pd.DataFrame:
 def load_splits(run: Run) -> pd.DataFrame:
     """Stage 01, second half: which recording serves which purpose; record, split."""
     recordings, settings, seed = load_recordings(run), run.profile.splits, run.profile.data.seed
-    # No test recording of another database is tested on, so with "all" labels it is trained on.
+    # Only the database left out is tested on: with "all" labels, train on the others' test split.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
 
     def make(file: Path) -> None:
@@ -105,8 +105,9 @@ def prepare_data(run: Run) -> Path:
 def data_folder(run: Run) -> Path:
     """The folder of the recordings; every synthetic corpus has one of its own."""
     data = run.profile.data
-    own = PROJECT / Path(data.folder).expanduser()
-    return corpus_folder(data) if data.source == "synthetic" else own
+    if data.source == "synthetic":
+        return corpus_folder(data)
+    return PROJECT / Path(data.folder).expanduser()
 
 
 def data_fingerprint(run: Run) -> str:

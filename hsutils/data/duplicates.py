@@ -29,8 +29,7 @@ _LEAST_CHANGES = _WINDOW // 8  # a flatter window is in too many recordings to b
 _SHORTEST_SECONDS = 0.5  # of a shared run
 _MOTIF = 16  # samples; audio hardly ever repeats so many, silence and test tones do
 _NEIGHBORS = 8
-# Any odd numbers with well-mixed bits will do.
-_BASE, _MIXER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+_BASE, _MIXER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # any odd numbers with well-mixed bits
 
 
 def find_leaks(
@@ -39,12 +38,7 @@ def find_leaks(
     """Every pair of related recordings in different splits.
 
     Two recordings of a group may be related through a third alone: `splits.audit` lists them, but
-    they are no pair here.
-
-    Args:
-        recordings: the table of `challenge.read_recordings`.
-        splits: record, split.
-        copies: the table of `challenge.validation_copies`; these are in the split "validation".
+    they are no pair here. The copies, of `challenge.validation_copies`, are a split "validation".
 
     Returns:
         One row a pair and kind, ordered by kind and splits, the longest first: the columns of
@@ -66,10 +60,7 @@ def find_leaks(
 
 
 def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
-    """How much leaks between which splits.
-
-    Args:
-        leaks: the table of `find_leaks`.
+    """How much leaks between which splits, from the table of `find_leaks`.
 
     Returns:
         One row a kind and two splits: kind, split_a, split_b, pairs, recordings (in those pairs,
@@ -85,8 +76,7 @@ def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
 def group_related(recordings: pd.DataFrame) -> np.ndarray:
     """For each recording the first record of those it is related to, directly or through others.
 
-    Args:
-        recordings: columns record, path, seconds, subject, digest.
+    It takes what `related_pairs` takes.
     """
     records, pairs = pd.Index(recordings.record), related_pairs(recordings)
     edges = [records.get_indexer(pairs.record_a), records.get_indexer(pairs.record_b)]
@@ -126,9 +116,7 @@ def shared_audio(recordings: pd.DataFrame) -> pd.DataFrame:
     rescaled or resampled is not found. Silence, clipping and short periods are no evidence of
     common origin and do not count. Where more than nine recordings share the same audio the
     list may leave out some pairs, but those it keeps connect all of the recordings.
-
-    Args:
-        recordings: table with columns `record` and `path`.
+    `recordings` has the columns record and path.
 
     Returns:
         One row a pair, `record_a` before `record_b`, with their longest shared run: its length
@@ -159,9 +147,7 @@ def _levels(path: str) -> tuple[np.ndarray, int]:
     samples, sample_rate = read_samples(path)
     if samples.dtype != np.int16:
         samples = np.clip(np.rint(samples * 32_768), -32_768, 32_767)
-    if samples.shape[1] > 1:
-        samples = np.rint(samples.mean(axis=1, keepdims=True))
-    return samples[:, 0].astype(np.int16), sample_rate
+    return np.rint(samples.mean(axis=1)).astype(np.int16), sample_rate
 
 
 def _candidates(paths: Sequence[str]) -> Iterator[tuple[int, int, np.ndarray]]:

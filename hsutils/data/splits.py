@@ -14,15 +14,12 @@ SPLITS = ("pretrain", "finetune", "dev", "test")
 
 
 def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) -> pd.DataFrame:
-    """The split lists behind the paper's numbers.
+    """The split lists behind the paper's numbers: a table record, split, sorted by record.
 
     Args:
         recordings: with column record; every listed record must be in it.
         lists: folder with `pretrain.txt`, `finetune.txt`, `dev.txt`, `test.txt`, or the files
             under the lab's own names; None or empty fetches them once from the lab's repository.
-
-    Returns:
-        Table record, split, sorted by record.
 
     Raises:
         InputError: naming missing files, fetched files that were changed, and records listed
@@ -34,23 +31,21 @@ def published_splits(recordings: pd.DataFrame, lists: Path | str | None = None) 
     files = list_files(lists)
     pairs = zip(files.values(), LISTS.values(), strict=True)
     if changed := [path.name for path, published in pairs if digest_of(path) != published]:
-        told = f"split lists {', '.join(changed)} are not the published ones"
-        warnings.warn(f"{told}: results on them cannot be compared with the paper's", stacklevel=2)
+        effect = "results on them cannot be compared with the paper's"
+        problem = f"split lists {', '.join(changed)} are not the published ones"
+        warnings.warn(f"{problem}: {effect}", stacklevel=2)
     listed = pd.concat(
         pd.DataFrame({"record": path.read_text("utf-8", "replace").split(), "split": split})
         for split, path in files.items()
     ).sort_values("record", ignore_index=True)
-    twice, unknown = listed.record.duplicated(), ~listed.record.isin(recordings.record)
-    advice = "fetch all folders or use splits.method=generated"
-    causes = {
-        "records are listed twice; keep one of each": listed.record[twice].unique(),
-        f"listed records are not in the data; {advice}": listed.record[unknown].unique(),
-    }
-    if problems := [
-        f"split lists ({', '.join(records[:5])}): {len(records)} {cause}"
-        for cause, records in causes.items()
-        if len(records)
-    ]:
+    known, problems = listed.record.isin(recordings.record), []
+    for faulty, cause in (
+        (listed.record.duplicated(), "records are listed twice; keep one of each"),
+        (~known, "records are not in the data; fetch all folders or use splits.method=generated"),
+    ):
+        if len(records := listed.record[faulty].unique()):
+            problems.append(f"split lists ({', '.join(records[:5])}): {len(records)} {cause}")
+    if problems:
         raise InputError(problems)
     return listed
 
@@ -72,14 +67,8 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Splits with the published lists' shares and balance that no group crosses.
 
     Finetune, dev and test hold 400 recordings in 3,240 each, half of them abnormal (scaled for
-    other corpora); the rest, nearly all normal, is for pre-training.
-
-    Args:
-        recordings: with columns record, label, group.
-        seed: the same seed gives the same splits.
-
-    Returns:
-        Table record, split, sorted by record.
+    other corpora); the rest, nearly all normal, is for pre-training. `recordings` has the columns
+    record, label, group. The result is a table record, split, sorted by record.
 
     Raises:
         InputError: if there are too few abnormal or normal recordings.
@@ -88,10 +77,8 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     # Some of each class stay for pretrain.
     half = min(round(len(recordings) * 400 / 2 / 3240), abnormal * 4 // 13, normal // 4)
     if half < 2:
-        raise InputError(
-            f"{normal} normal and {abnormal} abnormal recordings are too few to split: "
-            "at least 25 are needed, 8 of them normal and 7 abnormal"
-        )
+        problem = f"{normal} normal and {abnormal} abnormal recordings are too few to split"
+        raise InputError(f"{problem}: use 25 or more, 8 of them normal and 7 abnormal")
     members = recordings.groupby("group").label.value_counts().unstack(fill_value=0)
     groups = np.random.default_rng(seed).permutation(members.index.to_numpy())
     split_of = dict.fromkeys(groups, "pretrain")
@@ -109,10 +96,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def stratified_subset(recordings: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
     """About `n` recordings that keep the shares of every database and label, at least one of each.
 
-    Args:
-        recordings: with columns record, database, label.
-        n: how many; 0 or more than there are keeps all.
-        seed: the same seed gives the same subset.
+    All are kept where `n` is 0 or there are no more.
     """
     if not 0 < n < len(recordings):
         return recordings
@@ -133,14 +117,11 @@ def leave_out(
     one that is left out: no subject, device or room of the test split was trained on.
 
     Args:
-        splits: record, split.
+        splits: record, split; the result is such a table, sorted by record.
         recordings: with columns record, database, label, group.
-        database: name of the database to leave out.
+        database: the one to leave out.
         with_test: whether the other databases' test recordings, on which nothing is tested now,
             join *finetune* instead of being dropped.
-
-    Returns:
-        Table record, split, sorted by record.
 
     Raises:
         InputError: if no recording is of this database, or too little else is left.
@@ -155,20 +136,14 @@ def leave_out(
     labels = kept.merge(recordings[["record", "label"]], on="record").groupby("split").label
     classes = labels.nunique().reindex(SPLITS[:3], fill_value=0)
     if missing := list(classes.index[classes < [1, 2, 2]]):
-        raise InputError(
-            f"splits.leave_out={database}: too little is left for {', '.join(missing)}; "
-            "finetune and dev need both classes"
-        )
+        problem = f"too little is left for {', '.join(missing)}; finetune and dev need both classes"
+        raise InputError(f"splits.leave_out={database}: {problem}")
     table = pd.concat([kept, held[["record"]].assign(split="test")])
     return table.sort_values("record", ignore_index=True)
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Every recording of a group that is in more than one split: what leaks.
-
-    Returns:
-        Table group, record, split, sorted; empty when nothing leaks.
-    """
+    """What leaks: group, record, split of every group in more than one split, sorted."""
     table = recordings[["record", "group"]].merge(splits, on="record")
     crosses = table.groupby("group").split.transform("nunique") > 1
     columns = ["group", "record", "split"]

@@ -26,7 +26,6 @@ from hsutils.progress import progress
 
 VERSION = 3  # raise when the same settings give other files
 NOTE, TABLE = "synthetic.json", "synthetic.csv"
-
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 # Of training recordings: ranges, and the shares in a noisy room and through a second device.
@@ -73,10 +72,8 @@ def write_corpus(data: Data) -> Path:
     above = folder.parent
     found = [*above.glob("training-*"), *above.glob("*/training-*")]
     if not all((path.parent / NOTE).exists() for path in found):
-        told = "holds real recordings, and synthetic ones do not belong there"
-        raise InputError(
-            f"data.folder={above}: {told}; name another folder or a profile like paper"
-        )
+        problem = "holds real recordings; name another folder for synthetic ones, or profile paper"
+        raise InputError(f"data.folder={above}: {problem}")
     planned = plan(data.recordings, data.seed, data.seconds_scale)
     planned["file"] = "training-" + planned.database + "/" + planned.record + ".wav"
     columns, lists = ["record", "label", "quality"], {}

@@ -26,10 +26,6 @@ FILES = ("spectrograms.npy", "index.csv", "note.json")
 SHORT = FrontEnd(clip_seconds=1.5, mels=24)
 
 
-class Killed(Exception):
-    """Stands for whatever may stop a process."""
-
-
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     """An empty folder of caches."""
@@ -38,13 +34,13 @@ def empty(tmp_path, monkeypatch):
 
 
 def noting_calls(monkeypatch, name: str, fail_after: int = 1_000) -> list:
-    """The calls of a function of the module, which raises after some."""
+    """The calls of a function of the module, which is interrupted after some."""
     function, calls = getattr(module, name), []
 
     def noting(*arguments):
         calls.append(arguments)
         if len(calls) > fail_after:
-            raise Killed
+            raise KeyboardInterrupt
         return function(*arguments)
 
     monkeypatch.setattr(module, name, noting)
@@ -61,11 +57,15 @@ def test_every_row_is_its_recordings_spectrogram_to_half_precision(noise_cache, 
         assert noise_cache.occupied(row) == occupied
 
 
-def test_batches_are_standardized_float32_in_the_order_asked_for(noise_cache):
+def test_batches_are_standardized_float32_in_the_order_asked_for_and_unknown_records_named(
+    noise_cache,
+):
     batch = noise_cache.batch([7, 2, 7])
     assert batch.shape == (3, 1, 24, 73) and batch.dtype == torch.float32
-    stored = torch.tensor(np.array(noise_cache.array[[7, 2, 7]])).float()
+    stored = torch.tensor(noise_cache.array[[7, 2, 7]]).float()
     assert torch.equal(batch[:, 0], standardize(stored, SHORT))
+    with pytest.raises(InputError, match=r"2 records have no spectrogram \(x1, x2\)"):
+        noise_cache.rows([noise_cache.index.index[0], "x1", "x2"])
 
 
 def test_a_cache_travels_to_another_process_as_its_address(noise_cache):
@@ -74,18 +74,13 @@ def test_a_cache_travels_to_another_process_as_its_address(noise_cache):
     np.testing.assert_array_equal(pickle.loads(parcel).array, noise_cache.array)
 
 
-def test_unknown_records_are_named(noise_cache):
-    with pytest.raises(InputError, match=r"2 records have no spectrogram \(x1, x2\)"):
-        noise_cache.rows([noise_cache.index.index[0], "x1", "x2"])
-
-
 @pytest.mark.parametrize(
     ("name", "calls"), [("read_log_mel", 0), ("read_log_mel", 38), ("write_json", 0)]
 )
 def test_an_interrupted_build_leaves_nothing_that_looks_whole(
     empty, noise_recordings, noise_cache, monkeypatch, name, calls
 ):
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         noting_calls(patch, name, calls)
         build_cache(noise_recordings, SHORT)
     folder = empty / cache_key(noise_recordings, SHORT)
@@ -117,8 +112,8 @@ def test_too_little_room_is_one_line_that_names_the_setting(empty, noise_recordi
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Mock(free=80_000))
     with pytest.raises(InputError) as caught:
         build_cache(noise_recordings, SHORT)
-    told = "0.1 MB are needed and 0.1 MB are free; make room or name another folder in"
-    assert caught.value.problems == [f"HSUTILS_CACHE={empty}: {told} HSUTILS_CACHE"]
+    problem = "0.1 MB are needed and 0.1 MB are free; make room or name another folder in"
+    assert caught.value.problems == [f"HSUTILS_CACHE={empty}: {problem} HSUTILS_CACHE"]
     assert [path.name for path in empty.rglob("*") if path.is_file()] in ([], ["lock"])
 
 
@@ -127,14 +122,10 @@ def test_the_map_has_its_blocks_before_a_spectrogram_is_made(empty, noise_record
     noting_calls(monkeypatch, "read_log_mel", fail_after=0)
     asked, give = [], os.posix_fallocate
     monkeypatch.setattr(os, "posix_fallocate", lambda *a: asked.append(a[1:]) or give(*a))
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         build_cache(noise_recordings, SHORT)
     assert asked == [(0, 128 + 40 * 24 * 73 * 2)]
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(errno.ENOSPC, "full")))
     with pytest.raises(InputError, match=f"HSUTILS_CACHE={empty}: .* MB are needed"):
         build_cache(noise_recordings, SHORT)
 
@@ -152,7 +143,7 @@ def test_threads_are_as_many_as_cores_may_be_used(empty, noise_recordings, monke
 def test_two_builders_at_once_compute_once(empty, noise_recordings, monkeypatch):
     computed = noting_calls(monkeypatch, "read_log_mel")
     with ThreadPoolExecutor(2) as builders:
-        list(builders.map(lambda _: build_cache(noise_recordings, SHORT), range(2)))
+        list(builders.map(build_cache, [noise_recordings] * 2, [SHORT] * 2))
     assert len(computed) == len(noise_recordings)
 
 
@@ -184,12 +175,12 @@ def test_a_slow_disk_does_not_fill_memory(empty, noise_recordings, monkeypatch):
 
 
 def test_the_cache_lies_where_the_user_says_or_beside_the_package(
-    empty, noise_recordings, monkeypatch, tmp_path_factory
+    empty, noise_recordings, monkeypatch
 ):
     assert build_cache(noise_recordings[:1], SHORT).folder.parent == empty
     monkeypatch.delenv("HSUTILS_CACHE")
-    monkeypatch.setattr(module, "PROJECT", tmp_path_factory.mktemp("project"))
-    assert build_cache(noise_recordings[:1], SHORT).folder.parent == module.PROJECT / "cache"
+    monkeypatch.setattr(module, "PROJECT", empty / "project")
+    assert build_cache(noise_recordings[:1], SHORT).folder.parent == empty / "project" / "cache"
 
 
 @pytest.mark.real

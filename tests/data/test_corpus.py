@@ -9,7 +9,7 @@ import pytest
 
 from hsutils.config import Profile, load_profile
 from hsutils.data import corpus as module
-from hsutils.data.corpus import data_folder, load_corpus, load_recordings, load_splits
+from hsutils.data.corpus import Corpus, data_folder, load_corpus, load_recordings, load_splits
 from hsutils.run import Run
 
 pytestmark = [
@@ -34,6 +34,13 @@ def changed(run: Run, **splits: str) -> Run:
     return Run(run.folder, run.profile.model_copy(update={"splits": settings}))
 
 
+def assert_equal(after: Corpus, before: Corpus) -> None:
+    pd.testing.assert_frame_equal(after.recordings, before.recordings)
+    pd.testing.assert_frame_equal(after.splits, before.splits)
+    np.testing.assert_array_equal(after.cache.array, before.cache.array)
+    assert after.cache.folder == before.cache.folder
+
+
 def test_rows_of_a_split_are_those_of_its_recordings(run):
     corpus = load_corpus(run)
     for split in ("pretrain", "finetune", "dev", "test"):
@@ -44,12 +51,12 @@ def test_rows_of_a_split_are_those_of_its_recordings(run):
         assert [corpus.paths[row] for row in rows] == part.path.tolist()
 
 
+BOTH = {"pretrain", "finetune"}
+
+
 @pytest.mark.parametrize(
     ("labels", "labeled", "unlabeled"),
-    [
-        ("finetune", {"finetune"}, {"pretrain"}),
-        ("all", {"pretrain", "finetune"}, {"pretrain", "finetune"}),
-    ],
+    [("finetune", {"finetune"}, {"pretrain"}), ("all", BOTH, BOTH)],
 )
 def test_which_recordings_are_labeled_is_up_to_the_profile(run, labels, labeled, unlabeled):
     corpus = load_corpus(changed(run, labeled=labels))
@@ -60,10 +67,8 @@ def test_which_recordings_are_labeled_is_up_to_the_profile(run, labels, labeled,
 
 
 def test_with_a_database_left_out_all_labels_are_those_of_every_other_split(run):
-    plain, every = (
-        load_splits(changed(run, leave_out="b", labeled=of)) for of in ("finetune", "all")
-    )
-    recordings = load_recordings(run)
+    labels, recordings = ("finetune", "all"), load_recordings(run)
+    plain, every = (load_splits(changed(run, leave_out="b", labeled=of)) for of in labels)
     held = set(recordings.record[recordings.database == "b"])
     for table in (plain, every):
         assert set(table.record[table.split == "test"]) == held
@@ -76,22 +81,17 @@ def test_a_split_list_that_is_edited_is_read_again(tiny_data, tmp_path):
     run = Run(tmp_path / "run", load_profile("paper", folders))
     before = load_splits(run)
     moved = before.record[before.split == "pretrain"].iloc[0]
-    for name, change in {
-        "pretrain": lambda t: t.replace(moved, ""),
-        "dev": lambda t: f"{t} {moved}",
-    }.items():
-        path = lists / f"{name}.txt"
-        path.write_text(change(path.read_text()))
+    pretrain, dev = lists / "pretrain.txt", lists / "dev.txt"
+    pretrain.write_text(pretrain.read_text().replace(moved, ""))
+    dev.write_text(f"{dev.read_text()} {moved}")
     assert load_splits(run).set_index("record").split[moved] == "dev"
 
 
 def test_what_is_there_is_not_made_again(run, monkeypatch):
-    corpus = load_corpus(run)
+    before = load_corpus(run)
     for name in ("read_recordings", "generated_splits"):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("made again"))
-    again = load_corpus(run)
-    pd.testing.assert_frame_equal(again.recordings, corpus.recordings)
-    pd.testing.assert_frame_equal(again.splits, corpus.splits)
+    assert_equal(load_corpus(run), before)
 
 
 @pytest.mark.parametrize("name", ["recordings.csv", "splits.csv", "recordings.json", "splits.json"])
@@ -101,9 +101,7 @@ def test_damaged_tables_heal(run, name, damage):
     path = run.path(name)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
-    after = load_corpus(run)
-    pd.testing.assert_frame_equal(after.recordings, before.recordings)
-    pd.testing.assert_frame_equal(after.splits, before.splits)
+    assert_equal(load_corpus(run), before)
 
 
 def test_a_bit_of_a_synthetic_recording_that_flips_changes_no_number(run):
@@ -112,10 +110,7 @@ def test_a_bit_of_a_synthetic_recording_that_flips_changes_no_number(run):
     content = bytearray(path.read_bytes())
     content[-7] ^= 1
     path.write_bytes(content)
-    after = load_corpus(run)
-    pd.testing.assert_frame_equal(after.recordings, before.recordings)
-    np.testing.assert_array_equal(after.cache.array, before.cache.array)
-    assert after.cache.folder == before.cache.folder
+    assert_equal(load_corpus(run), before)
 
 
 def test_a_subset_of_real_recordings_is_drawn_as_asked(tiny_data, tmp_path):

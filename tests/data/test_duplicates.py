@@ -51,17 +51,18 @@ def test_a_run_counts_from_half_a_second_on(table, noise, length, count):
     assert len(shared_audio(table(a=a, b=b))) == count
 
 
-@pytest.mark.parametrize(
-    "filler",
-    [
-        pytest.param(np.zeros(6_000), id="silence"),
-        pytest.param(np.full(6_000, 32_767), id="clipping"),
-        pytest.param(9_000 * np.sin(2 * np.pi * 50 * np.arange(6_000) / RATE), id="50 Hz tone"),
-        pytest.param(np.where(np.arange(6_000) % 81 == 0, 500, 0), id="sparse pulses"),
-    ],
-)
-def test_what_any_two_recordings_may_have_in_common_is_no_leak(table, filler, noise):
-    filler = filler.astype(np.int16)
+PLACES = np.arange(6_000)
+COMMON = {
+    "silence": 0 * PLACES,
+    "clipping": 0 * PLACES + 32_767,
+    "50 Hz tone": 9_000 * np.sin(2 * np.pi * 50 * PLACES / RATE),
+    "sparse pulses": np.where(PLACES % 81 == 0, 500, 0),
+}
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_what_any_two_recordings_may_have_in_common_is_no_leak(table, name, noise):
+    filler = COMMON[name].astype(np.int16)
     a = np.concatenate([noise(3_000, seed=1), filler, noise(3_000, seed=2)])
     b = np.concatenate([noise(2_000, seed=3), filler, noise(4_000, seed=4)])
     assert shared_audio(table(a=a, b=b)).empty
@@ -138,12 +139,6 @@ def plant_passage(root: Path, source: str, target: str, seconds: float) -> None:
     soundfile.write(file(root, target), samples, RATE, subtype="PCM_16")
 
 
-def plant_subject(root: Path, *records: str) -> None:
-    rows = "".join(f"{record},file {record},17\n" for record in records)
-    header = "Challenge record name,Original record name,Subject ID\n"
-    (root / "Online_Appendix_training_set.csv").write_text(header + rows)
-
-
 def leaks_of(root: Path, splits: pd.DataFrame) -> pd.DataFrame:
     recordings = read_recordings(root)
     return find_leaks(recordings, splits, validation_copies(root, recordings))
@@ -159,25 +154,12 @@ def test_nothing_leaks_in_an_untouched_corpus(untouched, splits):
     assert summarize(leaks).empty
 
 
-def test_a_copy_is_identical_audio_of_its_whole_length_and_a_passage_shared_audio(
-    root, splits, members
-):
-    trained, tested = members["pretrain"][0], members["test"]
-    tuned = members["dev"][0]
-    seconds = plant_copy(root, tested[0], trained)
-    plant_passage(root, tested[1], tuned, 1.75)
-    assert found(root, splits) == [
-        ["identical audio", trained, tested[0], "pretrain", "test", seconds],
-        ["shared audio", tuned, tested[1], "dev", "test", 1.75],
-    ]
-
-
 def test_two_recordings_of_one_subject_leak_without_any_shared_second(root, splits, members):
-    trained, tested = (
-        next(record for record in members[split] if record[0] == "e")
-        for split in ("finetune", "test")
-    )
-    plant_subject(root, trained, tested)
+    trained = next(record for record in members["finetune"] if record[0] == "e")
+    tested = next(record for record in members["test"] if record[0] == "e")
+    header = "Challenge record name,Original record name,Subject ID"
+    rows = f"{header}\n{trained},x,17\n{tested},y,17\n"
+    (root / "Online_Appendix_training_set.csv").write_text(rows)
     (row,) = found(root, splits)
     assert row[:5] == ["same subject", trained, tested, "finetune", "test"]
     assert np.isnan(row[5])
@@ -194,13 +176,18 @@ def test_within_one_split_nothing_leaks(root, splits, members, split):
     assert found(root, splits) == []
 
 
-def test_the_summary_counts_each_recording_once_and_splits_by_group_leave_nothing(
+def test_copies_and_passages_are_told_apart_each_recording_counts_once_and_groups_leave_nothing(
     root, splits, members
 ):
-    tested, trained = members["test"], members["pretrain"]
+    tested, trained, tuned = members["test"], members["pretrain"], members["dev"][0]
     seconds = plant_copy(root, tested[0], trained[0])
     plant_copy(root, tested[0], trained[1])
-    plant_passage(root, tested[1], members["dev"][0], 1.5)
+    plant_passage(root, tested[1], tuned, 1.5)
+    assert found(root, splits) == [
+        ["identical audio", trained[0], tested[0], "pretrain", "test", seconds],
+        ["identical audio", trained[1], tested[0], "pretrain", "test", seconds],
+        ["shared audio", tuned, tested[1], "dev", "test", 1.5],
+    ]
     summary = summarize(leaks_of(root, splits))
     assert list(summary) == ["kind", *COLUMNS[3:5], "pairs", "recordings", "longest_seconds"]
     assert summary.to_numpy().tolist() == [

@@ -35,14 +35,6 @@ def corpus(settings) -> Path:
     return write_corpus(settings)
 
 
-@pytest.fixture
-def copy(corpus, settings, corpus_of, tmp_path, monkeypatch) -> Data:
-    """The settings of a corpus that may be damaged, without making it first."""
-    damaged = corpus_of(tmp_path / "data")
-    shutil.copytree(corpus, corpus_folder(damaged))
-    return damaged
-
-
 def digests(root: Path) -> dict[str, str]:
     files = (path for path in sorted(root.rglob("*")) if path.is_file())
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -89,19 +81,18 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+FILES = ("training-b/b0001.wav", "training-e/REFERENCE.csv", "synthetic.csv", "synthetic.json")
+
+
 @pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        *((n, flip) for n in ("training-b/b0001.wav", "training-e/REFERENCE.csv", "synthetic.csv")),
-        ("training-b/b0001.wav", Path.unlink),
-        ("synthetic.json", lambda path: path.write_text("")),
-        ("synthetic.csv", lambda path: path.write_bytes(b"\xff")),
-    ],
+    ("name", "damage"), [*((name, flip) for name in FILES), (FILES[0], Path.unlink)]
 )
-def test_a_damaged_corpus_heals(copy, corpus, name, damage):
-    damage(corpus_folder(copy) / name)
-    assert digests(corpus_folder(copy)) != digests(corpus)
-    assert digests(write_corpus(copy)) == digests(corpus)
+def test_a_damaged_corpus_heals(corpus, corpus_of, tmp_path, name, damage):
+    asked = corpus_of(tmp_path)
+    copy = Path(shutil.copytree(corpus, corpus_folder(asked)))
+    damage(copy / name)
+    assert digests(copy) != digests(corpus)
+    assert digests(write_corpus(asked)) == digests(corpus)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
@@ -226,13 +217,10 @@ def test_they_are_written_once_and_again_where_damaged_or_settings_differ(
         assert synthetic.write_training_recordings(asked).equals(recordings)
     path, before = Path(recordings.path[3]), Path(recordings.path[3]).read_bytes()
     flip(path)
-    assert (
-        synthetic.write_training_recordings(asked).equals(recordings)
-        and path.read_bytes() == before
-    )
-    other = synthetic.write_training_recordings(
-        asked.model_copy(update={"recordings": 4, "seed": 5})
-    )
+    assert synthetic.write_training_recordings(asked).equals(recordings)
+    assert path.read_bytes() == before
+    fewer = asked.model_copy(update={"recordings": 4, "seed": 5})
+    other = synthetic.write_training_recordings(fewer)
     assert len(other) == 4 and not set(other.digest) & set(recordings.digest)
 
 
@@ -254,11 +242,9 @@ def test_noise_beside_the_valves_is_as_loud_for_both_labels(monkeypatch):
     monkeypatch.setattr(simulator, "valve_sounds", lambda _, __, n, rng: rng.standard_normal(n))
     # A constant in place of the murmur leaves the deviation to valves and room alone.
     monkeypatch.setattr(simulator, "murmur_sound", lambda _, __, n, ___: np.full(n, 9.0))
-    spread = [
-        [np.log(synthetic.training_recording(label, 2.0, [0, n])[0].std()) for n in range(30)]
-        for label in (0, 1)
-    ]
-    assert abs(np.mean(spread[0]) - np.mean(spread[1])) < 0.2
+    made = synthetic.training_recording
+    means = [np.mean([np.log(made(y, 2.0, [0, n])[0].std()) for n in range(30)]) for y in (0, 1)]
+    assert abs(means[0] - means[1]) < 0.2
 
 
 def test_devices_differ_as_widely_as_they_may():
