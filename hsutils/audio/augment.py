@@ -40,7 +40,7 @@ def mixup(
     """Each recording of a batch mixed with another, and their targets alike (Zhang et al. 2018).
 
     Spectrograms (N, 1, mels, frames) are without padding, targets have shape (N,). The share of
-    the first is drawn from the beta distribution of both parameters `beta`.
+    the first is drawn from the beta distribution whose parameters are both `beta`.
     """
     share, other = generator.beta(beta, beta), generator.permutation(len(targets))
     return tuple(share * x + (1 - share) * x[other] for x in (spectrograms, targets))

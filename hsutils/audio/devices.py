@@ -6,7 +6,6 @@ device (`simulate_device`), and evaluation worsens recordings (`PERTURBATIONS`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -16,11 +15,8 @@ from scipy.signal import butter, fftconvolve, firwin2, sosfilt
 from hsutils.audio.heart_simulator import Rng, ring
 from hsutils.config import RECORDED_RATE
 
-# Synthetic recordings
 
-
-@dataclass(frozen=True)
-class Stethoscope:
+class Stethoscope(NamedTuple):
     """What stands between a chest and a WAV file."""
 
     low: float  # Hz, corners of the pass band (second order below, first order above)
@@ -32,7 +28,7 @@ class Stethoscope:
 
 
 def room_noise(samples: int, breaths: float, noisy: bool, rng: Rng) -> np.ndarray:
-    """All that is not the heart, of unit RMS: rumble, hiss, `breaths` a minute, voices, bumps."""
+    """Rumble, hiss, `breaths` a minute, voices and bumps (more where `noisy`), of unit RMS."""
     time = np.arange(samples) / RECORDED_RATE
     noise = rng.uniform(0.5, 1) * _band(rng.standard_normal(samples), 3, rng.uniform(25, 70))
     noise += rng.uniform(0.05, 0.2) * rng.standard_normal(samples)

@@ -19,14 +19,10 @@ from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.spectrograms import log_mel, mel_edges
 from hsutils.config import RECORDED_RATE, load_profile
 
-STEP = 20
-"""Samples from one value of the envelope to the next: 10 ms."""
-PERIOD, SYSTOLE = (45, 150), (20, 45)
-"""Steps in which the period (40 to 133 beats a minute) and the systolic interval may lie."""
-GAPS = (0.8, 1.25)
-"""Between neighboring beats, as multiples of the period; a rhythm more uneven is evened out."""
-TIGHTNESS = 40.0
-"""Penalty on the squared logarithm of such a multiple, in standard deviations of the envelope."""
+STEP = 20  # samples from one value of the envelope to the next: 10 ms
+PERIOD, SYSTOLE = (45, 150), (20, 45)  # steps; the period is that of 40 to 133 beats a minute
+GAPS = (0.8, 1.25)  # between beats, in periods; a rhythm more uneven is evened out
+TIGHTNESS = 40.0  # penalty on the squared logarithm of such a gap, in deviations of the envelope
 CLEAR_HEARTBEAT = 0.2
 """`Rhythm.regularity` of 98 in 100 recordings of the Challenge, and of 1 in 100 of white noise."""
 
@@ -34,7 +30,6 @@ PHASES = ("S1", "early systole", "late systole", "S2")
 PHASES += ("early diastole", "mid diastole", "late diastole")
 BANDS = 8
 FRONT_END = load_profile("robust").front_end.model_copy(update={"mels": BANDS, "hop": STEP})
-"""That of the profile "robust", in 8 bands and steps of 10 ms."""
 FEATURES = tuple(f"{phase}, band {band + 1}" for phase in PHASES for band in range(BANDS))
 FEATURES += ("period", "systole's share", "scatter of the period", "scatter of systole")
 

@@ -133,8 +133,9 @@ def draw_beats(patient: Patient, seconds: float, rng: Rng) -> Beats:
 def ring(
     onset: np.ndarray, gain: np.ndarray, frequency: float, decay: float, samples: int
 ) -> np.ndarray:
-    """Valve closures, shape (samples,): decaying chirps (Xu, Durand and Pibarot 2000, IEEE Trans.
-    Biomed. Eng. 47:1328). What falls outside the recording is cut.
+    """Valve closures, shape (samples,), cut at the ends of the recording.
+
+    Each is a decaying chirp (Xu, Durand and Pibarot 2000, IEEE Trans. Biomed. Eng. 47:1328).
 
     Args:
         onset, gain: start of each closure, s, and peak of its envelope, shapes (beats,).
@@ -157,18 +158,18 @@ def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
     Breathing in delays P2, so S2 splits, and moves the heart away from the chest wall (Leatham
     1954, Lancet 267:607).
     """
-    lesion = LESIONS[patient.lesion]
-    inspiration = np.sin(beats.breath)
+    lesion, inspiration = LESIONS[patient.lesion], np.sin(beats.breath)
     loudness = (1 - 0.12 * inspiration) * rng.lognormal(0, 0.08, beats.onset.size)
     s2, s2_gain = beats.onset + beats.systole, lesion.s2 * patient.s2
     split = 0.012 + 0.03 * np.maximum(0, inspiration)
+    # Two short sharp parts, of 110 and 130 Hz, give S1 and S2 their energy above 100 Hz.
     components = (  # onset (s), gain, frequency (Hz), decay (s)
         (beats.onset, lesion.s1, 30, 0.016),
         (beats.onset + 0.024, 0.6 * lesion.s1, 45, 0.012),
-        (beats.onset + 0.012, 0.3 * lesion.s1, 110, 0.005),  # the energy above 100 Hz
+        (beats.onset + 0.012, 0.3 * lesion.s1, 110, 0.005),
         (s2, s2_gain, 42, 0.011),
         (s2 + split, 0.5 * s2_gain, 35, 0.012),
-        (s2 + 0.004, 0.3 * s2_gain, 130, 0.004),  # here too
+        (s2 + 0.004, 0.3 * s2_gain, 130, 0.004),
         (s2 + 0.15, lesion.s3, 26, 0.018),
         (beats.onset - 0.1, lesion.s4, 22, 0.018),
         (beats.onset + 0.5 * beats.systole, lesion.click, 120, 0.004),

@@ -12,8 +12,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from hsutils.config import FrontEnd
 
-LEVEL = 0.05
-"""Root mean square, of full scale, that recordings are brought to before they are dithered."""
+LEVEL = 0.05  # root mean square, of full scale, of what is dithered
 
 
 def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:

@@ -19,9 +19,7 @@ from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd
 
-READ_SECONDS = 300.0
-"""Artefacts are removed from a whole recording, but from no more than these first seconds."""
-
+READ_SECONDS = 300.0  # of a recording, at most; artefacts are removed from all of them
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
 # the spectrogram's floor, which torchaudio's default filter does not achieve.
 KAISER_BEST = {"resampling_method": "sinc_interp_kaiser", "beta": 14.769656459379492}

@@ -12,12 +12,9 @@ from scipy.signal import resample_poly
 from hsutils.config import RECORDED_RATE
 from hsutils.errors import InputError
 
-SHORTEST_SECONDS = 512 / 22_050
-"""One frame of the paper's spectrogram: a shorter recording would be mostly padding."""
-RATES = (500, 384_000)
-"""Hz that a file may have: heart sounds need the lowest; above the highest resampling is slow."""
-OVERSHOOT = 1.5
-"""Times full scale: resampling and lossy compression leave less, another scale leaves more."""
+SHORTEST_SECONDS = 512 / 22_050  # one frame of the paper's spectrogram; less is mostly padding
+RATES = (500, 384_000)  # Hz: heart sounds need the lowest; above the highest resampling is slow
+OVERSHOOT = 1.5  # times full scale: resampling and lossy compression leave less, other units more
 SAMPLE_FORMATS = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 
 _CUT_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
@@ -40,8 +37,8 @@ def read_waveform(
     """
     # The resampler's filter reaches at most 20 ms beyond a sample.
     samples, file_rate = read_samples(path, seconds + 0.1)
-    scale = 32_768 if samples.dtype == np.int16 else 1
-    waveform = samples.mean(axis=1, dtype=np.float32) / np.float32(scale)
+    full_scale = np.float32(32_768 if samples.dtype == np.int16 else 1)
+    waveform = samples.mean(axis=1, dtype=np.float32) / full_scale
     if not np.ptp(waveform):
         raise InputError(f"{path}: its channels cancel each other; keep one of them")
     peak = np.abs(waveform).max()
@@ -72,8 +69,8 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
         if path.is_dir():
             raise InputError(f"{path}: a folder; name the WAV files in it")
         if not path.is_file():
-            what = "not a regular file" if path.exists() else "no such file"
-            raise InputError(f"{path}: {what}")
+            problem = "not a regular file" if path.exists() else "no such file"
+            raise InputError(f"{path}: {problem}")
         # Opened here, since libsndfile takes no names that are not UTF-8.
         with path.open("rb") as stream, soundfile.SoundFile(stream) as file:
             if problem := _header_problem(file):

@@ -34,8 +34,7 @@ from hsutils.models.teacher_student import Encoder, StudentCNN
 # column of that level sees. ResNet-18 after layers 1 to 4; the student CNN.
 RESNET_STAGES = ((4, 21), (8, 49), (16, 105), (32, 217))
 STUDENT_STAGES = ((16, 25),)
-WORTHWHILE = 0.85
-"""Share of the columns above which the bookkeeping of packing costs more than it saves."""
+WORTHWHILE = 0.85  # share of the columns above which packing costs more than it saves
 
 
 def accelerate(model: nn.Module, padding: float) -> nn.Module:
@@ -203,7 +202,7 @@ def student_features(features: nn.Sequential, packed: Packed) -> Tensor:
         step, lost = convolution.stride[1], convolution.kernel_size[1] - 2 * convolution.padding[1]
         width = ((width - lost) // step + 1) // 2
         stride *= 2 * step
-        # An activation that never falls may follow the pooling: the same, for a quarter of it.
+        # The activation never falls, so it may follow the pooling: a quarter of the work.
         x = activation(pooling(convolution(x)))
     columns = _columns(x, layout.level(stride, width).source.flatten())
     return features[-1](columns[0].unflatten(2, (images, width)).permute(2, 0, 1, 3))

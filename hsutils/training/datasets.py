@@ -32,7 +32,7 @@ Place = tuple[int, int]  # a recording's index, and how often it came before in 
 class ViewPairs(Dataset):
     """Positive pairs for contrastive pre-training: two views of each recording (paper section 4).
 
-    They are the recording and its SpecAugment copy, or what else `Augment` asks for.
+    They are the recording and its SpecAugment copy, or whatever `Augment` asks for.
     """
 
     cache: SpectrogramCache

@@ -31,7 +31,6 @@ from hsutils.training.datasets import Labeled, ViewPairs, loader
 from hsutils.training.devices import layout, seed_everything, seed_for
 
 Loss = Callable[[nn.Module, list[Tensor]], Tensor]
-PREDICTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def predict(
     """Logits, shape (N,), of some rows of the cache, with the model in evaluation mode."""
     model.eval().to(fabric.device)
     logits = []
-    for part in np.array_split(rows, math.ceil(len(rows) / PREDICTED_AT_ONCE)):
+    for part in np.array_split(rows, math.ceil(len(rows) / 16)):
         views = cache.batch(part).contiguous(memory_format=layout(fabric)).to(fabric.device)
         with fabric.autocast():
             logits.append(model(views).float().cpu())
