@@ -225,12 +225,14 @@ def load_profile(profile: str | Path, overrides: Iterable[str] | Mapping[str, An
 
     Args:
         profile: name of a file in `hsutils/profiles` (demo, paper, ...) or path of a TOML file.
-        overrides: `key=value` texts (value in TOML syntax; bare words are text) or a mapping,
-            in which a table replaces only the fields it names.
+        overrides: `key=value` texts (value in TOML syntax; bare words are text), one text of
+            several such words, or a mapping, in which a table replaces only the fields it names.
 
     Raises:
         InputError: naming every unknown, mistyped or out-of-range field at once.
     """
+    if isinstance(overrides, str):
+        overrides = overrides.split()
     changes = [overrides] if isinstance(overrides, Mapping) else map(_parsed, overrides)
     return _checked(reduce(_merged, changes, _read(profile)), f"profile {profile}")
 
@@ -251,14 +253,19 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _read(profile: str | Path) -> dict[str, Any]:
+    known = sorted(file.stem for file in PROFILES.glob("*.toml"))
     path = Path(profile)
     if path.suffix != ".toml":
         path = PROFILES / f"{profile}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.toml")))
-        raise InputError(f"no profile {profile}: use {known}, or the path of a .toml file")
+        use = f"use {', '.join(known)}, or the path of a .toml file"
+        raise InputError(f"no profile {profile}: {use}")
     values = _toml(path.read_bytes(), str(path))
-    return _merged(_read(f"{values.pop('like')}"), values) if "like" in values else values
+    if "like" not in values:
+        return values
+    if (like := values.pop("like")) not in known:
+        raise InputError(f"{path}: 'like' must name one of {', '.join(known)}, not {like!r}")
+    return _merged(_read(like), values)
 
 
 def _toml(content: bytes, source: str) -> dict[str, Any]:
@@ -301,10 +308,14 @@ def _checked(values: Mapping[str, Any], source: str) -> Profile:
 
 def _in_words(details: Mapping[str, Any]) -> str:
     name, table = ".".join(map(str, details["loc"])), details["loc"][:-1]
+    if details["input"] is None:
+        return f"override '{name}' is not key=value; write e.g. pretrain.epochs=1"
     if details["type"] == "extra_forbidden":
         section = Profile.model_fields[table[0]].annotation if table else Profile
         return f"unknown field '{name}'; known here: {', '.join(section.model_fields)}"
     message = details["msg"].removeprefix("Input should ").removeprefix("String should ")
+    if details["type"] == "string_pattern_mismatch":
+        message = "be made of letters, digits, '_', '.' and '-'"
     return f"'{name}' must {message}, not {reprlib.repr(details['input'])}"
 
 
@@ -314,12 +325,13 @@ def _contradictions(profile: Profile) -> list[str]:
     top = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
     low, high = front_end.pass_low_hz, front_end.pass_high_hz
     no_band = high >= nyquist or low >= (high or nyquist)
-    size, few = f"{mels} mels x {frames} frames", f"fewer than {SMALLEST}"
+    band = f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold; 0 is off"
+    size = f"{mels} mels x {frames} frames are too few: the student needs {SMALLEST} of each"
     rules = [
         (front_end.bins > most, f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}"),
         (front_end.low_hz >= top, f"'front_end.low_hz' must be below {top:g} Hz, the highest bin"),
-        (no_band, f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold"),
-        (min(mels, frames) < SMALLEST, f"'front_end.mels' and 'clip_seconds' make {size}, {few}"),
+        (no_band, band),
+        (min(mels, frames) < SMALLEST, f"'front_end': {size}; raise mels or clip_seconds"),
     ]
     for name in FITS:
         fit, crop = getattr(profile, name), f"'{name}.crop_seconds'"
@@ -332,7 +344,7 @@ def _contradictions(profile: Profile) -> list[str]:
         rules += [
             (uneven, f"'{name}.synthetic' needs {crop} above 0 and '{name}.sampling' \"even\""),
             (too_long, f"'synthetic.seconds' must be at least {crop}"),
-            (too_short, f"{crop} makes crops of {few} frames"),
+            (too_short, f"{crop} makes crops of fewer than {SMALLEST} frames"),
             (fixed, f"{crop} needs 'networks.cnn' \"compact\""),
         ]
     return [problem for broken, problem in rules if broken]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Audio, Markdown
+from IPython.display import HTML, Audio, Image, Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
@@ -57,11 +57,11 @@ def say_saved(run: Run, *names: str) -> None:
     print(*(f"saved {shown(run.path(name))}" for name in names), sep="\n")
 
 
-def keep(run: Run, figure: Figure, name: str) -> Figure:
-    """Save a figure as PNG and SVG in the run's `figures`, say where, and return it."""
+def keep(run: Run, figure: Figure, name: str) -> Image:
+    """Save a figure as PNG and SVG in the run's `figures`, say where, and show the PNG."""
     path = plots.save_figure(figure, run.path("figures"), name)
     print(f"saved {shown(path)} and .svg")
-    return figure
+    return Image(path, alt=figure.get_suptitle())
 
 
 def examples(recordings: pd.DataFrame) -> pd.DataFrame:

@@ -38,9 +38,11 @@ def recordings(tmp_path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def test_kept_figure_lies_in_the_run_as_png_and_svg_and_comes_back(run, capsys):
+def test_a_kept_figure_lies_in_the_run_as_png_and_svg_and_is_shown(run, capsys):
     figure = plots.loss_by_epoch(pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0]}))
-    assert notebook.keep(run, figure, "99-test") is figure
+    shown = notebook.keep(run, figure, "99-test")
+    assert shown.data == run.path("figures/99-test.png").read_bytes()
+    assert shown.alt == figure.get_suptitle()
     assert sorted(p.name for p in run.path("figures").iterdir()) == ["99-test.png", "99-test.svg"]
     assert "99-test.png" in capsys.readouterr().out
     assert notebook.shown(PROJECT / "runs" / "demo") == "runs/demo"
