@@ -191,10 +191,12 @@ def _unpack(archives: list[Path], folder: Path) -> list[str]:
                     raise ValueError(f"archives hold more than {_LARGEST_BYTES / 1e6:g} MB")
                 require_space(folder.parent, needed, "--to")
                 file.extractall(folder, names)  # which writes nothing outside that folder
+        except InputError:
+            raise
         except Exception as error:  # a dozen kinds, by what is damaged
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-            if full or isinstance(error, InputError):
-                raise
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                remedy = "make room and run the same command again"
+                raise InputError(f"--to={folder.parent}: the disk is full; {remedy}") from error
             return [f"{archive}: is a damaged archive ({error})"]
     return []
 

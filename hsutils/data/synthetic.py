@@ -210,7 +210,7 @@ def _write(
             for row in progress(planned.itertuples(), len(planned), "synthetic recordings"):
                 (samples, truth), wav = render(row), BytesIO()
                 soundfile.write(wav, samples, RECORDED_RATE, subtype="PCM_16", format="WAV")
-                # Written by Python, a full disk is an error that names the file.
+                # Written by Python, so that a full disk is an OSError.
                 (folder / row.file).write_bytes(wav.getvalue())
                 drawn.append(truth | {"digest": digest_of(folder / row.file)})
             write_csv(folder / TABLE, planned.join(pd.DataFrame(drawn)))

@@ -1,13 +1,17 @@
 """Makers of recordings, corpora and folders that several test modules of this room use."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
 from hsutils.config import RECORDED_RATE, Data
+from hsutils.data.splits import published_splits
+from hsutils.errors import InputError
 
 WriteFolder = Callable[..., Path]
 Noise = Callable[..., np.ndarray]
@@ -48,3 +52,12 @@ def corpus_of() -> Callable[..., Data]:
         return Data(source="synthetic", folder=str(folder), **asked)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real_lists(real_recordings: pd.DataFrame) -> pd.DataFrame:
+    """The published splits, from the folder HSUTILS_LISTS or fetched."""
+    try:
+        return published_splits(real_recordings, os.environ.get("HSUTILS_LISTS"))
+    except InputError as error:
+        pytest.skip(f"HSUTILS_LISTS names no folder with the four lists, and {error}")

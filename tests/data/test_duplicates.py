@@ -1,6 +1,5 @@
 """Shared audio is found wherever it lies, exactly; planted leaks are found as what they are."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import soundfile
 
 from hsutils.data.challenge import read_recordings, validation_copies
 from hsutils.data.duplicates import find_leaks, group_related, shared_audio, summarize
-from hsutils.data.splits import SPLITS, audit, generated_splits, published_splits
+from hsutils.data.splits import SPLITS, audit, generated_splits
 from hsutils.data.synthetic import write_corpus
-from hsutils.errors import InputError
 
 RATE = 2_000
 COLUMNS = ["kind", "record_a", "record_b", "split_a", "split_b", "seconds"]
@@ -218,15 +216,11 @@ def test_the_challenge_shares_audio_between_45_recordings_in_6_groups(real_recor
 
 
 @pytest.mark.real
-def test_26_pairs_cross_the_published_lists(real_data, real_recordings):
-    try:
-        lists = published_splits(real_recordings, os.environ.get("HSUTILS_LISTS"))
-    except InputError as error:
-        pytest.skip(f"HSUTILS_LISTS names no folder with the four lists, and {error}")
+def test_26_pairs_cross_the_published_lists(real_data, real_recordings, real_lists):
     copies = validation_copies(real_data, real_recordings)
     assert len(copies) == 301
     assert (copies.record_b == "validation/" + copies.record_a).all()
-    leaks = find_leaks(real_recordings, lists, copies)
+    leaks = find_leaks(real_recordings, real_lists, copies)
     assert leaks.groupby("kind").size().to_dict() == {"shared audio": 26, "validation copy": 301}
     shared = summarize(leaks).query("kind == 'shared audio'").set_index(["split_a", "split_b"])
     assert shared.pairs.to_dict() == {
@@ -236,8 +230,6 @@ def test_26_pairs_cross_the_published_lists(real_data, real_recordings):
         ("finetune", "test"): 3,
         ("dev", "test"): 4,
     }
-    affected = audit(real_recordings, lists)
-    tested = set(affected.record[affected.split == "test"])
-    assert len(tested) == 7
-    assert tested == set(leaks.record_b[leaks.split_b == "test"])
+    tested = set(audit(real_recordings, real_lists).query("split == 'test'").record)
+    assert len(tested) == 7 and tested == set(leaks.record_b[leaks.split_b == "test"])
     assert audit(real_recordings, generated_splits(real_recordings)).empty

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import os
 import threading
 import warnings
 from pathlib import Path
@@ -56,7 +55,7 @@ def counts(recordings: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(merged.split, merged.label).reindex(index=SPLITS, columns=[0, 1])
 
 
-def complaints(folder) -> list[str]:
+def problems(folder) -> list[str]:
     with pytest.raises(InputError) as caught:
         published_splits(RECORDINGS, folder)
     return caught.value.problems
@@ -76,12 +75,12 @@ def test_published_lists_become_one_row_a_recording_under_either_name(lists):
 
 def test_all_missing_lists_and_wrong_records_are_named_at_once(lists):
     (lists / "dev.txt").write_text("c0001 a0001 f9999\n")
-    twice, unknown = complaints(lists)
+    twice, unknown = problems(lists)
     assert "(a0001): 1 records are listed twice" in twice
     assert "(f9999): 1 records are not in the data" in unknown
     (lists / "dev.txt").unlink()
     (lists / "pretrain.txt").unlink()
-    first, second = complaints(lists)
+    first, second = problems(lists)
     assert "pretrain.txt: missing" in first and "dev.txt: missing" in second
 
 
@@ -119,18 +118,16 @@ def site(lists, tmp_path_factory, monkeypatch):
         server.shutdown()
 
 
-def test_lists_are_fetched_when_no_folder_is_named(site):
+def test_lists_are_fetched_when_no_folder_is_named_and_only_the_published_ones(site):
     made = published_splits(RECORDINGS, "")
     assert made.split.value_counts().to_dict() == {s: len(r) for s, r in LISTS.items()}
-
-
-def test_a_fetched_list_that_differs_or_is_not_there_is_answered_with_what_to_do(site):
+    (Path(download.pooch.os_cache("")) / "val.txt").unlink()
     (site / "val.txt").write_text("c0001\n\n")
-    (found,) = complaints("")
+    (found,) = problems("")
     assert "val.txt" in found and "splits.lists" in found
     assert not list(Path(download.pooch.os_cache("")).glob("*val.txt")), "nothing of it is kept"
     (site / "val.txt").unlink()
-    (found,) = complaints(None)
+    (found,) = problems(None)
     assert "splits.lists" in found and "generated" in found
 
 
@@ -140,9 +137,8 @@ def test_a_fetched_list_that_differs_or_is_not_there_is_answered_with_what_to_do
 def test_at_the_challenges_counts_evaluated_splits_are_the_papers_size_within_one_percent():
     made = counts(table(3240, 665), generated_splits(table(3240, 665)))
     evaluated = made.loc[["finetune", "dev", "test"]]
-    assert ((evaluated >= 198) & (evaluated <= 200)).all(axis=None)
-    assert (evaluated[0] == evaluated[1]).all()
-    assert made.loc["pretrain", 1] >= 65
+    assert evaluated.isin(range(198, 201)).all(axis=None)
+    assert (evaluated[0] == evaluated[1]).all() and made.loc["pretrain", 1] >= 65
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -252,11 +248,7 @@ def test_the_audit_finds_exactly_the_planted_leaks():
 
 
 @pytest.mark.real
-def test_the_published_lists_have_the_papers_sizes(real_recordings):
-    try:
-        lists = published_splits(real_recordings, os.environ.get("HSUTILS_LISTS"))
-    except InputError as error:
-        pytest.skip(f"HSUTILS_LISTS names no folder with the four lists, and {error}")
-    sizes = counts(real_recordings, lists)
+def test_the_published_lists_have_the_papers_sizes(real_recordings, real_lists):
+    sizes = counts(real_recordings, real_lists)
     assert sizes.loc["pretrain"].tolist() == [1975, 65]
     assert (sizes.iloc[1:] == 200).all(axis=None)

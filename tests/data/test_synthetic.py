@@ -200,10 +200,9 @@ def test_half_of_them_are_abnormal_and_only_those_have_a_lesion_of_the_sick(reco
 
 
 def test_files_hold_what_the_table_says(recordings):
-    for number in (0, 7, 159):
-        row = recordings.iloc[number]
+    for row in recordings.loc[[0, 7, 159]].itertuples():
         samples, rate = read_samples(row.path)
-        expected, _ = synthetic.training_recording(row.label, 3.0, [4, number])
+        expected, _ = synthetic.training_recording(row.label, 3.0, [4, row.Index])
         assert rate == row.sample_rate == 2000
         np.testing.assert_array_equal(samples[:, 0], expected)
     assert recordings.digest.is_unique
