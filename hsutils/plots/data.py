@@ -10,6 +10,7 @@ from matplotlib.image import AxesImage
 from hsutils.audio.heart_cycles import PHASES, Rhythm, band_edges
 from hsutils.config import RECORDED_RATE
 from hsutils.data.splits import SPLITS
+from hsutils.errors import InputError
 from hsutils.plots import style
 
 SHORT = ("S1", "systole 1", "systole 2", "S2", "diastole 1", "diastole 2", "diastole 3")
@@ -118,9 +119,15 @@ def mean_cycles(cycles: pd.DataFrame, weights: pd.DataFrame) -> Figure:
             out.
         weights: columns phase, band, weight (per standard deviation) of a linear model of all
             databases, in the last panel.
+
+    Raises:
+        InputError: if no database has heart cycles of both classes.
     """
     phases = list(PHASES)
-    mean = cycles.pivot_table("value", ["database", "band", "phase"], "label").dropna()
+    mean = cycles.pivot_table("value", ["database", "band", "phase"], "label")
+    mean = mean.reindex(columns=[0, 1]).dropna()
+    if mean.empty:
+        raise InputError("cycles: no database has heart cycles of both classes; use longer clips")
     gains = (mean[1] - mean[0]).unstack("phase")[phases]
     own = weights[weights["phase"].isin(phases)].astype({"band": int})
     own = own.pivot(index="band", columns="phase", values="weight")[phases]

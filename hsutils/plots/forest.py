@@ -188,7 +188,7 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
             ("" pooled or mean, a letter, or "not e": pooled without e, shown instead of "" where
             given), auroc, low, high. Single databases without an interval are not drawn.
     """
-    table = table.fillna({"database": ""})
+    table = table.fillna({"database": ""}).rename(columns={"auroc": "value"})
     letters = table["database"].str.len() == 1
     single, whole = table[letters & table["low"].notna()], table[~letters]
     whole = whole[whole["database"] == whole.groupby("protocol")["database"].transform("max")]
@@ -199,15 +199,15 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
     return _by_database(whole.replace(panels), single.replace(panels), **columns)
 
 
-def unseen_databases(means: pd.DataFrame, by_database: pd.DataFrame) -> Figure:
+def unseen_databases(table: pd.DataFrame) -> Figure:
     """AUROC of each configuration in unseen databases, the best mean first.
 
     Args:
-        means: columns name (of the configuration), model, auroc (mean over databases), low, high.
-        by_database: columns name, model, database, auroc; seeds are averaged.
+        table: columns name (of the configuration), model, database ("mean" or a letter; others are
+            not drawn), value (AUROC), low, high.
     """
-    means = means.sort_values("auroc", ascending=False, kind="stable")
-    single = by_database.groupby(["name", "model", "database"])["auroc"].mean().reset_index()
+    means = table[table["database"] == "mean"].sort_values("value", ascending=False, kind="stable")
+    single = table[table["database"].str.len() == 1]
     title = "How well does each configuration do in an unseen database?"
     return _by_database(means, single, row="name", title=title)
 
@@ -216,34 +216,34 @@ def changes(table: pd.DataFrame) -> Figure:
     """What each change of one configuration does to its mean AUROC in unseen databases.
 
     Args:
-        table: columns name (of the change), model, seeds, difference (changed minus unchanged),
-            low, high; all rows compare with the same configuration.
+        table: columns name (of the change), model, seeds, value (changed minus unchanged), low,
+            high; all rows compare with the same configuration.
     """
     table = table.assign(name=table["name"] + " (" + table["seeds"].astype(str) + ")")
-    columns = {"row": "name", "hue": "model", "value": "difference", "reference": {"no change": 0}}
+    columns = {"row": "name", "hue": "model", "reference": {"no change": 0}}
     words = {"title": "What does each change do in unseen databases?"}
     words["xlabel"] = "change of mean AUROC (in brackets: seeds)"
     return forest_plot(table, **columns, **words)
 
 
-def ablations(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
-    """Dev AUROC of each option of each question, and its difference from the paper's own option.
+def ablations(table: pd.DataFrame) -> Figure:
+    """Dev AUROC of each variant of a model, and its difference from the unchanged one.
 
     Args:
-        table: columns question, option, model, mean, low, high (95% t interval over seeds),
-            last_epoch (mean after the last epoch), difference, difference_low, difference_high (of
-            equal seeds; NaN for the paper's own option).
-        seeds: columns question, option, seed, dev_auroc.
+        table: columns model, variant, seed ("mean" of all, or one), metric ("auroc", "auroc, last
+            epoch", "auroc, difference"), value, low, high (95% t interval over seeds). Others are
+            not drawn. The unchanged model is the first variant and has no difference.
     """
-    keys, parts = ["question", "option", "model"], {"mean over seeds": ["mean", "low", "high"]}
-    parts["difference, same seeds"] = ["difference", "difference_low", "difference_high"]
-    last = table[keys].assign(value=table["last_epoch"], mark="mean after the last epoch")
-    each = seeds.merge(table[keys]).rename(columns={"dev_auroc": "value"}).assign(mark="one seed")
-    marks = pd.concat([each, last]).assign(panel="mean over seeds")
-    columns = {"group": "question", "row": "option", "hue": "model", "panel": "panel"}
+    panels = {"auroc": "mean over seeds", "auroc, difference": "difference, same seeds"}
+    shown = table["metric"].map(panels)
+    means = table[table["seed"] == "mean"].assign(panel=shown).dropna(subset="panel")
+    looks = {"auroc": "one seed", "auroc, last epoch": "mean after the last epoch"}
+    small = table[(table["seed"] == "mean") == (table["metric"] != "auroc")]
+    marks = small.assign(mark=small["metric"].map(looks), panel=panels["auroc"])
+    columns = {"group": "model", "row": "variant", "hue": "model", "panel": "panel"}
     words = {"title": "What carries the paper's result?", "xlabel": "dev AUROC"}
-    words |= {"reference": {"no change": 0}, "marks": marks}
-    return forest_plot(long(table, keys, parts), share_x=False, **columns, **words)
+    words |= {"reference": {"no change": 0}, "marks": marks.dropna(subset="mark")}
+    return forest_plot(means, share_x=False, **columns, **words)
 
 
 def quality(table: pd.DataFrame, lengths: pd.DataFrame) -> Figure:
@@ -307,6 +307,6 @@ def database_probe(table: pd.DataFrame) -> Figure:
 
 def _by_database(whole: pd.DataFrame, single: pd.DataFrame, **columns: str) -> Figure:
     """The whole as diamonds, single databases beneath."""
-    marks = single.rename(columns={"auroc": "value"}).assign(mark="database " + single["database"])
-    look = {"hue": "model", "value": "auroc", "digits": 2, "xlabel": "AUROC", "marks": marks}
+    marks = single.assign(mark="database " + single["database"])
+    look = {"hue": "model", "digits": 2, "xlabel": "AUROC", "marks": marks}
     return forest_plot(whole, reference={"guessing": 0.5}, **look, **columns)

@@ -10,12 +10,12 @@ from pathlib import Path
 from hsutils.errors import InputError
 from hsutils.files import write_csv
 from hsutils.plots import save_figure
-from hsutils.studies import ablations, new_databases, reproduction, trust
+from hsutils.studies import new_databases, reproduction, trust
 from hsutils.studies.seeds import Study, Tables, gather, read_tables, train
 
 MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust}
 MODULES |= {"unseen": new_databases, "heart-cycles": new_databases}
-TRAINED = {"ablations": ablations.VARIANTS, "unseen": new_databases.CONFIGURATIONS}
+TRAINED = {"ablations": reproduction.VARIANTS, "unseen": new_databases.CONFIGURATIONS}
 """What a study trains, if not only seeds of a profile."""
 
 
@@ -71,10 +71,10 @@ def _gathered(options: argparse.Namespace) -> Tables:
     if options.study == "trust":
         return trust.gather_study(study)
     for name in names:
-        model, change = ablations.VARIANTS[name]
+        model, change = reproduction.VARIANTS[name]
         for seed in seeds:
             train(study.run(seed, name, change(study.profile)), [model])
-    return gather(study, ablations.VARIANTS)
+    return gather(study, reproduction.VARIANTS)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ recordings; the spread between seeds is shown apart.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -274,9 +274,14 @@ def thresholds(inputs: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "rule", "threshold", *ends])
 
 
-def _calibrated(inputs: Tables) -> Iterator[tuple[dict[str, object], pd.Series, pd.Series]]:
-    """What was done (model, calibration, temperature), and labels and logits of test."""
+def calibrated(inputs: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The models as trained, and with logits divided by the temperature that suits dev.
+
+    Returns:
+        `calibration.reliability` of both on test; and model, calibration, temperature, ece, brier.
+    """
     dev, test = (first_seed(inputs["cases"], split) for split in ("dev", "test"))
+    curves, scores = [], []
     for model in MODELS:
         fits = {"as trained": 1.0}
         # A model without a mistake on dev, or without any skill, has no temperature.
@@ -284,28 +289,15 @@ def _calibrated(inputs: Tables) -> Iterator[tuple[dict[str, object], pd.Series, 
             fits["temperature"] = calibration.temperature(dev.label, dev[model])
         for name, fit in fits.items():
             about = {"model": model, "calibration": name, "temperature": fit}
-            yield about, test.label, test[model] / fit
-
-
-def reliability(inputs: Tables) -> pd.DataFrame:
-    """Observed share of abnormal recordings by predicted probability, before and after."""
-    parts = [
-        calibration.reliability(*scored).assign(**about) for about, *scored in _calibrated(inputs)
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def calibration_scores(inputs: Tables) -> pd.DataFrame:
-    """model, calibration, temperature, ece, brier."""
-    rows = [
-        about | {"ece": calibration.ece(*scored), "brier": calibration.brier(*scored)}
-        for about, *scored in _calibrated(inputs)
-    ]
-    return pd.DataFrame(rows)
+            scored = test.label, test[model] / fit
+            curves.append(calibration.reliability(*scored).assign(**about))
+            about |= {"ece": calibration.ece(*scored), "brier": calibration.brier(*scored)}
+            scores.append(about)
+    return pd.concat(curves, ignore_index=True), pd.DataFrame(scores)
 
 
 def results(inputs: Tables) -> pd.DataFrame:
-    """The rows of `results.csv`: all of the tables above but reliability.
+    """The rows of `results.csv`: all of the tables above but the curves.
 
     Seed is each (pairs), the "mean" of all, or "first". Variant is the other model of a pair.
     """
@@ -322,7 +314,7 @@ def results(inputs: Tables) -> pd.DataFrame:
             (shortcuts.separation(inputs["facts"]), {"protocol": "format fact"}),
             (shares, {"seed": "first"}),
             (thresholds(inputs), {"seed": "first"}),
-            (calibration_scores(inputs), {"seed": "first"}),
+            (calibrated(inputs)[1], {"seed": "first"}),
         )
     ]
     return pd.concat(parts, ignore_index=True)
@@ -339,7 +331,7 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
         "leak-effect": plots.leak_effect(inputs["leak_effect"]),
         "separation": plots.separation(shortcuts.separation(inputs["facts"])),
         "thresholds": plots.threshold_rules(thresholds(inputs)),
-        "reliability": plots.reliability(reliability(inputs), calibration_scores(inputs)),
+        "reliability": plots.reliability(*calibrated(inputs)),
         "quality": plots.quality(inputs["quality"], inputs["length"]),
         "robustness": plots.robustness(inputs["robustness"]),
         "probe": plots.database_probe(inputs["probe"]),

@@ -99,17 +99,18 @@ def made() -> dict[str, tuple]:
     table = pd.concat([around(table, "auroc", [0.5, 0.3, 0.6, 0.04]), pooled, alone])
     made["heart_or_stethoscope"] = (table,)
     table = pd.DataFrame({"name": ["own", "paper: teacher", "best"], "model": MODELS[::-1]})
-    table = around(table, "auroc", [0.7, 0.5, 0.8])
-    seeds = table[["name", "model"]].merge(grid(database=[*"abcdef"], seed=(0, 1)), how="cross")
-    made["unseen_databases"] = (table, seeds.assign(auroc=np.resize([0.03, 0.05], len(seeds))))
+    means = around(table.assign(database="mean"), "value", [0.7, 0.5, 0.8])
+    single = table.merge(grid(database=["worst", *"abcdef"], value=[0.04]), how="cross")
+    made["unseen_databases"] = (pd.concat([means, single]),)
     table = grid(name=("wider", "focal loss"), model=["baseline"], seeds=[3])
-    made["changes"] = (around(table, "difference", [0.03, -0.02]),)
-    table = grid(question=["soft labels", "views"], option=("as in the paper", "other"))
-    table = around(table.assign(model=np.repeat(MODELS[:2], 2)), "mean", [0.9, 0.87], 0.01)
-    ends = {"difference": [nan, -0.03] * 2, "difference_low": -0.05, "difference_high": -0.01}
-    seeds = table[["question", "option", "mean"]].merge(grid(seed=(-1, 0, 1)), how="cross")
-    seeds = seeds.assign(dev_auroc=seeds["mean"] + 0.004 * seeds["seed"])
-    made["ablations"] = (table.assign(last_epoch=0.89, **ends), seeds.drop(columns="mean"))
+    made["changes"] = (around(table, "value", [0.03, -0.02]),)
+    table = grid(model=MODELS[:2], variant=("paper", "other"), seed=("0", "1", "mean"))
+    table = around(table.assign(metric="auroc"), "value", [0.90, 0.92, 0.91, 0.86, 0.88, 0.87])
+    means = table[table["seed"] == "mean"]
+    last = means.assign(metric="auroc, last epoch", value=0.89)
+    change = means[means["variant"] == "other"].assign(metric="auroc, difference", value=-0.04)
+    test = change.assign(metric="p", value=0.2)
+    made["ablations"] = (pd.concat([table, last, change, test], ignore_index=True),)
     files = {"quality": ["quality", "length"], "stored_levels": ["facts"]}
     files |= {"leak_effect": ["leak_effect"], "robustness": ["robustness"]}
     for name, parts in (files | {"database_probe": ["probe"]}).items():

@@ -6,6 +6,7 @@ import pytest
 
 from hsutils import plots
 from hsutils.audio.heart_cycles import PHASES, Rhythm
+from hsutils.errors import InputError
 
 
 def test_bars_dots_and_words_of_the_overview_are_the_recordings(draw, given):
@@ -55,6 +56,13 @@ def test_each_database_of_both_classes_shows_what_abnormal_has_more_of(draw):
     expected = np.zeros((8, 7)) + 3 * (np.array(PHASES) == "S2")
     np.testing.assert_allclose(image.get_array(), expected)
     assert image.get_clim()[0] == -image.get_clim()[1]
+
+
+@pytest.mark.parametrize("asked", ["label == 1", "label > 1"])
+def test_cycles_without_a_database_of_both_classes_are_refused(given, asked):
+    cycles, weights = given["mean_cycles"]
+    with pytest.raises(InputError, match="no database has heart cycles of both classes"):
+        plots.mean_cycles(cycles.query(asked), weights)
 
 
 def test_databases_share_one_logarithmic_axis(draw):

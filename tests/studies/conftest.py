@@ -25,7 +25,7 @@ def tiny_study(tiny_data: Path) -> Callable:
 def trained(tiny_study: Callable, tmp_path_factory: pytest.TempPathFactory):
     """A study with two trained seeds, one variant, and database b left out with the first seed."""
     from hsutils.studies import new_databases
-    from hsutils.studies.ablations import VARIANTS
+    from hsutils.studies.reproduction import VARIANTS
     from hsutils.studies.seeds import Study, train
 
     study: Study = tiny_study(tmp_path_factory.mktemp("study"))

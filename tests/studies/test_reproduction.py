@@ -1,11 +1,15 @@
-"""The reproduction's numbers are those of independent libraries, beside the paper's."""
+"""The reproduction's numbers are those of independent libraries; ablations are paired by seed."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_score, roc_auc_score, roc_curve
+from statsmodels.stats.multitest import multipletests
 
+from hsutils.config import load_profile
 from hsutils.studies import reproduction
+from hsutils.studies.reproduction import VARIANTS, ablations
 
 KEYS = ["variant", "model", "seed", "protocol", "metric"]
 MOVED = " at the paper's specificity"
@@ -78,3 +82,81 @@ def test_every_picture_is_drawn(make_reproduction, seeds):
     assert set(pages) == {
         *("roc", "confusion", "dev-auroc", "paper-figure-5", "learning-rates", "ablations")
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("few-labels", {"distillation.targets", "student.epochs"}),
+        ("hard-decisions", {"distillation.targets"}),
+        ("ten-times-the-rate", {"student.learning_rate"}),
+        ("a-tenth-of-the-rate", {"student.learning_rate"}),
+        ("early-teacher", {"finetune.epochs"}),
+        ("early-stopping", {"student.epochs", "student.patience"}),
+        ("no-pretraining", {"pretrain.epochs"}),
+        ("both-views", {"augment.both_views"}),
+        ("focal-teacher", {"finetune.focal_gamma"}),
+        ("focal-student", {"student.focal_gamma"}),
+        ("focal-baseline", {"baseline.focal_gamma"}),
+    ],
+)
+def test_a_variant_changes_what_it_says_and_nothing_else(differing, name, fields):
+    profile = load_profile("paper")
+    assert differing(profile, load_profile("paper", VARIANTS[name][1](profile))) == fields
+
+
+def test_rates_and_steps_follow_the_profile():
+    for base in ("paper", "demo"):
+        profile = load_profile(base)
+        rates = [
+            load_profile(base, VARIANTS[name][1](profile)).student.learning_rate
+            for name in ("ten-times-the-rate", "a-tenth-of-the-rate")
+        ]
+        own = profile.student.learning_rate
+        assert rates == pytest.approx([10 * own, own / 10])
+        few = load_profile(base, VARIANTS["few-labels"][1](profile)).student
+        assert few.epochs * 400 == pytest.approx(profile.student.epochs * 2040, rel=0.02)
+
+
+def of_students(inputs, variant: str) -> np.ndarray:
+    dev = inputs["predictions"].query("split == 'dev'")
+    return np.array([roc_auc_score(dev.label, dev[f"{variant}/student/{s}"]) for s in (0, 1, 2)])
+
+
+def test_differences_pair_seed_with_seed_and_the_last_epoch_is_compared_too(inputs):
+    found = ablations(inputs).query("seed == 'mean'").set_index(["variant", "metric"]).sort_index()
+    p = {}
+    for name in ("few-labels", "hard-decisions"):
+        change = of_students(inputs, name) - of_students(inputs, "paper")
+        oracle = stats.ttest_1samp(change, 0)
+        ends = oracle.confidence_interval(0.95)
+        row = found.loc[name, "auroc, difference"][["value", "low", "high"]].tolist()
+        assert row == pytest.approx([change.mean(), *ends], abs=1e-5)
+        assert found.loc[name, "p"]["value"] == pytest.approx(oracle.pvalue, abs=1e-5)
+        p[name] = oracle.pvalue
+    holm = [found.loc[name, "p (Holm)"]["value"] for name in p]
+    assert holm == pytest.approx([*multipletests([*p.values()], method="holm")[1]], abs=1e-5)
+    last = inputs["histories"].query("epoch == 3 and model == 'student'")
+    last = last.set_index(["variant", "seed"]).dev_auroc
+    change = found.loc["few-labels", "auroc, last epoch, difference"]["value"]
+    assert change == pytest.approx((last["few-labels"] - last["paper"]).mean(), abs=1e-5)
+
+
+def test_one_seed_has_a_mean_and_no_interval(make_reproduction):
+    found = ablations(make_reproduction(seeds=(0,)))
+    assert found[["low", "high"]].isna().all(axis=None)
+    assert not found.metric.isin(["p", "p (Holm)"]).any()
+    assert (found.metric == "auroc, difference").sum() == 3
+
+
+def test_the_profile_is_drawn_first_and_models_without_a_variant_are_not(inputs):
+    table = reproduction.drawn_ablations(ablations(inputs))
+    assert [*dict.fromkeys(table.variant)][:3] == ["paper", "few labels", "hard decisions"]
+    assert set(table.model) == {"student"}
+
+
+def test_learning_rates_are_the_students_histories(inputs):
+    table = reproduction.learning_rates(inputs)
+    assert set(table) == {"learning rate 0.001", "learning rate 0.0001"}
+    own = inputs["histories"].query("variant == 'paper' and model == 'student'").dev_auroc
+    assert table["learning rate 0.0001"].dev_auroc.tolist() == own.tolist()

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from hsutils.errors import InputError
 from hsutils.pipeline import load_predictions
 from hsutils.studies import seeds as studies
-from hsutils.studies.ablations import VARIANTS
+from hsutils.studies.reproduction import VARIANTS
 from hsutils.studies.seeds import gather, is_trained, read_tables, tidy, train, with_logits
 
 pytestmark = [

@@ -138,14 +138,15 @@ def test_a_mean_over_unseen_databases_needs_all_of_them(protocols):
 
 
 def test_planted_overconfidence_is_measured_and_fixed(inputs):
-    table = trust.calibration_scores(inputs).set_index(["model", "calibration"])
+    curves, scores = trust.calibrated(inputs)
+    table = scores.set_index(["model", "calibration"])
     heat = {m: table.loc[(m, "temperature")].temperature for m in ("teacher", "student")}
     assert heat["student"] / heat["teacher"] == pytest.approx(4, rel=0.05)
     for score in ("ece", "brier"):
         before, after = (table.loc[("student", c)][score] for c in ("as trained", "temperature"))
         assert after < before
         assert after == pytest.approx(table.loc[("teacher", "temperature")][score], abs=0.02)
-    assert set(trust.reliability(inputs).calibration) == {"as trained", "temperature"}
+    assert set(curves.calibration) == {"as trained", "temperature"}
 
 
 def test_a_threshold_chosen_on_dev_fixes_decisions_but_not_at_logit_0(inputs):
