@@ -13,10 +13,10 @@ SHAPE = (1, 50, 300)
 OCCUPIED = Occupied(rows=(3, 43), frames=(100, 200))
 
 
-def masked(seed: int, settings: Augment = Augment(), occupied: Occupied = OCCUPIED) -> np.ndarray:  # noqa: B008
+def masked(seed: int, occupied: Occupied = OCCUPIED, **settings: float) -> np.ndarray:
     """Where an all-ones spectrogram was masked, shape (mels, frames)."""
-    ones = torch.ones(SHAPE)
-    return (spec_augment(ones, occupied, settings, np.random.default_rng(seed)) == 0)[0].numpy()
+    ones, generator = torch.ones(SHAPE), np.random.default_rng(seed)
+    return (spec_augment(ones, occupied, Augment(**settings), generator) == 0)[0].numpy()
 
 
 def inside(mask: np.ndarray, occupied: Occupied = OCCUPIED) -> np.ndarray:
@@ -45,41 +45,37 @@ def test_masks_are_whole_bands_and_whole_frames_of_the_recording_never_of_paddin
 @pytest.mark.parametrize("seed", range(50))
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_masks_of_one_kind_cover_at_most_their_share(seed, share):
-    bands = inside(masked(seed, Augment(time_masks=0, masked_share=share))).all(axis=1)
-    frames = inside(masked(seed, Augment(frequency_masks=0, masked_share=share))).all(axis=0)
-    assert bands.mean() <= share
-    assert frames.mean() <= share
+    bands = inside(masked(seed, time_masks=0, masked_share=share)).all(axis=1)
+    frames = inside(masked(seed, frequency_masks=0, masked_share=share)).all(axis=0)
+    assert bands.mean() <= share and frames.mean() <= share
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_there_are_as_many_masks_as_asked_for(count):
     for kind, axis in (("time_masks", 0), ("frequency_masks", 1)):
-        settings = Augment(**{"time_masks": 0, "frequency_masks": 0, kind: count})
-        found = [runs(inside(masked(seed, settings)).any(axis=axis)) for seed in range(200)]
+        settings = {"time_masks": 0, "frequency_masks": 0, kind: count}
+        found = [runs(inside(masked(seed, **settings)).any(axis=axis)) for seed in range(200)]
         assert max(found) == count
 
 
 def test_every_frame_and_band_may_be_masked_and_widths_run_from_nothing_to_the_widest():
-    masks = [
-        inside(masked(seed, Augment(frequency_masks=0, time_masks=1, masked_share=0.2)))
-        for seed in range(3000)
-    ]
+    settings = {"frequency_masks": 0, "time_masks": 1, "masked_share": 0.2}
+    masks = [inside(masked(seed, **settings)) for seed in range(3000)]
     assert np.any(masks, axis=0).all()
     assert {int(mask.any(axis=0).sum()) for mask in masks} == set(range(21))
 
 
-def test_masks_hold_zero_and_all_else_is_untouched():
+def test_masks_hold_zero_all_else_is_untouched_and_they_repeat_by_seed():
     original = torch.randn(SHAPE)
     copy = original.clone()
-    result = spec_augment(original, OCCUPIED, Augment(), np.random.default_rng(0))
-    assert torch.equal(original, copy)
-    changed = result != original
-    assert changed.any() and (result[changed] == 0).all()
-
-
-def test_masks_repeat_by_seed():
-    np.testing.assert_array_equal(masked(1), masked(1))
-    assert not np.array_equal(masked(1), masked(2))
+    first, again, other = (
+        spec_augment(original, OCCUPIED, Augment(), np.random.default_rng(seed))
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(original, copy) and torch.equal(first, again)
+    assert not torch.equal(first, other)
+    changed = first != original
+    assert changed.any() and (first[changed] == 0).all()
 
 
 def test_mixed_recordings_and_targets_hold_the_same_shares():

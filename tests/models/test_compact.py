@@ -1,4 +1,4 @@
-"""The compact CNN hears what a recording occupies, and nothing else."""
+"""The compact CNN sees what a recording occupies, and nothing else."""
 
 import copy
 
@@ -36,8 +36,10 @@ def model() -> CompactCNN:
     return model.eval()
 
 
-def test_the_default_is_small_enough_for_a_watch():
+def test_the_default_is_a_twenty_sixth_of_the_papers_student_and_few_mel_bands_are_refused():
     assert count_parameters(CompactCNN()) == 222_345
+    with pytest.raises(ValueError, match="at least 16 mel bands, not 15"):
+        CompactCNN(15)
 
 
 @torch.no_grad()
@@ -57,7 +59,7 @@ def test_the_logit_does_not_depend_on_the_rest_of_the_batch(model):
 
 
 @torch.no_grad()
-def test_what_is_heard_matters(model):
+def test_what_the_recording_holds_matters(model):
     logits = [model(sound(100, seed)[None]).item() for seed in range(4)]
     assert len({round(logit, 6) for logit in logits}) == 4
 
@@ -88,11 +90,6 @@ def test_a_mask_that_keeps_every_frame_is_no_mask(model):
 
 def test_an_empty_recording_has_a_finite_logit(model):
     assert model(torch.full((1, 1, MELS, 50), PADDING, dtype=torch.float64)).isfinite().all()
-
-
-def test_too_few_mel_bands_are_refused():
-    with pytest.raises(ValueError, match="at least 16 mel bands, not 15"):
-        CompactCNN(15)
 
 
 def test_recordings_are_moved_to_the_left_and_masked():

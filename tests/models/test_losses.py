@@ -90,18 +90,18 @@ def test_half_precision_projections_are_compared_in_float32(dtype):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "temperature", "complaint"),
+    ("first", "second", "temperature", "problem"),
     [
-        (((4, 8), (5, 8)), 0.07, "expected two"),
-        (((4, 2, 8), (4, 2, 8)), 0.07, "expected two"),
-        (((1, 8), (1, 8)), 0.07, "two pairs"),
-        (((4, 8), (4, 8)), 0.0, "temperature"),
-        (((4, 8), (4, 8)), math.nan, "temperature"),
+        ((4, 8), (5, 8), 0.07, "expected two"),
+        ((4, 2, 8), (4, 2, 8), 0.07, "expected two"),
+        ((1, 8), (1, 8), 0.07, "two pairs"),
+        ((4, 8), (4, 8), 0.0, "temperature"),
+        ((4, 8), (4, 8), math.nan, "temperature"),
     ],
 )
-def test_nt_xent_refuses_what_it_cannot_compare(shapes, temperature, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        nt_xent(*map(torch.ones, shapes), temperature)
+def test_nt_xent_refuses_what_it_cannot_compare(first, second, temperature, problem):
+    with pytest.raises(ValueError, match=problem):
+        nt_xent(torch.ones(first), torch.ones(second), temperature)
 
 
 def test_soft_label_bce_is_the_cross_entropy_of_the_two_class_mixture():
@@ -110,13 +110,6 @@ def test_soft_label_bce_is_the_cross_entropy_of_the_two_class_mixture():
     p = 1 / (1 + torch.exp(-logits))
     expected = -(soft * torch.log(p) + (1 - soft) * torch.log(1 - p)).mean()
     assert soft_label_bce(logits, soft).item() == pytest.approx(expected.item(), rel=1e-12)
-
-
-@pytest.mark.parametrize("label", [0.0, 1.0])
-def test_true_labels_are_the_special_case_of_soft_labels(label):
-    logit = torch.tensor([0.7])
-    expected = math.log1p(math.exp(-0.7 if label else 0.7))
-    assert soft_label_bce(logit, torch.tensor([label])).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("soft_label", [0.02, 0.5, 0.9])
@@ -130,11 +123,8 @@ def test_soft_label_bce_is_smallest_where_the_student_agrees_with_the_teacher(so
     assert gamma == 0 or min(losses) == pytest.approx(0, abs=1e-9)
 
 
-def test_soft_label_bce_does_not_overflow_for_a_certain_student():
+def test_soft_label_bce_neither_overflows_nor_broadcasts():
     assert soft_label_bce(torch.tensor([1e4]), torch.tensor([0.0])).item() == 1e4
-
-
-def test_soft_label_bce_refuses_other_shapes_instead_of_broadcasting():
     with pytest.raises(ValueError, match="soft labels"):
         soft_label_bce(torch.zeros(3), torch.zeros(3, 1))
 

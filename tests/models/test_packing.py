@@ -9,17 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hsutils.models import packing
-from hsutils.models.packing import (
-    RESNET_STAGES,
-    STUDENT_STAGES,
-    Level,
-    _Normalization,
-    _normalize,
-    _statistics,
-    encode,
-    pack,
-    student_features,
-)
+from hsutils.models.packing import RESNET_STAGES, STUDENT_STAGES, Level, pack
 from hsutils.models.teacher_student import StudentCNN, Teacher
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,8 +62,8 @@ def networks() -> dict[str, Network]:
                 values.add_(torch.rand_like(values))
     features = StudentCNN((1, MELS, WIDTH)).double().features
     return {
-        "encoder": Network(encoder, encode, RESNET_STAGES, 4),
-        "student": Network(features, student_features, STUDENT_STAGES, MELS),
+        "encoder": Network(encoder, packing.encode, RESNET_STAGES, 4),
+        "student": Network(features, packing.student_features, STUDENT_STAGES, MELS),
     }
 
 
@@ -124,7 +114,7 @@ def test_evaluating_is_the_same_packed(width, networks):
     encoder = networks["encoder"]
     model = copy.deepcopy(encoder.model).eval()
     assert_same_packed(replace(encoder, model=model), images)
-    encode(model, pack(images, PADDING, RESNET_STAGES))
+    packing.encode(model, pack(images, PADDING, RESNET_STAGES))
     for after, before in zip(model.buffers(), encoder.model.buffers(), strict=True):
         assert torch.equal(after, before)
 
@@ -136,7 +126,7 @@ def test_single_precision_stays_near_double(memory, networks):
     single = copy.deepcopy(double).float().to(memory_format=memory)
     expected = double(images)
     packed = pack(images.float().contiguous(memory_format=memory), PADDING, RESNET_STAGES)
-    actual = encode(single, packed)
+    actual = packing.encode(single, packed)
     assert actual.dtype == torch.float32
     assert_close(actual, expected, tolerance=1e-5)
     for (name, ours), theirs in zip(single.named_buffers(), double.buffers(), strict=True):
@@ -299,7 +289,7 @@ def test_normalization_is_that_of_the_images(level):
 
     model = nn.Sequential(norm, nn.ParameterDict({"canvas": canvas}))
     assert_same(
-        lambda m: images(_normalize(m[0], m[1]["canvas"], level)),
+        lambda m: images(packing._normalize(m[0], m[1]["canvas"], level)),
         lambda m: m[0](images(m[1]["canvas"])),
         model,
     )
@@ -308,8 +298,8 @@ def test_normalization_is_that_of_the_images(level):
 def test_gradients_of_normalization_are_those_of_finite_differences(level):
     def normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         count = level.source.numel() * x.shape[2]
-        mean, variance = _statistics(x.detach(), level, count)
-        return _Normalization.apply(x, gamma, beta, mean, variance, level, count, 1e-5)
+        mean, variance = packing._statistics(x.detach(), level, count)
+        return packing._Normalization.apply(x, gamma, beta, mean, variance, level, count, 1e-5)
 
     inputs = [torch.randn(1, 3, 2, 9), torch.randn(3), torch.randn(3)]
     inputs = [values.double().requires_grad_() for values in inputs]
@@ -323,6 +313,6 @@ def test_statistics_of_a_large_canvas_keep_their_digits(dtype):
     torch.manual_seed(0)
     canvas = (torch.randn(1, 16, 25, 10_000) + 1.5).relu()
     canvas = canvas.contiguous(memory_format=torch.channels_last).to(dtype)
-    mean, variance = _statistics(canvas, level, 250_000)
+    mean, variance = packing._statistics(canvas, level, 250_000)
     assert_close(mean, canvas.double().mean(dim=(0, 2, 3)), "mean", 5e-6)
     assert_close(variance, canvas.double().var(dim=(0, 2, 3), correction=0), "variance", 1e-5)

@@ -24,14 +24,10 @@ def test_the_teacher_has_the_papers_parameters(teacher):
     assert count_parameters(teacher.evaluator) == 263_681
 
 
-def test_the_student_has_the_papers_parameters():
+def test_the_student_has_the_papers_parameters_and_frozen_ones_do_not_count():
     student = StudentCNN()
     assert count_parameters(student) == 5_838_465
     assert student.head[0].in_features == 44_800
-
-
-def test_frozen_parameters_do_not_count():
-    student = StudentCNN()
     student.head[0].weight.requires_grad_(False)
     assert count_parameters(student) == 5_838_465 - 128 * 44_800
 
@@ -48,14 +44,12 @@ def test_a_spectrogram_too_small_for_three_poolings_is_refused(shape):
 
 
 def test_encoder_features_feed_both_heads(teacher):
-    teacher.eval()
     x = torch.randn(2, *SMALL)
-    features = teacher.encoder(x)
-    assert features.shape == (2, 512)
+    features = teacher.eval().encoder(x)
     assert torch.equal(teacher.projector(x), teacher.projection_head(features))
-    assert teacher.projector(x).shape == (2, 256)
     assert torch.equal(teacher(x), teacher.evaluator(features))
-    assert teacher(x).shape == (2,)
+    shapes = features.shape, teacher.projector(x).shape, teacher(x).shape
+    assert shapes == ((2, 512), (2, 256), (2,))
 
 
 def test_what_is_pre_trained_is_the_teachers_own_encoder(teacher):

@@ -16,14 +16,9 @@ from hsutils.training.devices import (
     start_fabric,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = Compute(accelerator="cpu", precision="32-true", threads=1)
-
-
-@pytest.fixture(autouse=True)
-def same_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
