@@ -1,6 +1,5 @@
 """The whole series, through the command a user types, on synthetic and on real recordings."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +8,25 @@ import nbformat
 import pandas as pd
 import pytest
 
-from hsutils.models.build import MODELS
+from hsutils.cli import MODELS, main
 from hsutils.runner import series as notebooks
 
+# Smaller than `small`: what a notebook does is the same.
+SETTINGS = ["front_end.clip_seconds=2.2", "front_end.mels=24", "finetune.epochs=1"]
+SETTINGS += ["student.epochs=1", "baseline.epochs=1"]
 
-def hsutils(*arguments: object, cache: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "hsutils", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HSUTILS_CACHE": str(cache)},
-    )
+
+def command(folder: Path, data: Path, *settings: str) -> list[str]:
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    place = ["--run-dir", str(folder / "run"), "--data", str(data)]
+    return ["run", "--profile", "small", *place, *overrides]
+
+
+def run_in(folder: Path, data: Path, *settings: str) -> subprocess.CompletedProcess:
+    arguments = [sys.executable, "-m", "hsutils", *command(folder, data, *settings)]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +34,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("series")
 
 
-def run_in(place: Path) -> subprocess.CompletedProcess:
-    folders = ["--run-dir", place / "run", "--data", place / "data"]
-    done = hsutils("run", "--profile", "small", *folders, cache=place / "cache")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def series(place: Path) -> tuple[Path, subprocess.CompletedProcess]:
-    return place / "run", run_in(place)
+    return place / "run", run_in(place, place / "data", *SETTINGS)
 
 
 def code_cells(notebook: Path) -> list:
@@ -76,12 +76,9 @@ def test_the_run_folder_holds_what_the_readme_promises_and_says_where(series):
         assert wanted in done.stdout
 
 
-def test_a_second_run_makes_only_what_is_missing_or_damaged(series, place):
+def test_a_second_run_makes_only_what_is_missing_or_damaged(series, place, capsys):
     folder, _ = series
-    weights = {model: (folder / f"{model}.safetensors").stat().st_mtime_ns for model in MODELS}
-    assert run_in(place).stdout.count("done before") == len(notebooks())
-    for model, when in weights.items():
-        assert (folder / f"{model}.safetensors").stat().st_mtime_ns == when
+    kept = {file: (folder / file).stat().st_mtime_ns for file in ("teacher.json", "baseline.json")}
     predictions = folder / "predictions/student-test.csv"
     before = predictions.read_bytes()
     predictions.write_bytes(before[: len(before) // 2])
@@ -89,31 +86,28 @@ def test_a_second_run_makes_only_what_is_missing_or_damaged(series, place):
     # What a process that was killed while it saved leaves behind.
     for leftover in ("figures/.a-x.png", "tables/.x.csv"):
         (folder / leftover).write_bytes(b"")
-    assert run_in(place).stdout.count("done before") == len(notebooks()) - 1
+    assert main(command(place, place / "data", *SETTINGS)) == 0
+    assert capsys.readouterr().out.count("done before") == len(notebooks()) - 1
     assert predictions.read_bytes() == before
+    assert {file: (folder / file).stat().st_mtime_ns for file in kept} == kept
 
 
-def test_the_trained_student_classifies_a_wav_file(series):
+def test_the_trained_student_classifies_a_wav_file(series, capsys):
     folder, _ = series
     recordings = pd.read_csv(folder / "recordings.csv").set_index("record")
     expected = pd.read_csv(folder / "predictions/student-test.csv")
     record = expected.record[0]
-    done = hsutils("predict", recordings.path[record], "--run-dir", folder, cache=folder)
-    assert done.returncode == 0, done.stderr
-    logit = float(done.stdout.splitlines()[1].split(",")[1])
+    assert main(["predict", recordings.path[record], "--run-dir", str(folder)]) == 0
+    logit = float(capsys.readouterr().out.splitlines()[1].split(",")[1])
     # The cache holds float16, the command computes afresh in float32.
     assert logit == pytest.approx(expected.logit[0], abs=0.02)
 
 
 @pytest.mark.real
 def test_the_series_runs_on_real_recordings(real_data, tmp_path):
-    overrides = ["data.source=challenge", "data.recordings=80", "front_end.clip_seconds=5.0"]
-    arguments = [part for override in overrides for part in ("--set", override)]
-    folder = tmp_path / "run"
-    command = ["run", "--profile", "small", "--run-dir", folder, "--data", real_data, *arguments]
-    done = hsutils(*command, cache=tmp_path / "cache")
-    assert done.returncode == 0, done.stdout + done.stderr
-    recordings = pd.read_csv(folder / "recordings.csv")
+    settings = ["data.source=challenge", "data.recordings=80", "front_end.clip_seconds=5.0"]
+    run_in(tmp_path, real_data, *settings)
+    recordings = pd.read_csv(tmp_path / "run/recordings.csv")
     assert 70 <= len(recordings) <= 90
     assert set(recordings.database) == set("abcdef")
-    assert len(pd.read_csv(folder / "tables/table_1.csv")) == len(MODELS)
+    assert len(pd.read_csv(tmp_path / "run/tables/table_1.csv")) == len(MODELS)
