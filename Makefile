@@ -22,7 +22,7 @@ test: .venv/installed-for-tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
-	$(bin)/python -m pytest -n logical --dist loadfile
+	$(bin)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder tests/notebooks tests
 
 lab: .venv/installed
 	$(bin)/jupyter lab notebooks
