@@ -18,7 +18,7 @@ TINY_SETTINGS = {
     **{f"{stage}.learning_rate": 1e-3 for stage in ("finetune", "student", "baseline")},
     **{"compute.accelerator": "cpu", "compute.precision": "32-true", "compute.threads": 1},
 }
-"""The stations in seconds, on the recordings of `tiny_data`."""
+"""The stages in seconds, on the recordings of `tiny_data`."""
 
 
 @pytest.fixture(scope="session")

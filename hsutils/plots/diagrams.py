@@ -15,7 +15,7 @@ from hsutils.plots import style
 
 PALE = "#F3F1EC"
 COLORS = {"input": "#8A8A8A", "conv": "#0072B2", "MaxPool2d": "#56B4E9", "linear": "#D55E00"}
-PER_ROW, SCALE = 6, 0.045
+PER_ROW, SCALE = 6, 0.041
 """Layers in a row; the share of a layer's place that each doubling of mels or frames fills."""
 
 
