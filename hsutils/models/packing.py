@@ -125,7 +125,10 @@ class Packed:
 
 
 def pack(spectrograms: Tensor, padding: float, stages: tuple[tuple[int, int], ...]) -> Packed:
-    """Lay spectrograms (N, 1, mels, W) out for `encode` or `student_features`, by their stages."""
+    """Lay spectrograms (N, 1, mels, W) out for `encode` or `student_features`, by their stages.
+
+    What each recording occupies is read off its spectrogram: a mask within it may hold any value.
+    """
     first, last = occupied_columns(spectrograms, padding)
     layouts = tuple(_layout(first, last, spectrograms.shape[-1], *stage) for stage in stages)
     images = spectrograms[:, 0].transpose(1, 2)

@@ -46,8 +46,11 @@ class Teacher(nn.Module):
         self.encoder = Encoder()
         self.projection_head = Float32Head(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 256))
         self.evaluator = Float32Head(
-            *(nn.Linear(512, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU()),
-            *(nn.Linear(512, 1), nn.Flatten(0)),
+            nn.Linear(512, 512, bias=False),
+            nn.BatchNorm1d(512),
+            nn.ReLU(),
+            nn.Linear(512, 1),
+            nn.Flatten(0),
         )
 
     def forward(self, spectrograms: Tensor) -> Tensor:
@@ -82,15 +85,25 @@ class StudentCNN(nn.Module):
         if min(mels, frames) < 1:
             raise ValueError(f"a spectrogram of shape {tuple(input_shape)} is too small")
         self.features = nn.Sequential(
-            *(nn.Conv2d(1, 64, 9, stride=2, padding=1), nn.LeakyReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(64, 128, 3, padding=1), nn.LeakyReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(128, 128, 1), nn.LeakyReLU(), nn.MaxPool2d(2)),
+            nn.Conv2d(1, 64, kernel_size=9, stride=2, padding=1),
+            nn.LeakyReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(64, 128, kernel_size=3, padding=1),
+            nn.LeakyReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(128, 128, kernel_size=1),
+            nn.LeakyReLU(),
+            nn.MaxPool2d(2),
             nn.Flatten(),
         )
         self.head = Float32Head(
-            *(nn.Linear(128 * mels * frames, 128), nn.ReLU(), nn.Dropout(0.5)),
-            *(nn.Linear(128, 64), nn.ReLU()),
-            *(nn.Linear(64, 1), nn.Flatten(0)),
+            nn.Linear(128 * mels * frames, 128),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(128, 64),
+            nn.ReLU(),
+            nn.Linear(64, 1),
+            nn.Flatten(0),
         )
 
     def forward(self, spectrograms: Tensor) -> Tensor:
