@@ -1,48 +1,71 @@
 """What can be explored live in a notebook: a picture, and controls that redraw it.
 
 The picture is an ordinary output of its cell, so that it is there whoever runs the notebook. The
-controls follow it; they do something only where a kernel answers.
+controls follow it where somebody can move them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython import get_ipython
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from hsutils import plots
 from hsutils.audio.augment import spec_augment
 from hsutils.data.corpus import Corpus
-from hsutils.notebook import axes_of, look
+from hsutils.notebook import axes_of, look, players
 from hsutils.run import Run
 
+Drawn = Figure | HTML | pd.DataFrame
 
-def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:
-    """Show a picture, and draw it anew in its place whenever a control moves.
+
+def explore(
+    draw: Callable[..., Drawn | Sequence[Drawn]], **controls: ipywidgets.ValueWidget
+) -> ipywidgets.VBox | None:
+    """Show what `draw` returns, and draw it anew in its place whenever a control moves.
 
     Args:
-        draw: called with the value of each control by name.
-        controls: such as sliders and menus.
+        draw: called with the value of each control by name. Returns what to show, such as a
+            figure, or a list or tuple of as many things each time, such as a figure and a player.
+        controls: such as sliders and menus. Each is labelled with its name, or as it says itself.
 
     Returns:
-        The controls, to be the last line of a cell.
+        The controls, to be the last line of a cell; None where nobody can move them.
     """
 
-    def picture() -> Figure:
-        return draw(**{name: control.value for name, control in controls.items()})
+    def drawn() -> Sequence[Drawn]:
+        parts = draw(**{name: control.value for name, control in controls.items()})
+        return parts if isinstance(parts, list | tuple) else [parts]
 
-    shown = display(picture(), display_id=True)
+    def redraw(_: object) -> None:
+        for place, part in zip(places, drawn(), strict=True):
+            place.update(part)
+
+    places = [display(part, display_id=True) for part in drawn()]
     for name, control in controls.items():
-        control.description = name.replace("_", " ")
-        control.style.description_width, control.layout.width = "9em", "32em"
-        control.observe(lambda _: shown.update(picture()), names="value")
-    return ipywidgets.VBox(list(controls.values()))
+        control.description = control.description or name.replace("_", " ")
+        control.observe(redraw, names="value")
+    longest = max(len(control.description) for control in controls.values())
+    for control in controls.values():
+        control.style.description_width, control.layout.width = f"{longest + 1}ch", "36em"
+    return ipywidgets.VBox(list(controls.values())) if somebody_is_there() else None
 
 
-def explore_augmentation(run: Run, corpus: Corpus, record: str) -> ipywidgets.VBox:
+def somebody_is_there() -> bool:
+    """Whether a person sits before the notebook, not a program that only executes it.
+
+    A front end tells with each cell whether it can be asked for input (`allow_stdin` of Jupyter's
+    messages): JupyterLab and VS Code can; papermill, nbconvert, `jupyter execute` and Sphinx can't.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))
+
+
+def explore_augmentation(run: Run, corpus: Corpus, record: str) -> ipywidgets.VBox | None:
     """SpecAugment on any recording; starts with the run's own settings."""
     settings, front_end = run.profile.augment, run.profile.front_end
 
@@ -63,14 +86,18 @@ def explore_augmentation(run: Run, corpus: Corpus, record: str) -> ipywidgets.VB
     )
 
 
-def explore_recordings(run: Run, recordings: pd.DataFrame) -> ipywidgets.VBox:
-    """Waveform and spectrogram of any of these recordings, in the order given."""
+def explore_recordings(run: Run, recordings: pd.DataFrame) -> ipywidgets.VBox | None:
+    """Waveform, spectrogram and sound of any of these recordings, in the order given."""
     table = recordings.set_index("record", drop=False)
     menu = ipywidgets.Dropdown(options=list(table.index))
-    return explore(lambda record: look(run, table.loc[record]), record=menu)
+
+    def draw(record: str) -> list[Drawn]:
+        return [look(run, table.loc[record]), players(table.loc[[record]])]
+
+    return explore(draw, record=menu)
 
 
-def explore_clinic(thresholds: pd.DataFrame) -> ipywidgets.VBox:
+def explore_clinic(thresholds: pd.DataFrame) -> ipywidgets.VBox | None:
     """A thousand people, tested by any model with any threshold, however rare the disease.
 
     Args:
