@@ -14,7 +14,7 @@ from hsutils import notebook, plots
 from hsutils.config import PROJECT, load_profile
 from hsutils.run import Run
 
-NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 
 
@@ -38,14 +38,22 @@ def recordings(tmp_path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def test_a_kept_figure_lies_in_the_run_as_png_and_svg_and_is_shown(run, capsys):
+def test_a_kept_figure_lies_in_the_run_as_png_and_svg_and_is_shown(run):
     figure = plots.loss_by_epoch(pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0]}))
     shown = notebook.keep(run, figure, "99-test")
     assert shown.data == run.path("figures/99-test.png").read_bytes()
     assert shown.alt == figure.get_suptitle()
     assert sorted(p.name for p in run.path("figures").iterdir()) == ["99-test.png", "99-test.svg"]
-    assert "99-test.png" in capsys.readouterr().out
     assert notebook.shown(PROJECT / "runs" / "demo") == "runs/demo"
+
+
+def test_saved_files_are_named_in_one_line_that_unfolds(run, monkeypatch):
+    said = []
+    monkeypatch.setattr(notebook, "display", said.append)
+    notebook.say_saved(run, "a.csv", "tables/b.csv")
+    (page,) = (html.data for html in said)
+    assert page.count("<summary>") == 1 and "a.csv" not in page.partition("</summary>")[0]
+    assert all(str(run.path(name)) in page for name in ("a.csv", "tables/b.csv"))
 
 
 def test_whether_numbers_may_stand_beside_the_papers_is_said(run, tmp_path):
