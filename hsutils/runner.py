@@ -28,7 +28,7 @@ from hsutils.run import Run
 NOTEBOOKS = CHECKOUT / "notebooks"
 FORMULA = re.compile(r"(\$\$?)(.+?)\1", re.DOTALL)
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
-LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
+LINK = re.compile(r"\]\((?:glossary\.ipynb#)?([\w.-]+)\)")
 ABOUT = ("experiment.toml", "environment.json")
 UNWATCHED = ("notebooks", "checkpoints", "report.html", *ABOUT)
 PAGE = """<!DOCTYPE html>
@@ -77,10 +77,11 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
 
 
 def write_report(run: Run) -> Path:
-    """Write report.html: the executed notebooks on one page, without code, that stands alone."""
+    """Write report.html, which stands alone: executed notebooks without code, and the glossary."""
     cells, contents = [], []
-    for notebook in series():
-        for cell in nbformat.read(run.path("notebooks", notebook.name), as_version=4).cells:
+    executed = [run.path("notebooks", notebook.name) for notebook in series()]
+    for notebook in (*executed, *NOTEBOOKS.glob("glossary.ipynb")):
+        for cell in nbformat.read(notebook, as_version=4).cells:
             text = OUTSIDE.sub(r"\1", LINK.sub(r"](#\1)", cell.source))
             # Browsers draw MathML without the network.
             cell.source = FORMULA.sub(

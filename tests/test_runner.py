@@ -186,7 +186,7 @@ def page(run, folder) -> Elements:
     outputs = [nbformat.v4.new_output("display_data", data) for data in bundles]
     texts = [
         "# 01 · One\n\n[next](02_two.ipynb) [code](../hsutils/run.py)",
-        "## Why $x_i^2$?\n\n$$\\frac{a_1}{b}$$\n\n<b>&</b>",
+        "## Why $x_i^2$?\n\n$$\\frac{a_1}{b}$$\n\n<b>&</b> [curve](glossary.ipynb#ROC-curve)",
     ]
     cells = [nbformat.v4.new_markdown_cell(text) for text in texts]
     cells.append(nbformat.v4.new_code_cell("keep(figure)", outputs=outputs))
@@ -195,6 +195,8 @@ def page(run, folder) -> Elements:
     for name, story in (("01_one", cells), ("02_two", second)):
         notebook(folder / f"{name}.ipynb")
         nbformat.write(nbformat.v4.new_notebook(cells=story), run.path(f"notebooks/{name}.ipynb"))
+    terms = nbformat.v4.new_markdown_cell("# Glossary\n\n## ROC curve\nOf every threshold.")
+    nbformat.write(nbformat.v4.new_notebook(cells=[terms]), folder / "glossary.ipynb")
     return Elements(runner.write_report(run).read_text(encoding="utf-8"))
 
 
@@ -208,9 +210,9 @@ def test_the_report_stands_alone(page):
 def test_the_report_tells_the_notebooks_as_one_story(page):
     links, anchors = page.all("a", "href"), page.all("a", "id")
     inner = [link[1:] for link in links if link.startswith("#")]
-    assert inner[1:4] == anchors[:3], "the contents list leads to every heading"
+    assert inner[1:5] == anchors[:4], "the contents list leads to every heading"
     assert set(inner) <= {*anchors, *page.all("h1", "id"), *page.all("h2", "id")}
-    assert "#02_two.ipynb" in links[4:], "a link to another notebook stays on the page"
+    assert {"#02_two.ipynb", "#ROC-curve"} <= set(links[5:]), "other pages are on this page"
     assert "git_commit" in page.text and "clip_seconds = 4.0" in page.text
     assert page.text.index("01 · One") < page.text.index("0.93") < page.text.rindex("02 · Two")
     assert "keep(figure)" not in page.text and "VBox" not in page.text

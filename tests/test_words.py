@@ -58,6 +58,14 @@ def test_every_number_occurs_in_the_table_it_is_taken_from(page):
     assert [wrong for text in PAGES[page] for wrong in wrong_numbers(text)] == []
 
 
+def test_every_link_to_the_glossary_has_its_heading():
+    headings = re.findall(r"^## (.+)$", "\n".join(PAGES["notebooks/glossary.ipynb"]), re.MULTILINE)
+    anchors = {heading.replace(" ", "-") for heading in headings}
+    every = "\n".join(text for texts in PAGES.values() for text in texts)
+    assert set(re.findall(r"glossary\.ipynb#([^)]*)", every)) <= anchors
+    assert len(anchors) == len(headings)
+
+
 def test_the_pages_name_their_tables():
     assert sum(bool(COMMENT.search(text)) for texts in PAGES.values() for text in texts) > 10
 
