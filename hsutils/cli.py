@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--mirror", help="folder or address of the archives; default PhysioNet")
     fetch.set_defaults(command=_fetch)
 
-    predict = commands.add_parser("predict", help="classify WAV files with a trained model")
-    predict.add_argument("wav", nargs="+", help="heart sound recordings (WAV)")
+    predict = commands.add_parser("predict", help="classify recordings with a trained model")
+    predict.add_argument("wav", nargs="+", help="heart sound recordings (WAV or FLAC)")
     predict.add_argument("--pretrained", action="store_true", help="the packaged compact CNN")
     predict.set_defaults(command=_predict)
 
@@ -92,6 +92,8 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--models {options.models}: use {use}")
     fields = {"data.folder": options.data, "splits.lists": options.lists}
     fields = {k: Path(v).expanduser().resolve() for k, v in fields.items() if v}
+    if options.data and load_profile(options.profile).data.source == "clips":
+        fields["data.source"] = "challenge"
     fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
     fields["seed"] = options.seed
     settings = [f"{k}={v}" for k, v in fields.items() if v is not None] + options.set

@@ -44,7 +44,8 @@ class Section(BaseModel):
 class Data(Section):
     """Where the recordings come from."""
 
-    source: Literal["challenge", "synthetic"] = "challenge"
+    # "clips" are those that come with the package; `folder` is for the others.
+    source: Literal["challenge", "clips", "synthetic"] = "challenge"
     folder: str = Field("data/challenge-2016", min_length=1)
     recordings: Count = 0
     # Apart from the run's seed: runs with several seeds use the same recordings.

@@ -78,7 +78,7 @@ def test_files_that_cannot_be_read_are_named_beside_the_verdicts_of_the_others(
     table, (text, absent, folder) = classify(files, run.path("student.safetensors"))
     assert table.file.tolist() == [heart]
     assert "text.wav" in text and "absent.wav: no such file" in absent
-    assert folder == f"{tmp_path}: a folder; name the WAV files in it"
+    assert folder == f"{tmp_path}: a folder; name the files in it"
     assert not any("fetch" in line for line in (text, absent, folder))
 
 

@@ -1,4 +1,4 @@
-"""WAV files -> samples, refusing what would quietly turn into wrong audio."""
+"""WAV and FLAC files -> samples, refusing what would quietly turn into wrong audio."""
 
 import math
 import re
@@ -14,8 +14,10 @@ from hsutils.errors import InputError
 
 SHORTEST_SECONDS = 512 / 22_050  # one frame of the paper's spectrogram; less is mostly padding
 RATES = (500, 384_000)  # Hz: heart sounds need the lowest; above the highest resampling is slow
+BLOCK = 2**20  # samples read at once
 OVERSHOOT = 1.5  # times full scale: resampling and lossy compression leave less, other units more
-SAMPLE_FORMATS = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
+SAMPLE_FORMATS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
+SAMPLE_FORMATS |= {"ULAW", "ALAW"}
 
 _CUT_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
 _clipped: list[Path | str] = []  # the first recording that was
@@ -61,13 +63,14 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
         Array (samples, channels), int16 of 16-bit files, else float32 of full scale [-1, 1].
 
     Raises:
-        InputError: if the file is no WAV file of `SAMPLE_FORMATS` and `RATES`, is cut short, is
-            shorter than `SHORTEST_SECONDS`, holds no sound, or NaN, or more than `OVERSHOOT`.
+        InputError: if the file is no WAV or FLAC file of `SAMPLE_FORMATS` and `RATES`, is cut
+            short, is shorter than `SHORTEST_SECONDS`, holds no sound, or NaN, or more than
+            `OVERSHOOT`.
     """
     path = Path(path)
     try:
         if path.is_dir():
-            raise InputError(f"{path}: a folder; name the WAV files in it")
+            raise InputError(f"{path}: a folder; name the files in it")
         if not path.is_file():
             problem = "not a regular file" if path.exists() else "no such file"
             raise InputError(f"{path}: {problem}")
@@ -75,12 +78,20 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
         with path.open("rb") as stream, soundfile.SoundFile(stream) as file:
             if problem := _header_problem(file):
                 raise InputError(f"{path}: {problem}")
-            frames = -1 if math.isinf(seconds) else round(seconds * file.samplerate)
+            sample_rate = file.samplerate
+            wanted = file.frames if math.isinf(seconds) else round(seconds * sample_rate)
+            wanted, blocks = min(wanted, file.frames), []
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            samples, sample_rate = file.read(frames, dtype, always_2d=True), file.samplerate
+            # Block by block: the header of a FLAC file may claim any number of samples.
+            while len(block := file.read(min(wanted, BLOCK), dtype, always_2d=True)):
+                blocks.append(block)
+                wanted -= len(block)
+            if wanted:
+                raise InputError(f"{path}: cut short, samples are missing; use a good copy")
+            samples = np.concatenate(blocks)
     except (soundfile.SoundFileError, OSError) as error:
         why = getattr(error, "error_string", error)
-        raise InputError(f"{path}: not a readable WAV file ({why}); use a good copy") from error
+        raise InputError(f"{path}: not a readable audio file ({why}); use a good copy") from error
     if samples.dtype != np.int16:
         peak = np.abs(samples).max()
         if not np.isfinite(peak):
@@ -95,8 +106,8 @@ def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarra
 
 
 def _header_problem(file: soundfile.SoundFile) -> str:
-    if file.format not in ("WAV", "WAVEX"):
-        return f"holds {file.format}, not WAV; convert it to 16-bit PCM WAV"
+    if file.format not in ("WAV", "WAVEX", "FLAC"):
+        return f"holds {file.format}, not WAV or FLAC; convert it to 16-bit PCM WAV"
     if file.subtype not in SAMPLE_FORMATS:
         return f"holds {file.subtype} samples; convert it to 16-bit PCM WAV"
     # libsndfile reads what there is of a file cut short and says so in its log alone.

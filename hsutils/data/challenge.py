@@ -1,7 +1,8 @@
 """The Challenge layout on disk -> one table, a row a recording.
 
 The layout is PhysioNet's (https://physionet.org/content/challenge-2016/1.0.0): folders
-`training-a` to `training-f`, each with WAV files, `REFERENCE.csv` and `REFERENCE-SQI.csv`.
+`training-a` to `training-f`, each with WAV or FLAC files, `REFERENCE.csv` and
+`REFERENCE-SQI.csv`.
 Its `validation` folder holds copies of training recordings and is never used as data.
 """
 
@@ -25,7 +26,9 @@ COLUMNS = ["record", "database", "path", "label", "quality"]
 COLUMNS += ["sample_rate", "seconds", "subject", "group", "digest"]
 ANNOTATION_FILES = ("Online_Appendix_training_set.csv", "Online Appendix_training set.csv")
 """Names that PhysioNet has given to the table of subjects."""
-_AUDIO = (".wav", ".flac", ".mp3", ".aif", ".aiff", ".ogg", ".m4a")
+READ = (".flac", ".wav")
+"""Endings of files that are read; where a record has both, the WAV file counts."""
+_AUDIO = (*READ, ".mp3", ".aif", ".aiff", ".ogg", ".m4a")
 
 
 def read_recordings(root: Path | str) -> pd.DataFrame:
@@ -130,14 +133,14 @@ def _walk(root: Path, problems: list[str]) -> dict[Path, list[str]]:
 
 
 def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[dict]:
-    """One row for each recording that has both a WAV file and a label; the rest to `problems`."""
+    """One row a recording that has both an audio file and a label; the rest to `problems`."""
     reference, quality_file = folder / "REFERENCE.csv", folder / "REFERENCE-SQI.csv"
     if reference.name not in files:
         problems.append(f"{reference}: missing; write one, a line `record,label` a recording")
         return []
     audio = [Path(name) for name in files if name.lower().endswith(_AUDIO)]
-    # Where a record has several files, the one that ends in .wav counts.
-    endings = {path.stem: path.suffix for path in sorted(audio, key=lambda p: p.suffix == ".wav")}
+    audio.sort(key=lambda path: READ.index(path.suffix) if path.suffix in READ else -1)
+    endings = {path.stem: path.suffix for path in audio}
     labels, quality = _read_rows(reference, 2, "labels", ("-1", "1"), endings, problems), {}
     if quality_file.name in files:
         quality = _read_rows(quality_file, 3, "qualities", ("0", "1"), endings, problems)
@@ -145,19 +148,21 @@ def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[di
         return []
     columns = {"label": labels, "quality": quality or {}, "ending": endings}
     table = pd.DataFrame(columns, dtype=object).sort_index()
-    labeled, is_wav = table.label.notna(), table.ending == ".wav"
-    for ending, count in table.ending[labeled & ~is_wav].value_counts().sort_index().items():
-        problem = f"{count} recordings end in {ending}, not .wav"
+    labeled, is_read = table.label.notna(), table.ending.isin(READ)
+    for ending, count in table.ending[labeled & ~is_read].value_counts().sort_index().items():
+        problem = f"{count} recordings end in {ending}, not .wav or .flac"
         problems.append(f"{folder}: {problem}; rename or convert them")
     if lacking := table.index[labeled & table.ending.isna()].tolist():
-        problem = f"{len(lacking)} records have a row but no .wav file ({_some(lacking)})"
+        problem = f"{len(lacking)} records have a row but no .wav or .flac file ({_some(lacking)})"
         problems.append(f"{reference}: {problem}; add the files or remove the rows")
-    if unlisted := table.index[is_wav & ~labeled].tolist():
-        problem = f"{len(unlisted)} .wav files have no row in REFERENCE.csv ({_some(unlisted)})"
+    if unlisted := table.index[is_read & ~labeled].tolist():
+        problem = (
+            f"{len(unlisted)} .wav or .flac files have no row in REFERENCE.csv ({_some(unlisted)})"
+        )
         problems.append(f"{folder}: {problem}; add rows or remove the files")
-    rows = table[labeled & is_wav].rename_axis("record").reset_index()
+    rows = table[labeled & is_read].rename_axis("record").reset_index()
     rows["database"] = folder.name.removeprefix("training-")
-    rows["path"] = [str(folder / f"{record}.wav") for record in rows.record]
+    rows["path"] = str(folder) + os.sep + rows.record + rows.ending
     rows["label"] = (rows.label == "1").astype(int)
     rows["quality"] = (rows.quality.fillna("1") == "1").astype(int)
     return rows.to_dict("records")

@@ -8,7 +8,8 @@ import pandas as pd
 
 from hsutils.config import PROJECT, Splits, fingerprint
 from hsutils.data.cache import SpectrogramCache, build_cache
-from hsutils.data.challenge import read_recordings
+from hsutils.data.challenge import READ, read_recordings
+from hsutils.data.clips import CLIPS
 from hsutils.data.splits import (
     generated_splits,
     leave_out,
@@ -107,12 +108,14 @@ def data_folder(run: Run) -> Path:
     data = run.profile.data
     if data.source == "synthetic":
         return corpus_folder(data)
+    if data.source == "clips":
+        return CLIPS
     return PROJECT / Path(data.folder).expanduser()
 
 
 def data_fingerprint(run: Run) -> str:
     """What the table of recordings depends on: settings, and every file's size and time."""
     folder = data_folder(run)
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".csv") and p.is_file())
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (*READ, ".csv") and p.is_file())
     listing = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     return fingerprint(run.profile.data, listing)

@@ -141,11 +141,11 @@ def test_lists_written_otherwise_are_one_line_each(c, names, old, new, problem):
     assert problems(c) == [f"{c / name}: {problem}" for name in names]
 
 
-@pytest.mark.parametrize("ending", [".WAV", ".flac"])
+@pytest.mark.parametrize("ending", [".WAV", ".ogg"])
 def test_other_endings_are_one_line(c, ending):
     for path in c.glob("*.wav"):
         path.rename(path.with_suffix(ending))
-    problem = f"31 recordings end in {ending}, not .wav; rename or convert them"
+    problem = f"31 recordings end in {ending}, not .wav or .flac; rename or convert them"
     assert problems(c) == [f"{c}: {problem}"]
 
 
@@ -154,7 +154,10 @@ def test_missing_files_and_rows_are_one_line_each(c, noise):
         (c / f"c{number:04d}.wav").unlink()
     for name in ("x1", "x2"):
         soundfile.write(c / f"{name}.wav", noise(seed=7), RATE)
-    lacking, unlisted = "a row but no .wav file", ".wav files have no row in REFERENCE.csv"
+    lacking, unlisted = (
+        "a row but no .wav or .flac file",
+        ".wav or .flac files have no row in REFERENCE.csv",
+    )
     first, second = problems(c)
     assert f"REFERENCE.csv: 5 records have {lacking} (c0001, c0002, c0003, ...); add" in first
     assert second == f"{c}: 2 {unlisted} (x1, x2); add rows or remove the files"
@@ -174,10 +177,10 @@ def test_all_causes_are_told_at_once_each_naming_its_file(root):
         "REFERENCE.csv: 1 records are listed twice (a0001)",
         "REFERENCE.csv: 1 labels are unknown (line 3: '7'); write -1 and 1",
         "REFERENCE.csv: 1 rows do not have 2 fields (line 5)",
-        "1 records have a row but no .wav file (a0009)",
-        "1 .wav files have no row in REFERENCE.csv (a0003)",
+        "1 records have a row but no .wav or .flac file (a0009)",
+        "1 .wav or .flac files have no row in REFERENCE.csv (a0003)",
         "REFERENCE-SQI.csv: 1 qualities are unknown (line 1: 'x'); write 0 and 1",
-        "b0002.wav: not a readable WAV file",
+        "b0002.wav: not a readable audio file",
         "training-c/REFERENCE.csv: missing",
         "set.csv: no CSV",
     ):
