@@ -147,7 +147,7 @@ def _probe(run: Run, corpus: Corpus, facts: pd.DataFrame) -> pd.DataFrame:
 def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
     """Costs more than all else together, so it is kept in the run's folder."""
     asked, test = PERTURBATIONS, corpus.of("test")
-    if run.profile.data.source == "synthetic":
+    if run.profile.data.source != "challenge":
         # A quick look: each perturbation at its mildest and its worst level.
         asked = {n: p._replace(levels=(p.levels[0], p.levels[-1])) for n, p in asked.items()}
 
