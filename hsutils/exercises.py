@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from IPython.display import display
 
+from hsutils.config import PROJECT
 from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.data.splits import audit
 from hsutils.errors import InputError
 from hsutils.evaluation.shortcuts import database_baseline
+from hsutils.pipeline import load_predictions
 from hsutils.run import Run
 
 RIGHT, WRONG, OPEN = "✔ **Right.**", "✘ **Not yet.**", "… **Your turn.**"
@@ -83,6 +86,28 @@ def _random_split_leaks(run: Run) -> int:
     return audit(load_recordings(run), drawn).group.nunique()
 
 
+def _found(run: Run, model: str, threshold: Callable[[pd.DataFrame], float]) -> float:
+    """Share of the abnormal test recordings above a threshold that is computed from dev."""
+    dev, test = (load_predictions(run, model, split) for split in ("dev", "test"))
+    return (test.logit[test.label == 1] > threshold(dev)).mean()
+
+
+def _false_alarms(run: Run) -> float:
+    test = load_predictions(run, "student", "test")
+    return 980 * (test.logit[test.label == 0] > 0).mean()
+
+
+def _reversed_databases(run: Run) -> list[str]:
+    found = pd.read_csv(PROJECT / "figures/unseen/results.csv")
+    asked = "variant == 'paper' and model == 'student' and metric == 'auroc' and seed == 'mean'"
+    return found.query(f"{asked} and high < 0.5").database.tolist()
+
+
+def _found_above_the_median(run: Run) -> float:
+    left = pd.read_csv(run.path("beyond/left_out.csv"))
+    return (left["robust"] > left["robust"].median())[left.label == 1].mean()
+
+
 EXERCISES = {
     # 01 Data exploration
     "01.1": Exercise(
@@ -97,6 +122,34 @@ EXERCISES = {
     "01.3": Exercise(
         lambda run: database_baseline(load_recordings(run), load_splits(run)).logit.max(),
         "`alone` holds a logit for each recording of *test*. Which logit is the highest?",
+    ),
+    # 07 Results
+    "07.1": Exercise(
+        lambda run: _found(run, "baseline", lambda dev: dev.logit.median()),
+        "The threshold comes from *dev*, the share from *test*: `test['baseline']`, label 1.",
+    ),
+    "07.2": Exercise(
+        lambda run: _found(run, "student", lambda dev: dev.logit[dev.label == 1].quantile(0.05)),
+        "`quantile(0.05)` of the abnormal *dev* recordings only; then the share on *test*.",
+    ),
+    # 08 Can we trust it?
+    "08.1": Exercise(
+        lambda run: 18 / (18 + 196),
+        "18 of the 20 ill are found. How many of the 980 healthy people get an alarm?",
+    ),
+    "08.2": Exercise(
+        _false_alarms,
+        "980 of 1,000 are healthy. The share of them with an alarm is 1 − specificity.",
+        tolerance=0.5,
+    ),
+    # 09 Beyond the paper
+    "09.1": Exercise(
+        _reversed_databases,
+        "Look for the rows of the paper's student whose column `high` is below 0.5.",
+    ),
+    "09.2": Exercise(
+        _found_above_the_median,
+        "The threshold is `tested['robust'].median()`. Which share of label 1 is above it?",
     ),
 }
 """Number, "notebook.exercise" -> exercise; every notebook's below its own line."""

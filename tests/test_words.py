@@ -58,6 +58,11 @@ def test_every_number_occurs_in_the_table_it_is_taken_from(page):
     assert [wrong for text in PAGES[page] for wrong in wrong_numbers(text)] == []
 
 
+@pytest.mark.parametrize("page", ["08_can_we_trust_it", "09_beyond_the_paper"])
+def test_the_longest_notebooks_stay_short(page):
+    assert sum(len(text.split()) for text in PAGES[f"notebooks/{page}.ipynb"]) <= 1800
+
+
 def test_every_link_to_the_glossary_has_its_heading():
     headings = re.findall(r"^## (.+)$", "\n".join(PAGES["notebooks/glossary.ipynb"]), re.MULTILINE)
     anchors = {heading.replace(" ", "-") for heading in headings}

@@ -39,10 +39,10 @@ def recordings_overview(recordings: pd.DataFrame, clip_seconds: float = 57.0) ->
     who.invert_yaxis()
     spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(recordings))
     y = recordings["database"].map(list(totals.index).index) + spread
-    look = {"s": 10, "alpha": 0.6, "linewidth": 0, "palette": style.DATABASE_COLORS}
+    look = {"s": 16, "alpha": 0.7, "linewidth": 0, "palette": style.DATABASE_COLORS}
     sns.scatterplot(recordings, x="seconds", y=y, hue="database", legend=False, ax=length, **look)
     length.axvline(clip_seconds, **style.DASHED)
-    length.set(xlabel="duration (s)")
+    length.set(xlabel="duration (s)", xlim=(0, None))
     noisy = 100 * (1 - by_database["quality"].mean())
     noise.bar_label(noise.barh(totals.index, noisy, color=style.FAINT, height=0.7), fmt=" {:.0f}")
     noise.set(xlabel="too noisy (%)", xlim=(0, max(1.3 * noisy.max(), 1)))
