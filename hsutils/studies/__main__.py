@@ -1,4 +1,5 @@
-"""Studies over many runs: python -m hsutils.studies reproduction | ablations | trust | unseen | ...
+"""Studies over many runs: python -m hsutils.studies reproduction | ablations | trust | unseen |
+lessons ...
 
 Each trains what is missing and writes its inputs, `results.csv` and every picture into one folder.
 """
@@ -10,11 +11,11 @@ from pathlib import Path
 from hsutils.errors import InputError
 from hsutils.files import write_csv
 from hsutils.plots import save_figure
-from hsutils.studies import new_databases, reproduction, trust
+from hsutils.studies import lessons, new_databases, reproduction, trust
 from hsutils.studies.seeds import Study, Tables, gather, read_tables, train
 
 MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust}
-MODULES |= {"unseen": new_databases, "heart-cycles": new_databases}
+MODULES |= {"unseen": new_databases, "heart-cycles": new_databases, "lessons": lessons}
 TRAINED = {"ablations": reproduction.VARIANTS, "unseen": new_databases.CONFIGURATIONS}
 """What a study trains, if not only seeds of a profile."""
 
@@ -66,6 +67,8 @@ def _gathered(options: argparse.Namespace) -> Tables:
         for key, _, run in new_databases.runs(study, names):
             train(run, new_databases.CONFIGURATIONS[key].models)
         return new_databases.gather(study, known)
+    if options.study == "lessons":
+        return lessons.gather_study(study)
     for seed in seeds:
         train(study.run(seed))
     if options.study == "trust":

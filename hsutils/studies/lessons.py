@@ -1,0 +1,118 @@
+"""What a small run must teach: the paper's story, and what is wrong with it.
+
+`python -m hsutils.studies lessons --profile demo --seeds 0,1,2 --to figures/demo` asks three runs
+on the clips of the package; the tests ask the run that they make.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hsutils import plots
+from hsutils.data.corpus import load_corpus
+from hsutils.data.splits import audit
+from hsutils.evaluation import calibration, domains, intervals, shortcuts
+from hsutils.models.build import MODELS
+from hsutils.pipeline import load_predictions, train_baseline
+from hsutils.run import Run, open_run
+from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, train, with_logits
+
+INPUTS = ("answers.csv",)
+LEFT_OUT = "e"
+RARE = 0.02
+"""A prevalence as in screening."""
+CHALLENGE = 3240
+"""Recordings of the Challenge, for which the profiles choose epochs and synthetic recordings."""
+GIVEN_AWAY = "e"
+"""Its file format gives the label away (`trust.given_away`), so it is set aside."""
+
+
+def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
+    """This run's CNN and that of `robust`, each for all labels of all databases but one.
+
+    Fewer recordings than the Challenge's get fewer synthetic ones and more epochs.
+
+    Returns:
+        "this run" and "robust" -> a run in a folder of its own inside this one, not yet trained.
+    """
+    profile = run.profile.model_dump()
+    splits = profile["splits"] | {"labeled": "all", "leave_out": database}
+    share = min(1.0, len(load_corpus(run).recordings) / CHALLENGE)
+    own = profile | {"splits": splits}
+    own["baseline"] = profile["baseline"] | {"epochs": min(8, run.profile.baseline.epochs)}
+    robust = {name: profile[name] for name in ("seed", "data", "compute")} | {
+        "splits": splits,
+        "front_end.clip_seconds": min(run.profile.front_end.clip_seconds, 56.21),
+        "synthetic.recordings": max(40, round(4000 * share)),
+        "synthetic.folder": str(run.path("beyond", "synthetic")),
+        "baseline.epochs": round(5 * min(2.0, share**-0.5)),
+    }
+    return {
+        "this run": open_run("paper", run.path("beyond", f"own-without-{database}"), own),
+        "robust": open_run("robust", run.path("beyond", f"robust-without-{database}"), robust),
+    }
+
+
+def answers(run: Run) -> pd.DataFrame:
+    """The answers of one finished run, as rows of `results.csv`; see `seeds.COLUMNS`."""
+    corpus, seed = load_corpus(run), run.profile.seed
+    logits = {model: load_predictions(run, model, "test") for model in MODELS}
+    controls = shortcuts.control_models(corpus, ["test"], ["database only", "format only"])
+    logits |= {name: found["test"] for name, found in controls.items()}
+    test = with_logits(corpus.recordings, logits)
+    models = {name: [name] for name in logits}
+    parts = []
+    for name, part in {"": test, f"not {GIVEN_AWAY}": test[test.database != GIVEN_AWAY]}.items():
+        found = domains.within_database(part, models)
+        parts.append(found[found.database == ""].assign(database=name))
+    for name, trial in left_out_runs(run).items():
+        train_baseline(trial)
+        left = load_predictions(trial, "baseline", "test")
+        found = domains.counts_and_auroc(left, left.logit)
+        about = {"model": name, "protocol": domains.UNSEEN, "database": LEFT_OUT}
+        parts.append(pd.DataFrame([about | found]))
+    ranked = pd.concat(parts)[["model", "protocol", "database", "auroc", "low", "high"]]
+    decided = pd.DataFrame([intervals.evaluate(test.label, test[m]) for m in MODELS])
+    decided = decided[["sensitivity", "specificity", "accuracy"]].assign(model=MODELS)
+    right, _ = calibration.ppv_npv(decided.sensitivity, decided.specificity, RARE)
+    alarms = pd.DataFrame({"model": MODELS, "false alarms": 1 - right})
+    drawn = np.random.default_rng(seed).permutation(corpus.splits.split)
+    torn = audit(corpus.recordings, corpus.splits.assign(split=drawn)).group.nunique()
+    related = int(corpus.recordings.groupby("group").size().gt(1).sum())
+    groups = pd.DataFrame({"related": [related], "in several splits of a random draw": [torn]})
+    about = {"study": "lessons", "seed": seed}
+    return pd.concat(
+        [
+            tidy(ranked, **about),
+            tidy(decided, protocol="logit 0", **about),
+            tidy(alarms, protocol=f"prevalence {RARE}", **about),
+            tidy(groups, protocol="groups of recordings", **about),
+        ],
+        ignore_index=True,
+    )
+
+
+def gather_study(study: Study) -> Tables:
+    """`answers` of all seeds, after training what is missing."""
+    found = []
+    for seed in study.seeds:
+        train(study.run(seed))
+        found.append(answers(study.run(seed)))
+    return {"answers": pd.concat(found, ignore_index=True)}
+
+
+def results(inputs: Tables) -> pd.DataFrame:
+    """The answers of each seed, and their means: there the interval is from lowest to highest."""
+    every = inputs["answers"].fillna({"model": "", "database": "", "variant": ""})
+    by = [column for column in COLUMNS if column != "seed"]
+    spread = every.groupby(by, sort=False).value.agg(value="mean", low="min", high="max")
+    means = spread.reset_index().assign(seed="mean").round(5)
+    return pd.concat([every.astype({"seed": str}), means])[every.columns]
+
+
+def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
+    """The AUROC of every model and control model by protocol, mean over seeds."""
+    areas = found[found.metric.eq("auroc") & found.seed.eq("mean")]
+    return {
+        "heart-or-stethoscope": plots.heart_or_stethoscope(areas.rename(columns={"value": "auroc"}))
+    }
