@@ -13,7 +13,11 @@ bin     := .venv/bin
 run     := $(bin)/python -m hsutils run --profile "$(PROFILE)" \
            $(if $(DATA),--data "$(DATA)") $(if $(LISTS),--lists "$(LISTS)") $(ARGS)
 
-.PHONY: run test lab install clean
+# What JupyterLab writes into a notebook besides outputs.
+about   := version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer
+added   := $(about:%=metadata.language_info.%) cell.metadata.jp-MarkdownHeadingCollapsed
+
+.PHONY: run test lab filter install clean
 
 run: .venv/installed
 	$(run)
@@ -22,10 +26,14 @@ test: .venv/installed-for-tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
-	$(bin)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder tests/notebooks tests
+	$(bin)/python -m pytest -n logical --dist loadgroup --no-loadscope-reorder tests/notebooks tests
 
-lab: .venv/installed
+lab: .venv/installed filter
 	$(bin)/jupyter lab notebooks
+
+# In a checkout, git sees the notebooks without outputs (.gitattributes).
+filter:
+	@test ! -e .git || git config filter.notebooks.clean '$(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"'
 
 install: .venv/installed
 

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The exceptions a user is meant to read."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ SHOWN = 20
 class InputError(ValueError):
     """Something the user gave cannot be used; each problem is one line with its remedy.
 
-    The command line prints the message without a traceback.
+    The command line and notebooks print the message without a traceback.
 
     Args:
         problems: one line, or all of them at once so that a user corrects everything in one go.
@@ -23,3 +23,13 @@ class InputError(ValueError):
         if count > SHOWN:
             lines.append(f"  ... and {count - SHOWN:,} more")
         super().__init__("\n".join(lines))
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped work of which nothing that was finished is lost."""
+
+    def _render_traceback_(self) -> list[str]:
+        return ["Stopped. What was finished is saved: run the cell again to go on from there."]

@@ -1,13 +1,15 @@
 """What the notebooks share: keeping figures, listening, looking closer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from inspect import getsource, getsourcefile
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Audio, Image, Markdown
+from IPython.display import HTML, Audio, Code, Image, Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
@@ -53,14 +55,24 @@ def shown(path: Path) -> str:
 
 
 def say_saved(run: Run, *names: str) -> None:
-    """Print where in the run folder these files lie."""
-    print(*(f"saved {shown(run.path(name))}" for name in names), sep="\n")
+    """Name these files of the run folder in a line that unfolds."""
+    files = "<br>".join(escape(shown(run.path(name))) for name in names)
+    display(HTML(f"<details><summary>Saved in the run folder</summary>{files}</details>"))
+
+
+def show_source(*parts: Callable) -> HTML:
+    """The source of this package's functions and classes, each in a line that unfolds."""
+    page = ""
+    for part in parts:
+        where = f"<code>{part.__qualname__}</code> in {shown(Path(getsourcefile(part)))}"
+        code = Code(dedent(getsource(part)), language="python")._repr_html_()
+        page += f"<details><summary>Show the code: {where}</summary>{code}</details>\n"
+    return HTML(page)
 
 
 def keep(run: Run, figure: Figure, name: str) -> Image:
-    """Save a figure as PNG and SVG in the run's `figures`, say where, and show the PNG."""
+    """Save a figure as PNG and SVG in the run's `figures`, and show the PNG."""
     path = plots.save_figure(figure, run.path("figures"), name)
-    print(f"saved {shown(path)} and .svg")
     return Image(path, alt=figure.get_suptitle())
 
 

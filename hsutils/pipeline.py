@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -199,7 +200,9 @@ def _load_or_train(
     first = fabric.is_global_zero
     with run.writing() if first else nullcontext():
         if fabric.broadcast(first and run.take_over(file, stamp)):
-            print(f"{name}: loaded from {path}")
+            # A notebook shows what comes of it.
+            if get_ipython() is None:
+                print(f"{name}: loaded from {path}")
             load_weights(model, path)
         else:
             checkpoint = Checkpoint(run.path("checkpoints", file), stamp)

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from hsutils.config import PROJECT, Profile, load_profile
 from hsutils.environment import describe_environment
+from hsutils.errors import Interrupted
 from hsutils.files import atomic_path, digest_of, read_json, write_json, write_text
 
 WRITER = ".writer.json"
@@ -92,7 +93,11 @@ class Run:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only process that writes into this folder; wait while another one does."""
+        """Be the only process that writes into this folder; wait while another one does.
+
+        Raises:
+            Interrupted: in place of KeyboardInterrupt, so that a notebook says how to go on.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path(".lock"), is_singleton=True)
         try:
@@ -105,6 +110,8 @@ class Run:
         try:
             write_json(self.path(WRITER), {"pid": os.getpid(), "host": platform.node()})
             yield
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted from interrupt
         finally:
             lock.release()
 

@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,27 @@ TINY_SETTINGS = {
     **{"compute.accelerator": "cpu", "compute.precision": "32-true", "compute.threads": 1},
 }
 """The stages in seconds, on the recordings of `tiny_data`."""
+
+SMALLEST = {f"{stage}.epochs": 1 for stage in ("finetune", "student", "baseline")}
+SMALLEST |= {"front_end.clip_seconds": 2.2, "front_end.mels": 24}
+"""Smaller than the profile `small`: what a notebook does is the same."""
+
+
+class Series(NamedTuple):
+    """A finished run of the series: what was typed, and what it said."""
+
+    folder: Path
+    overrides: list[str]
+    command: list[str]
+    said: str
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` a file is one group, and so is all that needs the finished series."""
+    for item in items:
+        name = "series" if "series" in item.fixturenames else item.path
+        item.add_marker(pytest.mark.xdist_group(str(name)))
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +71,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HSUTILS_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Series:
+    """The whole series, run by the command a user types, on synthetic recordings."""
+    place = tmp_path_factory.mktemp("series")
+    overrides = [f"{k}={v}" for k, v in SMALLEST.items()] + [f"data.folder={place / 'data'}"]
+    command = ["run", "--profile", "small", "--run-dir", str(place / "run")]
+    command += [part for override in overrides for part in ("--set", override)]
+    line = [sys.executable, "-m", "hsutils", *command]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Series(place / "run", overrides, command, done.stdout + done.stderr)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from hsutils.config import PROJECT, Profile, load_profile
 from hsutils.errors import InputError
@@ -129,6 +130,15 @@ print("done", run.path({FILE!r}).read_text())
         assert "waiting for process" in line and str(run.folder) in line
         made(run, text="ours")
     assert other.communicate(timeout=60)[0] == "done ours\n"
+
+
+def test_who_interrupts_is_told_how_to_go_on_in_one_line(run):
+    with pytest.raises(KeyboardInterrupt) as caught, run.writing():
+        raise KeyboardInterrupt
+    (line,) = caught.value._render_traceback_()
+    assert "run the cell again" in line
+    with FileLock(run.path(".lock"), timeout=0):
+        pass
 
 
 def test_the_lock_may_be_held_twice_by_one_process(run):

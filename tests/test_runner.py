@@ -59,6 +59,9 @@ def test_the_series_runs_in_order_and_goes_on_after_a_failure(run, folder, capsy
     notebook(folder / "02_bad.ipynb", wrong)
     with pytest.raises(InputError, match=r"^correct the field$"):
         runner.run_series(run, "small", [])
+    failed = nbformat.read(run.path("notebooks/02_bad.failed.ipynb"), as_version=4)
+    error = failed.cells[-1].outputs[-1]
+    assert (error.ename, error.traceback) == ("InputError", ["correct the field"])
     assert run.path("a.csv").exists() and run.path("notebooks/01_good.ipynb").exists()
     assert not run.path("notebooks/02_bad.ipynb").exists()
     notebook(folder / "02_bad.ipynb", "1 / 0")

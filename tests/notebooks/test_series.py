@@ -1,7 +1,5 @@
 """The whole series, through the command a user types, on synthetic recordings."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -11,33 +9,6 @@ import pytest
 from hsutils.cli import MODELS, main
 from hsutils.runner import series as notebooks
 
-# Smaller than `small`: what a notebook does is the same.
-SETTINGS = ["front_end.clip_seconds=2.2", "front_end.mels=24", "finetune.epochs=1"]
-SETTINGS += ["student.epochs=1", "baseline.epochs=1"]
-
-
-def command(folder: Path, data: Path, *settings: str) -> list[str]:
-    overrides = [part for setting in settings for part in ("--set", setting)]
-    place = ["--run-dir", str(folder / "run"), "--data", str(data)]
-    return ["run", "--profile", "small", *place, *overrides]
-
-
-def run_in(folder: Path, data: Path, *settings: str) -> subprocess.CompletedProcess:
-    arguments = [sys.executable, "-m", "hsutils", *command(folder, data, *settings)]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("series")
-
-
-@pytest.fixture(scope="module")
-def series(place: Path) -> tuple[Path, subprocess.CompletedProcess]:
-    return place / "run", run_in(place, place / "data", *SETTINGS)
-
 
 def code_cells(notebook: Path) -> list:
     cells = nbformat.read(notebook, as_version=4).cells
@@ -45,25 +16,24 @@ def code_cells(notebook: Path) -> list:
 
 
 def test_every_notebook_is_executed_without_an_error(series):
-    folder, _ = series
     for notebook in notebooks():
-        cells = code_cells(folder / "notebooks" / notebook.name)
+        cells = code_cells(series.folder / "notebooks" / notebook.name)
         assert all(cell.execution_count for cell in cells)
         assert "error" not in {output.output_type for cell in cells for output in cell.outputs}
 
 
-def test_explorers_show_their_picture_and_nothing_shows_a_progress_bar(series):
-    folder, done = series
-    cells = [c for path in (folder / "notebooks").glob("*.ipynb") for c in code_cells(path)]
+def test_explorers_leave_their_picture_and_nothing_a_dead_control_or_a_progress_bar(series):
+    paths = (series.folder / "notebooks").glob("*.ipynb")
+    cells = [cell for path in paths for cell in code_cells(path)]
     explorers = [cell for cell in cells if "\nexplore_" in f"\n{cell.source}"]
     assert len(explorers) >= 4
     assert all("image/png" in cell.outputs[0].data for cell in explorers)
+    assert not any("widget-view" in str(cell.outputs) for cell in cells)
     text = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
-    assert "it/s" not in text + done.stdout + done.stderr
+    assert "it/s" not in text + series.said
 
 
 def test_the_run_folder_holds_what_the_readme_promises_and_says_where(series):
-    folder, done = series
     files = ["experiment.toml", "environment.json", "recordings.csv", "splits.csv"]
     files += ["encoder.safetensors", "soft_labels.csv", "report.html"]
     files += [f"{model}.safetensors" for model in MODELS]
@@ -71,13 +41,13 @@ def test_the_run_folder_holds_what_the_readme_promises_and_says_where(series):
     files += [f"tables/table_{number}.csv" for number in (1, 2, 3)]
     figures = [f"figures/paper-figure-{number}" for number in (1, 3, 4, 5)]
     files += [f"{figure}.{suffix}" for figure in figures for suffix in ("png", "svg")]
-    assert [file for file in files if not (folder / file).exists()] == []
-    for wanted in ("Table 1", "Table 2", "Table 3", "report.html", str(folder / "figures")):
-        assert wanted in done.stdout
+    assert [file for file in files if not (series.folder / file).exists()] == []
+    for wanted in ("Table 1", "Table 2", "Table 3", "report.html", str(series.folder / "figures")):
+        assert wanted in series.said
 
 
-def test_a_second_run_makes_only_what_is_missing_or_damaged(series, place, capsys):
-    folder, _ = series
+def test_a_second_run_makes_only_what_is_missing_or_damaged(series, capsys):
+    folder = series.folder
     kept = {file: (folder / file).stat().st_mtime_ns for file in ("teacher.json", "baseline.json")}
     predictions = folder / "predictions/student-test.csv"
     before = predictions.read_bytes()
@@ -86,14 +56,14 @@ def test_a_second_run_makes_only_what_is_missing_or_damaged(series, place, capsy
     # What a process that was killed while it saved leaves behind.
     for leftover in ("figures/.a-x.png", "tables/.x.csv"):
         (folder / leftover).write_bytes(b"")
-    assert main(command(place, place / "data", *SETTINGS)) == 0
+    assert main(series.command) == 0
     assert capsys.readouterr().out.count("done before") == len(notebooks()) - 1
     assert predictions.read_bytes() == before
     assert {file: (folder / file).stat().st_mtime_ns for file in kept} == kept
 
 
 def test_the_trained_student_classifies_a_wav_file(series, capsys):
-    folder, _ = series
+    folder = series.folder
     recordings = pd.read_csv(folder / "recordings.csv").set_index("record")
     expected = pd.read_csv(folder / "predictions/student-test.csv")
     record = expected.record[0]

@@ -1,0 +1,74 @@
+"""What `make lab` sets up: outputs stay out of git."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from hsutils.config import CHECKOUT
+
+NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+MODE = {"name": "ipython", "version": 3}
+LANGUAGE = {"name": "python", "version": "3.13.1", "mimetype": "text/x-python"}
+LANGUAGE |= {"codemirror_mode": MODE, "pygments_lexer": "ipython3", "file_extension": ".py"}
+LANGUAGE |= {"nbconvert_exporter": "python"}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    line = ["git", *who, *arguments]
+    return subprocess.run(line, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def set_filter(folder: Path) -> None:
+    line = ["make", "-s", "filter", f"bin={Path(sys.executable).parent}"]
+    assert subprocess.run(line, cwd=folder, check=True, capture_output=True).stderr == b""
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """What a tarball holds: two notebooks, and what sets the filter."""
+    (tmp_path / "notebooks").mkdir()
+    for path in (*(CHECKOUT / name for name in ("Makefile", ".gitattributes")), *NOTEBOOKS[:2]):
+        shutil.copy(path, tmp_path / path.relative_to(CHECKOUT))
+    return tmp_path
+
+
+def test_notebooks_name_kernel_and_language_as_jupyterlab_does_and_hold_no_outputs():
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        assert notebook.metadata == {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_what_run_all_writes_is_no_change_to_git(folder):
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "before")
+    set_filter(folder)
+    for path in (folder / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata |= {"kernelspec": KERNEL, "language_info": LANGUAGE, "widgets": {}}
+        for number, cell in enumerate(notebook.cells):
+            if cell.cell_type == "code":
+                cell.execution_count = number
+                cell.outputs = [nbformat.v4.new_output("stream", text="said")]
+                cell.metadata["execution"] = {"iopub.status.busy": "2030-01-01"}
+            else:
+                cell.metadata["jp-MarkdownHeadingCollapsed"] = True
+        nbformat.write(notebook, path)
+    assert git(folder, "diff") == ""
+    # Git compares sizes before it asks the filter; adding a file makes it look again.
+    git(folder, "add", ".")
+    assert git(folder, "status", "--porcelain") == ""
+    path.write_text(path.read_text().replace("# ", "## ", 1))
+    assert path.name in git(folder, "diff")
+
+
+def test_outside_a_checkout_there_is_nothing_to_set_and_nothing_fails(folder):
+    set_filter(folder)
