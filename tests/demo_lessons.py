@@ -9,7 +9,8 @@ from hsutils.studies.lessons import GIVEN_AWAY, LEFT_OUT, RARE
 def assert_lessons(answers: pd.DataFrame, clearly: float = 0.05) -> None:
     """`answers` are rows of `results.csv` of one seed, or of the mean; `clearly` is in AUROC."""
     keys = ["protocol", "database", "model", "metric"]
-    value = answers.fillna({"database": "", "model": ""}).set_index(keys).value
+    texts = answers[keys].astype(object).fillna("")
+    value = answers.assign(**texts).set_index(keys).value.sort_index()
 
     def auroc(model: str, protocol: str = ALL, database: str = "") -> float:
         return value[protocol, database, model, "auroc"]

@@ -7,16 +7,18 @@ import pandas as pd
 import pytest
 
 from hsutils.config import CHECKOUT
-from hsutils.studies import new_databases, reproduction, trust
+from hsutils.studies import lessons, new_databases, reproduction, trust
 from hsutils.studies.seeds import read_tables
 
 FIGURES = CHECKOUT / "figures"
 MODULES = {"reproduction": reproduction, "trust": trust, "unseen": new_databases}
+MODULES |= {"demo": lessons}
 PICTURES = {
     "reproduction": "roc confusion dev-auroc paper-figure-5 learning-rates ablations",
     "trust": "heart-or-stethoscope intervals paired leak-effect separation thresholds reliability "
     "quality robustness probe stored-levels",
     "unseen": "unseen-databases changes mean-cycles",
+    "demo": "",
 }
 
 
