@@ -1,5 +1,6 @@
 """The right answers to the notebooks' exercises, computed from the run, and a hint for each."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from IPython.display import display
+from scipy.special import entr
 
-from hsutils.config import PROJECT
+from hsutils.audio.spectrograms import mel_filters
+from hsutils.config import PROJECT, RECORDED_RATE
 from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.data.splits import audit
 from hsutils.errors import InputError
 from hsutils.evaluation.shortcuts import database_baseline
-from hsutils.pipeline import load_predictions
+from hsutils.pipeline import label_softly, load_histories, load_predictions
 from hsutils.run import Run
 
 RIGHT, WRONG, OPEN = "✔ **Right.**", "✘ **Not yet.**", "… **Your turn.**"
@@ -108,6 +111,49 @@ def _found_above_the_median(run: Run) -> float:
     return (left["robust"] > left["robust"].median())[left.label == 1].mean()
 
 
+def _filters_above(run: Run) -> int:
+    front_end = run.profile.front_end
+    above = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft > RECORDED_RATE / 2
+    weights = mel_filters(front_end).numpy() > 0
+    return (weights[above].any(axis=0) & ~weights[~above].any(axis=0)).sum()
+
+
+def _gain(by_epoch: pd.Series) -> float:
+    return by_epoch.max() - by_epoch.tail(5).mean()
+
+
+def _logits(run: Run, model: str, label: int) -> pd.Series:
+    dev = load_predictions(run, model, "dev")
+    return dev.logit[dev.label == label]
+
+
+def _worst_mistake(run: Run) -> str:
+    dev = load_predictions(run, "teacher", "dev")
+    return dev.record[((2 * dev.label - 1) * dev.logit).idxmin()]
+
+
+def _wrong_soft_labels(run: Run) -> list[int]:
+    table = label_softly(run).merge(load_recordings(run), on="record")
+    wrong = table[(table.soft_label > 0.5) != (table.label == 1)]
+    return [(wrong.label == label).sum() for label in (0, 1)]
+
+
+def _above_the_floor(run: Run) -> float:
+    q = label_softly(run).soft_label
+    return load_histories(run)["student"].loss.iloc[-1] - (entr(q) + entr(1 - q)).mean()
+
+
+def _costs_of_guesses(run: Run) -> list[float]:
+    table = load_recordings(run).merge(load_splits(run), on="record")
+    p = table[table.split == "pretrain"].label.mean()
+    return [-p * math.log(g) - (1 - p) * math.log(1 - g) for g in (0.5, 0.001)]
+
+
+def _specificity_at_the_students_sensitivity(run: Run) -> float:
+    found = (_logits(run, "student", 1) > 0).mean()
+    return (_logits(run, "baseline", 0) < _logits(run, "baseline", 1).quantile(1 - found)).mean()
+
+
 EXERCISES = {
     # 01 Data exploration
     "01.1": Exercise(
@@ -122,6 +168,75 @@ EXERCISES = {
     "01.3": Exercise(
         lambda run: database_baseline(load_recordings(run), load_splits(run)).logit.max(),
         "`alone` holds a logit for each recording of *test*. Which logit is the highest?",
+    ),
+    # 02 Spectrograms
+    "02.1": Exercise(
+        lambda run: 60 / 75 * run.profile.front_end.sample_rate / run.profile.front_end.hop,
+        "A beat lasts 60 / 75 s. A frame begins every `hop / sample_rate` seconds.",
+        tolerance=0.5,
+    ),
+    "02.2": Exercise(
+        _filters_above,
+        "A filter lies above 1 kHz if all of its weights at `hz <= 1000` are 0.",
+    ),
+    "02.3": Exercise(
+        lambda run: 1 - (1 - run.profile.augment.masked_share) ** 2,
+        "What is not hidden is in a row *and* in a frame that is not hidden.",
+    ),
+    # 03 Contrastive teacher
+    "03.1": Exercise(
+        lambda run: math.log(7),
+        "Each view has 2 · 4 − 1 others, and a guess gives each the same probability.",
+    ),
+    "03.2": Exercise(
+        lambda run: math.log1p((2 * run.profile.pretrain.batch_size - 2) * math.exp(-2)),
+        "`apart` holds such projections: call `nt_xent` with it twice, and with the temperature.",
+    ),
+    "03.3": Exercise(
+        lambda run: math.exp(-load_histories(run)["encoder"].loss.iloc[-1]),
+        "The last row of `pretrained.history` has the loss; `math.exp` of minus this number.",
+    ),
+    # 04 Fine-tuned teacher
+    "04.1": Exercise(
+        lambda run: _gain(load_histories(run)["teacher"].dev_auroc),
+        "`tuned.history.dev_auroc` has a value for each epoch: its maximum and its `tail(5)`.",
+    ),
+    "04.2": Exercise(
+        _worst_mistake,
+        "The logit of a normal recording should be low, of an abnormal one high. Where is it "
+        "farthest on the wrong side of 0?",
+    ),
+    "04.3": Exercise(
+        lambda run: _logits(run, "teacher", 1).quantile(0.1),
+        "9 of 10 abnormal logits lie above it: a quantile of `dev.logit[dev.label == 1]`.",
+        tolerance=0.02,
+    ),
+    # 05 Distilled student
+    "05.1": Exercise(
+        lambda run: (0, math.log(2)),
+        "A perfect copy pays the entropy, −q log q − (1 − q) log(1 − q), with 0 log 0 = 0.",
+    ),
+    "05.2": Exercise(
+        _wrong_soft_labels,
+        "In `with_truth`, compare `soft_label > 0.5` with `label`, and count by `label`.",
+    ),
+    "05.3": Exercise(
+        _above_the_floor,
+        "`distilled.history.loss` has a value for each epoch; `floor` is the perfect copy's.",
+    ),
+    # 06 Supervised baseline
+    "06.1": Exercise(
+        lambda run: [(_logits(run, model, 1) > 0).sum() for model in ("student", "baseline")],
+        "Of `dev[model]` take the rows of label 1, and count the logits above 0.",
+    ),
+    "06.2": Exercise(
+        _costs_of_guesses,
+        "`p` is the share of abnormal recordings, `np.log` the natural logarithm.",
+    ),
+    "06.3": Exercise(
+        _specificity_at_the_students_sensitivity,
+        "If the student finds a share s, the threshold is the quantile 1 − s of the baseline's "
+        "abnormal logits. Specificity is the share of normal logits below it.",
     ),
     # 07 Results
     "07.1": Exercise(

@@ -1,8 +1,12 @@
 """Helpers of the notebooks, and the form every committed notebook keeps."""
 
 import ast
+import html
+import inspect
+import re
 import subprocess
 import sys
+import textwrap
 
 import nbformat
 import numpy as np
@@ -12,7 +16,9 @@ import soundfile
 
 from hsutils import notebook, plots
 from hsutils.config import PROJECT, load_profile
+from hsutils.models.losses import nt_xent
 from hsutils.run import Run
+from hsutils.training.checkpoints import Checkpoint
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -20,7 +26,7 @@ NAMES = [path.stem for path in NOTEBOOKS]
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    return Run(tmp_path, load_profile("demo"))
+    return Run(tmp_path, load_profile("small"))
 
 
 @pytest.fixture
@@ -54,6 +60,17 @@ def test_saved_files_are_named_in_one_line_that_unfolds(run, monkeypatch):
     (page,) = (html.data for html in said)
     assert page.count("<summary>") == 1 and "a.csv" not in page.partition("</summary>")[0]
     assert all(str(run.path(name)) in page for name in ("a.csv", "tables/b.csv"))
+
+
+def test_shown_source_is_folded_named_and_whole():
+    page = notebook.show_source(Checkpoint.save, nt_xent).data
+    assert page.count("<details>") == 2 and "<details open" not in page
+    assert "<code>nt_xent</code> in hsutils/models/losses.py" in page
+    found = re.findall("</style>(.*?)</details>", page, re.DOTALL)
+    code = [re.sub("<[^>]+>", "", part) for part in found]
+    texts = [textwrap.dedent(inspect.getsource(part)) for part in (Checkpoint.save, nt_xent)]
+    assert [html.unescape(part).strip() for part in code] == [text.strip() for text in texts]
+    assert 'class="k">def' in page
 
 
 def test_whether_numbers_may_stand_beside_the_papers_is_said(run, tmp_path):

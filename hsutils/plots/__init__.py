@@ -7,7 +7,8 @@ All share one look (`hsutils.plots.style`). In a notebook the returned figure sh
 # ruff: noqa: F401, I001
 from hsutils.plots.data import beats_and_cycle, mean_cycles, recordings_overview
 from hsutils.plots.data import split_composition, stored_levels
-from hsutils.plots.diagrams import architecture, training_regime
+from hsutils.plots.diagrams import architecture, contrast, distillation, similarities
+from hsutils.plots.diagrams import training_regime
 from hsutils.plots.forest import ablations, changes, forest_plot, heart_or_stethoscope, intervals
 from hsutils.plots.forest import leak_effect, paired_differences, quality, robustness, separation
 from hsutils.plots.forest import database_probe, unseen_databases

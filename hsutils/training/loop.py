@@ -151,7 +151,7 @@ def _train(
             seed_everything(seed_for(procedure.seed, procedure.name, epoch))
             _set_rate(stepper, settings, epoch)
             wrapped.train()
-            loss = _one_epoch(wrapped, stepper, batches, loss_of, fabric, bar)
+            loss = one_epoch(wrapped, stepper, batches, loss_of, fabric, bar)
             if not math.isfinite(loss):
                 problem = f"{procedure.name}: the loss became NaN or infinite in epoch {epoch}"
                 remedy = f"lower {procedure.name}.learning_rate ({settings.learning_rate:g})"
@@ -187,7 +187,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, settings: Pretrain | Fit, epoch:
         group["lr"] = share * settings.learning_rate
 
 
-def _one_epoch(
+def one_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: DataLoader,
@@ -195,19 +195,24 @@ def _one_epoch(
     fabric: Fabric,
     bar: tqdm,
 ) -> float:
-    """Mean loss over recordings; stops at the first that is not finite."""
+    """Take a step for each batch; the mean loss over recordings. Stops where it is not finite."""
     total, seen = 0.0, 0
     for batch in batches:
         loss = loss_of(model, fabric.to_device(batch))
         if not loss.isfinite():
             return loss.item()
-        fabric.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
+        step(loss, optimizer, fabric)
         total, seen = total + loss.item() * len(batch[0]), seen + len(batch[0])
         bar.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
         bar.update()
     return total / seen
+
+
+def step(loss: Tensor, optimizer: torch.optim.Optimizer, fabric: Fabric) -> None:
+    """Change the weights a little, against the gradient of a batch's loss."""
+    fabric.backward(loss)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _gather(fabric: Fabric, z: Tensor) -> Tensor:

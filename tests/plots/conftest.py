@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from hsutils import plots
@@ -58,6 +59,9 @@ def made() -> dict[str, tuple]:
     made["loss_by_epoch"] = (history, "loss (nats)", "teacher", {"chance": 0.7})
     made["architecture"] = (StudentCNN(),)
     made["training_regime"] = ({"pretrain": 2_040, "finetune": 400, "dev": 401, "test": 402},)
+    angles = torch.tensor([[0.2, 1.3, 2.8, 4.8], [0.8, 1.9, 3.8, 5.7]])
+    views = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    made |= {"contrast": (*views, 0.5), "similarities": (*views, 0.07), "distillation": ()}
     every = pd.DataFrame({"record": np.arange(240).astype(str), "label": np.arange(240) % 3 // 2})
     every["database"] = rng.choice([*"abcdef"], 240, p=[0.2, 0.2, 0.05, 0.05, 0.4, 0.1])
     every["quality"], every["seconds"] = rng.integers(0, 2, 240), rng.uniform(5, 110, 240)

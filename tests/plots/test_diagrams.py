@@ -1,10 +1,14 @@
 """Laws of the drawings: layers, shapes and parameters are the model's own."""
 
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from hsutils import plots
+from hsutils.models.losses import nt_xent
 from hsutils.models.teacher_student import StudentCNN
-from hsutils.plots.diagrams import trace
+from hsutils.plots.diagrams import PULL, PUSH, trace
 
 
 def test_steps_and_drawing_hold_every_parameter_of_the_model(draw):
@@ -33,3 +37,44 @@ def test_tracing_changes_neither_modes_nor_statistics_nor_hooks():
 def test_training_regime_shows_the_counts_it_was_given(draw, given):
     texts = " ".join(text.get_text() for text in draw("training_regime").axes[0].texts)
     assert all(f"{count:,} recordings" in texts for count in given["training_regime"][0].values())
+
+
+def test_contrast_brings_partners_together_and_recordings_apart(draw, given):
+    *views, temperature = given["contrast"]
+    before, after = draw("contrast").axes
+    assert before.get_title("left") == f"before: loss {nt_xent(*views, temperature):.2f}"
+    recordings, copies = (np.stack(line.get_data(), axis=1) for line in after.lines[1:])
+    assert np.abs(recordings - copies).max() < 0.05
+    gaps = np.linalg.norm(recordings[:, None] - recordings, axis=-1)[np.triu_indices(4, 1)]
+    assert gaps.min() > 1.2
+
+
+def test_the_partner_is_pulled_and_the_nearest_negative_is_pushed_hardest(draw):
+    arrows = draw("contrast").axes[0].patches
+    colors = [
+        "#{:02X}{:02X}{:02X}".format(*(round(255 * c) for c in a.get_ec()[:3])) for a in arrows
+    ]
+    assert colors == [PUSH] * 3 + [PULL] + [PUSH] * 3
+    pushes = [
+        arrow.get_linewidth() for arrow, color in zip(arrows, colors, strict=True) if color == PUSH
+    ]
+    assert np.argmax(pushes) == 5, "the copy of the fourth recording"
+
+
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_similarities_show_the_probabilities_of_which_the_loss_is_the_mean_logarithm(
+    given, temperature
+):
+    *views, _ = given["similarities"]
+    cosines, shares = (
+        np.ma.filled(axes.collections[0].get_array(), 0)
+        for axes in plots.similarities(*views, temperature).axes
+    )
+    assert np.allclose(cosines, cosines.T) and np.allclose(shares.sum(axis=1), 1)
+    partner = shares[np.arange(8), np.roll(np.arange(8), 4)]
+    assert -np.log(partner).mean() == pytest.approx(nt_xent(*views, temperature).item(), rel=1e-4)
+
+
+def test_distillation_shows_both_probabilities(draw):
+    texts = {text.get_text() for text in draw("distillation").axes[0].texts}
+    assert {"0.80", "0.20", "0.60", "0.40", "frozen", "soft label q"} < texts

@@ -22,7 +22,7 @@ from hsutils.training import loop
 from hsutils.training.checkpoints import Checkpoint, copy_state, load_weights, save_weights
 from hsutils.training.datasets import Labeled, ViewPairs, loader
 from hsutils.training.devices import seed_everything
-from hsutils.training.loop import Procedure, Trained, fit, predict, pretrain
+from hsutils.training.loop import Procedure, Trained, fit, predict, pretrain, step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -162,6 +162,13 @@ def test_a_student_of_a_constant_teacher_learns_that_constant(
     assert trained.history.loss.iloc[-1] == pytest.approx(entropy, abs=0.02)
 
 
+def test_a_step_moves_each_weight_against_its_gradient_and_forgets_it(fabric):
+    weights = torch.tensor([1.0, -2.0], requires_grad=True)
+    step((weights**2).sum(), torch.optim.SGD([weights], lr=0.1), fabric)
+    assert weights.tolist() == pytest.approx([0.8, -1.6])
+    assert weights.grad is None
+
+
 def test_pre_training_brings_the_views_of_a_recording_together(noise_cache, fabric, tmp_path):
     pairs = ViewPairs(noise_cache, np.arange(32), Augment(masked_share=0.1), seed=0)
     settings = Pretrain(epochs=12, learning_rate=0.1, batch_size=16, temperature=0.1)
@@ -235,7 +242,7 @@ def test_a_training_killed_at_any_step_and_started_again_ends_with_the_same_weig
             killing(patch, setting.loss, call)
             setting.run()
     assert same(setting.run(), undisturbed)
-    killing(monkeypatch, "_one_epoch", 1)
+    killing(monkeypatch, "one_epoch", 1)
     assert same(setting.run(), undisturbed), "a finished training trains no more"
 
 
@@ -420,7 +427,7 @@ BEYOND = changed(SETTINGS, mixup=0.4, schedule="cosine")
 def test_mixed_and_cooled_trainings_resume_to_the_same_weights(fitting, monkeypatch):
     undisturbed = another(fitting).run(BEYOND)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        killing(patch, "_one_epoch", 3)
+        killing(patch, "one_epoch", 3)
         fitting.run(BEYOND)
     assert same(fitting.run(BEYOND), undisturbed)
     unmixed = another(another(fitting)).run(changed(BEYOND, mixup=0.0))
@@ -431,7 +438,7 @@ def test_mixed_and_cooled_trainings_resume_to_the_same_weights(fitting, monkeypa
     ("schedule", "shares"), [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])]
 )
 def test_the_learning_rate_follows_its_schedule(fitting, monkeypatch, schedule, shares):
-    rates = watched(monkeypatch, "_one_epoch", lambda _, adam, *rest: adam.param_groups[0]["lr"])
+    rates = watched(monkeypatch, "one_epoch", lambda _, adam, *rest: adam.param_groups[0]["lr"])
     fitting.run(changed(BEYOND, schedule=schedule))
     assert np.divide(rates, BEYOND.learning_rate) == pytest.approx(shares, abs=1e-6)
 
