@@ -1,12 +1,14 @@
 """Every notebook in JupyterLab in a real browser, on a finished run: it draws and sounds."""
 
+import math
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -22,7 +24,7 @@ api = pytest.importorskip("playwright.sync_api", reason="playwright is not insta
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
-MINUTE = 60_000  # milliseconds
+MINUTE, FREQUENTLY = 60_000, 50  # milliseconds
 PATIENCE = 5 * MINUTE  # for a whole notebook, on a busy machine
 ANSWER = 10.0  # seconds from a control to its new picture, at most; an idle machine needs 0.3
 EXPECTED_NOISE = ()
@@ -117,11 +119,12 @@ def test_a_notebook_runs_and_its_controls_and_sounds_answer(name, page, lab, tmp
             page.evaluate(GO_TO, number)
             seconds = answers(page, number, tmp_path)
             print(f"{name}, cell {number}:", *(f"{each * 1000:.0f} ms" for each in seconds))
-            assert max(seconds[1:], default=0) < ANSWER
+            assert max(seconds) < ANSWER
         elif "\nexplore" in f"\n{text(cell)}":
             pytest.fail(f"cell {number} shows no controls")
     sounding = [n for n, cell in enumerate(cells) if "<audio" in str(cell.get("outputs"))]
-    if "players(" in "".join(map(text, code)):
+    assert sounding or "players(" not in "".join(map(text, code))
+    if sounding:
         page.evaluate(GO_TO, sounding[0])
         player = page.locator("audio").first
         player.scroll_into_view_if_needed()
@@ -137,30 +140,47 @@ def text(cell: dict) -> str:
 def answers(page: "api.Page", number: int, folder: Path) -> list[float]:
     """Move every control of one cell; the seconds until what the cell shows has changed."""
     cell, seconds = page.locator(".jp-Notebook .jp-Cell").nth(number), []
-    cell.locator(".widget-vbox").wait_for()
-    controls = cell.locator(".widget-vbox .widget-inline-hbox, .widget-upload")
-    for control in controls.all():
+    cell.locator(".widget-vbox").first.wait_for()
+    for control in cell.locator(".widget-inline-hbox, .widget-upload").all():
         for label in control.locator(".widget-label").all():
             assert not label.evaluate(IS_CUT), f"{label.inner_text()} is cut"
-        before, started = page.evaluate(WITHOUT_CONTROLS, number), time.perf_counter()
-        move(control, folder)
-        page.wait_for_function(CHANGED, arg=[number, before])
-        seconds.append(time.perf_counter() - started)
+        menu, took = control.locator("select"), math.inf
+        chosen = menu.evaluate("menu => menu.selectedIndex") if menu.count() else None
+        for move in moves(page, control, chosen, folder):
+            if (took := answer(page, number, move)) < math.inf:
+                break
+        seconds.append(took)
+        if chosen is not None:  # back, so that the next control finds something to change
+            answer(page, number, partial(menu.select_option, index=chosen))
     return seconds
 
 
-def move(control: "api.Locator", folder: Path) -> None:
-    """Set a slider to an end, a menu to another entry; upload a recording; press a button."""
+def answer(page: "api.Page", number: int, move: Callable[[], object]) -> float:
+    """Seconds until a cell shows something else; infinite where it does not."""
+    before, started = page.evaluate(WITHOUT_CONTROLS, number), time.perf_counter()
+    move()
+    try:
+        page.wait_for_function(
+            CHANGED, arg=[number, before], timeout=ANSWER * 1000, polling=FREQUENTLY
+        )
+    except api.TimeoutError:
+        return math.inf
+    return time.perf_counter() - started
+
+
+def moves(
+    page: "api.Page", control: "api.Locator", chosen: int | None, folder: Path
+) -> Iterator[Callable[[], object]]:
+    """A slider goes to an end, a menu to each entry that is not chosen, a file is uploaded."""
     slider, menu = control.locator(".noUi-handle"), control.locator("select")
-    upload = control.locator("input[type=file]")
-    if slider.count():
+    if chosen is not None:
+        for entry in set(range(menu.locator("option").count())) - {chosen}:
+            yield partial(menu.select_option, index=entry)
+    elif slider.count():
         at_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
-        slider.press("Home" if at_end else "End")
-    elif menu.count():
-        entries = menu.locator("option").count()
-        menu.select_option(index=entries - 1 - menu.evaluate("menu => menu.selectedIndex"))
-    elif upload.count():
-        soundfile.write(folder / "own.wav", [0.1, -0.1] * 8_000, 2_000)
-        upload.set_input_files(folder / "own.wav")
+        yield partial(slider.press, "Home" if at_end else "End")
     else:
-        control.locator("input, button").first.click()
+        with page.expect_file_chooser() as chooser:
+            control.click()
+        soundfile.write(folder / "own.wav", [0.1, -0.1] * 8_000, 2_000)
+        yield partial(chooser.value.set_files, folder / "own.wav")
