@@ -89,8 +89,11 @@ def mel_filters(filters: np.ndarray, hz: np.ndarray) -> Figure:
     figure, axes = style.new_page("Which mel filters can see a heart sound?", 5.6)
     marks = {f"highest frequency recorded: {edge:g} kHz": style.DASHED}
     for name, (chosen, color) in kinds.items():
+        if not chosen.any():
+            continue
         for row in np.flatnonzero(chosen):
-            axes.fill_between(khz, row + 1, row + 1 + 1.8 * weights[row], color=color, lw=0)
+            look = {"color": color, "lw": 0, "alpha": (1, 0.5)[row % 2]}
+            axes.fill_between(khz, row + 1, row + 1 + 1.8 * weights[row], **look)
         marks[f"{chosen.sum()} {name} {edge:g} kHz"] = {"color": color, "lw": 6}
     axes.axvline(edge, **style.DASHED)
     axes.set(xlabel="frequency (kHz)", ylabel="mel filter (height: weight)", xlim=(0, khz[-1]))
