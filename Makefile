@@ -26,7 +26,7 @@ test: .venv/installed-for-tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
-	$(bin)/python -m pytest -n logical --dist loadgroup --no-loadscope-reorder tests/notebooks tests
+	$(bin)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder tests
 
 lab: .venv/installed filter
 	$(bin)/jupyter lab notebooks

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from xdist.scheduler import LoadFileScheduling
 
+NEED_SERIES = ("tests/notebooks/test_series.py", "tests/browser/")
 RATE = 2_000
 TINY_SETTINGS = {
     **{"data.source": "challenge", "splits.method": "published"},
@@ -37,12 +39,21 @@ class Series(NamedTuple):
     said: str
 
 
-@pytest.hookimpl(tryfirst=True)
+class FilesOrSeries(LoadFileScheduling):
+    """A file is run by one process, and all that needs the finished series by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "series" if file.startswith(NEED_SERIES) else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` a file is one group, and so is all that needs the finished series."""
-    for item in items:
-        name = "series" if "series" in item.fixturenames else item.path
-        item.add_marker(pytest.mark.xdist_group(str(name)))
+    """What takes longest begins first."""
+    items.sort(key=lambda item: item.path.parent.name not in ("notebooks", "browser"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> FilesOrSeries:
+    return FilesOrSeries(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -55,15 +55,16 @@ HAS_PLAYED = "audio => audio.currentTime > 0.2"
 def lab(series, tmp_path_factory) -> Iterator[str]:
     """The address of a JupyterLab on copies of the notebooks that use the finished run."""
     place = tmp_path_factory.mktemp("lab")
+    (place / "notebooks").mkdir()
     given = {"profile": "small", "run_dir": str(series.folder), "overrides": series.overrides}
     for path in notebooks():
         notebook = parameterize_notebook(load_notebook_node(str(path)), given)
-        nbformat.write(notebook, place / path.name)
+        nbformat.write(notebook, place / "notebooks" / path.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    line += [f"--ServerApp.root_dir={place}", "--LabApp.expose_app_in_browser=True"]
+    line += [f"--ServerApp.root_dir={place / 'notebooks'}", "--LabApp.expose_app_in_browser=True"]
     line += ["--IdentityProvider.token=", "--ServerApp.password="]
     own = {f"JUPYTERLAB_{name}_DIR": str(place / name) for name in ("SETTINGS", "WORKSPACES")}
     with (place / "log").open("w") as log:
