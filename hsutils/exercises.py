@@ -16,7 +16,7 @@ from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.data.splits import audit
 from hsutils.errors import InputError
 from hsutils.evaluation.shortcuts import database_baseline
-from hsutils.pipeline import label_softly, load_histories, load_predictions
+from hsutils.pipeline import MODELS, label_softly, load_histories, load_predictions
 from hsutils.run import Run
 
 RIGHT, WRONG, OPEN = "✔ **Right.**", "✘ **Not yet.**", "… **Your turn.**"
@@ -154,6 +154,17 @@ def _specificity_at_the_students_sensitivity(run: Run) -> float:
     return (_logits(run, "baseline", 0) < _logits(run, "baseline", 1).quantile(1 - found)).mean()
 
 
+def _test_logits(run: Run) -> pd.DataFrame:
+    tables = {model: load_predictions(run, model, "test") for model in MODELS}
+    return pd.DataFrame({m: t.set_index(["record", "label"]).logit for m, t in tables.items()})
+
+
+def _alarms_with_three_missed(run: Run) -> int:
+    logits = _test_logits(run)["teacher"].sort_values()
+    fourth = logits.xs(1, level="label").iloc[:4].iloc[-1]
+    return (logits.xs(0, level="label") >= fourth).sum()
+
+
 EXERCISES = {
     # 01 Data exploration
     "01.1": Exercise(
@@ -265,6 +276,21 @@ EXERCISES = {
     "09.2": Exercise(
         _found_above_the_median,
         "The threshold is `tested['robust'].median()`. Which share of label 1 is above it?",
+    ),
+    # 10 Listening room
+    "10.1": Exercise(
+        lambda run: (_test_logits(run) > 0).nunique(axis=1).gt(1).sum(),
+        "Choose the result *models disagree* and count the records in the list.",
+    ),
+    "10.2": Exercise(
+        lambda run: _test_logits(run)["student"].xs(0, level="label").idxmax(),
+        "Choose label *normal*, result *false alarm* and the model *student*; compare the logits.",
+    ),
+    "10.3": Exercise(
+        _alarms_with_three_missed,
+        "In the confusion matrix, abnormal predicted normal is what is missed; the other corner, "
+        "normal predicted abnormal, is the answer.",
+        tolerance=1.0,
     ),
 }
 """Number, "notebook.exercise" -> exercise; every notebook's below its own line."""

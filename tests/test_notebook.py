@@ -149,7 +149,7 @@ every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 
 
 def test_the_series_is_complete_and_in_order():
-    assert [name[:3] for name in NAMES] == [f"{number:02}_" for number in range(1, 10)]
+    assert [name[:3] for name in NAMES] == [f"{number:02}_" for number in range(1, 11)]
 
 
 @every_notebook

@@ -189,6 +189,11 @@ def murmur_sound(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
     band = butter(2, (murmur.low, murmur.high), "bandpass", fs=RECORDED_RATE, output="sos")
     noise = sosfilt(band, rng.standard_normal(samples))
     level = 10 ** (MURMUR_DB[patient.grade] / 20)
+    return level * noise / noise.std() * murmur_gain(murmur, beats, samples)
+
+
+def murmur_gain(murmur: Murmur, beats: Beats, samples: int) -> np.ndarray:
+    """How loud a murmur is at each sample, from 0 outside its phase to 1, shape (samples,)."""
     time = np.arange(samples) / RECORDED_RATE
     beat = np.searchsorted(beats.onset, time, side="right") - 1
     start, length = beats.onset, beats.systole
@@ -196,5 +201,4 @@ def murmur_sound(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
         start, length = start + beats.systole, beats.diastole
     position = (time - start[beat]) / length[beat]
     u = (position - murmur.start) / (murmur.stop - murmur.start)
-    gain = np.where((u >= 0) & (u <= 1), SHAPES[murmur.shape](np.clip(u, 0, 1)), 0)
-    return level * noise / noise.std() * gain
+    return np.where((u >= 0) & (u <= 1), SHAPES[murmur.shape](np.clip(u, 0, 1)), 0)

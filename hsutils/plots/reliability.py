@@ -2,10 +2,13 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
 
 from hsutils.plots import style
 from hsutils.plots.forest import forest_plot, long
+from hsutils.plots.results import draw_confusion
 
 CALIBRATIONS = {
     "as trained": {"marker": "s", "ms": 6, "mfc": "white", "mew": 1.5, "ls": ":", "lw": 1.5},
@@ -80,15 +83,46 @@ def thousand_people(
         prevalence: share who are ill, in [0, 1].
         model: whose calls these are.
     """
+    figure, axes = style.new_page(f"1,000 people, tested by {model}", 4.4)
+    return style.with_legend(figure, _people(axes, sensitivity, specificity, prevalence))
+
+
+@style.styled
+def decisions(predictions: pd.DataFrame, threshold: float, prevalence: float, model: str) -> Figure:
+    """What a threshold decides: for the recordings that it was tried on, and for 1,000 people.
+
+    Args:
+        predictions: columns label, logit; both labels occur.
+        threshold: a recording of a higher logit is called abnormal.
+        prevalence: share of the people who are ill, in [0, 1].
+        model: whose logits these are.
+    """
+    title, shape = f"What does the {model} decide?", {"ncols": 3, "width_ratios": (3, 2.6, 6)}
+    figure, (logits, counts, people) = style.new_page(title, 4.2, **shape)
+    style.class_histogram(logits, predictions, "logit", bins=20)
+    logits.axvline(threshold, **style.DASHED)
+    logits.set_title(f"threshold {threshold:+.2f}".replace("-", "−"))
+    called = predictions["logit"] > threshold
+    shares = called.groupby(predictions["label"]).mean()
+    matrix = confusion_matrix(predictions["label"], called, labels=[0, 1])
+    draw_confusion(counts, matrix[None], "test", model)
+    marks = _people(people, shares[1], 1 - shares[0], prevalence, 4.5)
+    people.set_title(f"1,000 people, {prevalence:.1%} ill")
+    return style.with_legend(figure, marks | {"threshold": style.DASHED}, columns=5)
+
+
+def _people(
+    axes: Axes, sensitivity: float, specificity: float, prevalence: float, size: float = 6.5
+) -> dict[str, dict]:
+    """A dot a person; returns what each kind looks like, under its name and number."""
     ill = round(PEOPLE * prevalence)
     found, cleared = round(ill * sensitivity), round((PEOPLE - ill) * specificity)
     counts = (found, ill - found, PEOPLE - ill - cleared, cleared)
-    figure, axes = style.new_page(f"1,000 people, tested by {model}", 4.4)
     start, marks = 0, {}
     for (outcome, look), count in zip(OUTCOMES.items(), counts, strict=True):
         place = np.arange(start, start := start + count)
-        marks[f"{outcome}: {count}"] = {"marker": "o", "ls": "none", "ms": 6.5} | look
+        marks[f"{outcome}: {count}"] = {"marker": "o", "ls": "none", "ms": size} | look
         axes.plot(place // ROWS, place % ROWS, **marks[f"{outcome}: {count}"])
     axes.set(xlim=(-0.8, PEOPLE / ROWS - 0.2), ylim=(ROWS - 0.3, -0.7))
     axes.set_axis_off()
-    return style.with_legend(figure, marks)
+    return marks

@@ -179,10 +179,10 @@ def confusion_matrices(predictions: Predictions, paper: bool = True) -> Figure:
         seeds = _seeds(predictions[model])
         counts = [confusion_matrix(p["label"], p["logit"] > 0, labels=[0, 1]) for p in seeds]
         name = model if len(counts) == 1 else f"{model}, mean of {len(counts)} seeds"
-        _matrix(panels[0, column], np.array(counts), name, model)
+        draw_confusion(panels[0, column], np.array(counts), name, model)
         if paper:
             theirs = np.array([PAPER[model].confusion])
-            _matrix(panels[1, column], theirs, f"{model}, paper", model)
+            draw_confusion(panels[1, column], theirs, f"{model}, paper", model)
     return figure
 
 
@@ -216,7 +216,7 @@ def _curve(axes: Axes, by_epoch: pd.Series, model: str, ylabel: str, **look: obj
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _matrix(axes: Axes, counts: np.ndarray, title: str, model: str) -> None:
+def draw_confusion(axes: Axes, counts: np.ndarray, title: str, model: str) -> None:
     """Mean (and range) of (seeds, 2, 2) counts, in pale shades of the share of the actual class."""
     mean = counts.mean(axis=0)
     shares = mean / np.maximum(mean.sum(axis=1, keepdims=True), 1)

@@ -5,17 +5,22 @@ from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from hsutils.audio.heart_cycles import Rhythm
 from hsutils.config import RECORDED_RATE
 from hsutils.plots import style
+from hsutils.plots.data import BEATS
 
 Hertz = Sequence[float]
 PLACE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
 MASK_COLOR = "#56B4E9"
 """Of hidden cells; the color map of spectrograms, magma, has no blue of this lightness."""
+TOWARD = LinearSegmentedColormap.from_list(
+    "toward", [style.CLASS_COLORS["normal"], "white", style.CLASS_COLORS["abnormal"]]
+)
 
 
 @style.styled
@@ -74,6 +79,45 @@ def spectrogram_pair(
 
 
 @style.styled
+def where_it_looked(
+    waveform: np.ndarray, rhythm: Rhythm, spectrogram: np.ndarray, contributions: np.ndarray,
+    hop_seconds: float, mel_hz: Hertz, title: str, start: float = 0.0,
+    seconds: tuple[float, float] | None = None, inside: np.ndarray | None = None,
+) -> Figure:  # fmt: skip
+    """A recording with its beats, as the model sees it, and what each cell adds to the logit.
+
+    Args:
+        waveform: (samples,) at 2,000 Hz, from 0 s.
+        rhythm: its beats.
+        spectrogram, contributions: (mels, frames), see `hsutils.evaluation.attribution`.
+        hop_seconds, mel_hz, title: see `waveform_and_spectrogram`.
+        start: where the first frame is drawn, s.
+        seconds: from when to when it is shown; all by default.
+        inside: (mels, frames), true in a region to be outlined.
+    """
+    shape = {"nrows": 3, "sharex": True, "height_ratios": (2, 3, 3)}
+    figure, (wave, seen, map_) = style.new_page(title, 6.4, **shape)
+    wave.plot(np.arange(len(waveform)) / RECORDED_RATE, waveform, color=style.GRAY, lw=0.6)
+    for name, times in (("S1", rhythm.onset), ("S2", rhythm.onset + rhythm.systole)):
+        for time in times:
+            wave.axvline(time, **BEATS[name] | {"lw": 1, "alpha": 0.7})
+    wave.set(ylabel="amplitude", xlim=seconds or (0, len(waveform) / RECORDED_RATE), yticks=[0])
+    place = (hop_seconds, mel_hz)
+    image = _spectrogram(seen, spectrogram, *place, start=start)
+    figure.colorbar(image, ax=seen, label="model input", pad=0.01)
+    reach = max(np.quantile(np.abs(contributions), 0.998), 1e-9)
+    image = _spectrogram(map_, contributions, *place, (-reach, reach), start, TOWARD)
+    bar = figure.colorbar(image, ax=map_, pad=0.01, ticks=[-reach, 0, reach])
+    bar.ax.set_yticklabels(["normal", "0", "abnormal"])
+    bar.set_label("speaks for")
+    marks = dict(BEATS)
+    if inside is not None:
+        map_.contour(inside, [0.5], extent=image.get_extent(), colors=style.INK, linewidths=1)
+        marks["murmur"] = {"marker": "s", "ms": 9, "mfc": "none", "ls": "none"}
+    return style.with_legend(figure, marks)
+
+
+@style.styled
 def mel_filters(filters: np.ndarray, hz: np.ndarray) -> Figure:
     """The triangular mel filters, one row each, and which lie above what the recordings hold.
 
@@ -121,13 +165,14 @@ def spectrogram_gallery(
 
 
 def _spectrogram(
-    axes: Axes, values: np.ndarray, hop_seconds: float, mel_hz: Hertz, limits: tuple = (None, None)
-) -> AxesImage:
-    """Draw one spectrogram; some rows are labeled with their center frequency."""
+    axes: Axes, values: np.ndarray, hop_seconds: float, mel_hz: Hertz,
+    limits: tuple = (None, None), start: float = 0.0, colors: str | Colormap = "magma",
+) -> AxesImage:  # fmt: skip
+    """Draw one spectrogram from `start` (s); some rows are labeled with their center frequency."""
     values, (low, high) = np.squeeze(np.asarray(values)), limits
     mels, frames = values.shape
-    extent = (0, frames * hop_seconds, -0.5, mels - 0.5)
-    image = axes.imshow(values, cmap="magma", vmin=low, vmax=high, extent=extent, **PLACE)
+    extent = (start, start + frames * hop_seconds, -0.5, mels - 0.5)
+    image = axes.imshow(values, cmap=colors, vmin=low, vmax=high, extent=extent, **PLACE)
     axes.grid(False)
     ticks = np.linspace(0, mels - 1, 5).round().astype(int)
     axes.set_yticks(ticks, [f"{float(f'{mel_hz[tick]:.2g}'):,.0f}" for tick in ticks])

@@ -127,6 +127,9 @@ def made() -> dict[str, tuple]:
     ends |= {"specificity": 0.9, "specificity_low": 0.85, "specificity_high": 0.92}
     rules = grid(model=MODELS, rule=("logit 0", "Youden")).assign(threshold=[0, -0.25] * 3)
     made["threshold_rules"] = (rules.assign(**ends),)
+    made["decisions"] = (predictions()["student"], -0.25, 0.02, "student")
+    seen = (wave, rhythm, pictures[0, 0], pictures[1, 0], *axes, "a0001: normal")
+    made["where_it_looked"] = (*seen, 0.0, None, pictures[0, 0] > 1)
     return made | {"thousand_people": (0.8, 0.9, 0.02, "the student")}
 
 

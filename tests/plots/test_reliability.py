@@ -48,3 +48,14 @@ def test_people_add_up_and_alarms_are_right_as_often_as_the_predictive_value(sha
     assert found + missed == pytest.approx(1_000 * prevalence, abs=0.5)
     assert found == pytest.approx(1_000 * prevalence * sensitivity, abs=1)
     assert cleared == pytest.approx(1_000 * (1 - prevalence) * specificity, abs=1)
+
+
+def test_a_threshold_decides_for_the_recordings_and_for_the_people_alike(given):
+    table, threshold, _, model = given["decisions"]
+    logits, matrix, people, *_ = plots.decisions(table, threshold, 0.5, model).axes
+    assert logits.lines[-1].get_xdata()[0] == threshold
+    counts = [int(text.get_text().split()[0]) for text in matrix.texts]
+    ill = table[table["label"] == 1]
+    assert counts[2:] == [(ill["logit"] <= threshold).sum(), (ill["logit"] > threshold).sum()]
+    found, missed, *_ = (len(line.get_xdata()) for line in people.lines)
+    assert found + missed == 500 and found == round(500 * counts[3] / len(ill))

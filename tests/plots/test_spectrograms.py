@@ -1,8 +1,11 @@
 """Laws of the figures about spectrograms: axes in seconds and hertz, hidden cells, mel filters."""
 
 import numpy as np
+import pytest
+from matplotlib.colors import to_hex
 
 from hsutils import plots
+from hsutils.plots import style
 
 PICTURE = np.random.default_rng(0).normal(size=(1, 24, 60))
 AXES = (0.5, np.geomspace(50, 900, 24))
@@ -41,3 +44,18 @@ def test_gallery_shows_each_picture_under_its_caption_on_one_scale(draw):
     shown = [axes for axes in draw("spectrogram_gallery").axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left")[:5] for axes in shown] == [f"a000{k}" for k in range(5)]
     assert len({axes.images[0].get_clim() for axes in shown}) == 1
+
+
+def test_what_speaks_for_either_class_has_its_color_and_the_place_of_the_sound(given):
+    *seen, _, _, inside = given["where_it_looked"]
+    figure = plots.where_it_looked(*seen, 0.5, (1.0, 2.0), inside)
+    wave, picture, contributed, *_ = figure.axes
+    assert wave.get_xlim() == (1, 2)
+    for axes in (picture, contributed):
+        assert axes.images[0].get_extent()[:2] == pytest.approx((0.5, 0.5 + 60 * seen[4]))
+    low, high = contributed.images[0].get_clim()
+    assert low == -high
+    toward = contributed.images[0].cmap
+    assert [to_hex(toward(end)) for end in (0.0, 1.0)] == [
+        style.CLASS_COLORS[name].lower() for name in ("normal", "abnormal")
+    ]
