@@ -46,7 +46,7 @@ RULES = {"logit 0": None, "Youden": {}, "sensitivity 0.95": {"sensitivity": 0.95
 
 
 def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Tables:
-    """Everything that the study computes from; what is missing is trained.
+    """What notebook 08 computes from; what is missing is trained.
 
     Columns of logits are named `model/seed`, and by name for `shortcuts.CONTROL_MODELS`. No table
     names a recording, and none but `cases` says in which split one is.
@@ -57,38 +57,46 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
 
     Returns:
         cases (dev and test), left_out (models trained without its database) and facts (of the file
-        alone) have a row a recording. For the others see `hsutils.data` and `hsutils.evaluation`.
+        alone) have a row a recording; for robustness see `evaluation.robustness`.
     """
     for run in runs:
         pipeline.train_all(run)
-    first, corpus = runs[0], load_corpus(runs[0])
-    recordings, facts = corpus.recordings, shortcuts.format_facts(corpus.recordings)
+    corpus = load_corpus(runs[0])
+    facts = shortcuts.format_facts(corpus.recordings).drop(columns="seconds")
     cases = _cases(corpus, runs, pipeline.EVALUATED)
-    test = first_seed(cases, "test")
-    related = audit(recordings, corpus.splits).record
-    copies = validation_copies(data_folder(first), recordings)
-    stored = recordings.merge(facts.drop(columns="seconds"), on="record")
-    columns = ["split", *IDENTITY, *cases.columns.drop(["split", *recordings])]
+    stored = corpus.recordings.merge(facts, on="record")
+    columns = ["split", *IDENTITY, *cases.columns.drop(["split", *corpus.recordings])]
     return {
         "cases": cases.assign(group=pd.factorize(cases.group)[0])[columns],
         "left_out": _left_out(corpus, left_out or {}),
-        "facts": _anonymous(stored, [fact for fact in shortcuts.FACTS if fact != "seconds"]),
-        "leaks": summarize(find_leaks(recordings, corpus.splits, copies)),
-        "leak_effect": robustness.without_leaks(test, related, EVERY_MODEL).round(5),
-        "quality": robustness.by_quality(test, MODELS).round(5),
-        "length": robustness.by_length(test, MODELS).round(5),
-        "probe": _probe(first, corpus, facts).round(5),
-        "robustness": _robustness(first, corpus).round(5),
+        "facts": _anonymous(stored, list(facts.columns.drop("record"))),
+        "robustness": _robustness(runs[0], corpus).round(5),
     }
 
 
 def gather_study(study: Study) -> Tables:
-    """`gather` for all seeds of a study, with every database that the study `unseen` left out."""
+    """`gather` for all seeds, with every database that the study `unseen` left out, and more.
+
+    Returns:
+        Also leaks, leak_effect, quality, length and probe; see `hsutils.data` and
+        `hsutils.evaluation`.
+    """
     left_out: dict[str, list[Run]] = {}
     for _, database, run in runs_without(study, ["paper"]):
         if is_trained(run, MODELS):
             left_out.setdefault(database, []).append(run)
-    return gather([study.run(seed) for seed in study.seeds], left_out)
+    runs = [study.run(seed) for seed in study.seeds]
+    tables, first, corpus = gather(runs, left_out), runs[0], load_corpus(runs[0])
+    test = first_seed(_cases(corpus, runs, pipeline.EVALUATED), "test")
+    related = audit(corpus.recordings, corpus.splits).record
+    copies = validation_copies(data_folder(first), corpus.recordings)
+    return tables | {
+        "leaks": summarize(find_leaks(corpus.recordings, corpus.splits, copies)),
+        "leak_effect": robustness.without_leaks(test, related, EVERY_MODEL).round(5),
+        "quality": robustness.by_quality(test, MODELS).round(5),
+        "length": robustness.by_length(test, MODELS).round(5),
+        "probe": _probe(first, corpus).round(5),
+    }
 
 
 def _cases(corpus: Corpus, runs: Iterable[Run], splits: Sequence[str]) -> pd.DataFrame:
@@ -124,9 +132,9 @@ def _anonymous(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return table.sort_values([c for c in table if c != "group"], ignore_index=True)
 
 
-def _probe(run: Run, corpus: Corpus, facts: pd.DataFrame) -> pd.DataFrame:
+def _probe(run: Run, corpus: Corpus) -> pd.DataFrame:
     cases = pd.concat([corpus.of(split) for split in pipeline.EVALUATED], ignore_index=True)
-    stored, rows = facts.set_index("record").loc[cases.record, [*shortcuts.FACTS]], []
+    stored, rows = shortcuts.format_facts(cases)[[*shortcuts.FACTS]], []
     features = {"format facts": stored.to_numpy()}
     features["band statistics"] = shortcuts.band_statistics(corpus.cache, cases.record)
     teacher, student = (pipeline.TRAIN[model](run)[0] for model in MODELS[:2])
