@@ -121,7 +121,7 @@ def training_regime(counts: Mapping[str, int]) -> Figure:
 
 
 @style.styled
-def contrast(z_i: Tensor, z_j: Tensor, temperature: float, steps: int = 200) -> Figure:
+def contrast(z_i: Tensor, z_j: Tensor, temperature: float, steps: int = 50) -> Figure:
     """What NT-Xent does to pairs on a circle: the forces on all views, and where steps take them.
 
     An arrow is as thick as the first view's loss pulls its partner or pushes a negative.
@@ -134,7 +134,7 @@ def contrast(z_i: Tensor, z_j: Tensor, temperature: float, steps: int = 200) -> 
     title = "NT-Xent pulls partners together and pushes all others apart"
     figure, panels = style.new_page(title, 5.2, ncols=2)
     z, states = torch.stack([z_i, z_j]).requires_grad_(), []
-    optimizer = torch.optim.SGD([z], lr=0.3)
+    optimizer = torch.optim.SGD([z], lr=1.0)
     for _ in range(steps + 1):
         loss = nt_xent(*z, temperature)
         states.append((loss.item(), torch.atan2(z[..., 1], z[..., 0]).detach().numpy()))
@@ -170,29 +170,28 @@ def contrast(z_i: Tensor, z_j: Tensor, temperature: float, steps: int = 200) -> 
 
 @style.styled
 def similarities(z_i: Tensor, z_j: Tensor, temperature: float) -> Figure:
-    """Cosine similarities of the views of a batch, and the probabilities NT-Xent makes of them.
+    """Cosine similarities of recordings to all views, and the probabilities NT-Xent makes of them.
 
     Args:
         z_i, z_j: embeddings of the two views, (N, D).
         temperature: of the loss.
     """
-    loss, count = nt_xent(z_i, z_j, temperature).item(), 2 * len(z_i)
+    loss, n = nt_xent(z_i, z_j, temperature).item(), len(z_i)
     title = f"Temperature {temperature:.2g}: NT-Xent loss {loss:.2f} nats"
-    figure, panels = style.new_page(title, 6, ncols=2)
-    names = [f"{number}{prime}" for prime in ("", "′") for number in range(1, len(z_i) + 1)]
+    figure, panels = style.new_page(title, 3.8, ncols=2)
+    names = [f"{number}{prime}" for prime in ("", "′") for number in range(1, n + 1)]
     look = {"annot": True, "cbar": False, "square": True, "linewidths": 1}
-    look |= {"mask": np.eye(count, dtype=bool), "xticklabels": names, "yticklabels": names}
+    look |= {"mask": np.eye(n, 2 * n, dtype=bool), "xticklabels": names, "yticklabels": names[:n]}
     colors = {"cmap": "vlag", "vmin": -1, "vmax": 1, "fmt": ".1f"}, {"cmap": "Blues", "fmt": ".2f"}
     titles = "cosine similarity", "probability of being the partner"
     drawn = zip(panels, _similarities(z_i, z_j, temperature), colors, titles, strict=True)
     for axes, values, color, name in drawn:
-        sns.heatmap(values.numpy(), ax=axes, **look | {"vmin": 0, "vmax": 1.5} | color)
+        sns.heatmap(values[:n].numpy(), ax=axes, **look | {"vmin": 0, "vmax": 1.5} | color)
         axes.set(title=name, xlabel="other view (′: masked copy)", ylabel="anchor")
         axes.tick_params(length=0, labelrotation=0)
         axes.grid(visible=False)
-        for row in range(count):
-            place = (row + count // 2) % count, row
-            axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=style.INK, lw=2.2))
+        for row in range(n):
+            axes.add_patch(Rectangle((row + n, row), 1, 1, fill=False, ec=style.INK, lw=2.2))
     return style.with_legend(figure, {"the partner": RING | {"marker": "s", "ms": 11}})
 
 
