@@ -142,9 +142,12 @@ def explore_room(room: Room) -> ipywidgets.VBox | None:
     for menu in (model, *search.values()):
         menu.observe(narrow, names="value")
     controls = explore(draw, model=model, record=record, sound=_menu(SOUNDS), speed=_menu(SPEEDS))
-    for menu in search.values():
-        menu.style, menu.layout = model.style, model.layout
-    return controls and ipywidgets.VBox([*search.values(), *controls.children])
+    if controls is None:
+        return None
+    menus = [*search.values(), *controls.children]
+    for menu in menus:
+        menu.layout, menu.style.description_width = model.layout, "9ch"
+    return ipywidgets.VBox(menus)
 
 
 def explore_own_file(room: Room) -> ipywidgets.VBox | None:
