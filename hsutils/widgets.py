@@ -48,10 +48,8 @@ def explore(
     places = [display(part, display_id=True) for part in drawn()]
     for name, control in controls.items():
         control.description = control.description or name.replace("_", " ")
+        control.style.description_width, control.layout.width = "10em", "36em"
         control.observe(redraw, names="value")
-    longest = max(len(control.description) for control in controls.values())
-    for control in controls.values():
-        control.style.description_width, control.layout.width = f"{longest + 1}ch", "36em"
     return ipywidgets.VBox(list(controls.values())) if somebody_is_there() else None
 
 
