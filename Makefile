@@ -1,4 +1,4 @@
-# make run    the whole series, headless, on the embedded corpus
+# make run    the whole series, headless, on the real clips in the package
 # make test   style, layers and tests
 # make lab    the notebooks in JupyterLab
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
@@ -16,6 +16,7 @@ run     := $(bin)/python -m hsutils run --profile "$(PROFILE)" \
 # What JupyterLab writes into a notebook besides outputs.
 about   := version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer
 added   := $(about:%=metadata.language_info.%) cell.metadata.jp-MarkdownHeadingCollapsed
+strip   := $(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"
 
 .PHONY: run test lab filter install clean
 
@@ -26,14 +27,16 @@ test: .venv/installed-for-tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
-	$(bin)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder tests
+	$(bin)/python -m pytest -n logical tests
 
 lab: .venv/installed filter
 	$(bin)/jupyter lab notebooks
 
 # In a checkout, git sees the notebooks without outputs (.gitattributes).
 filter:
-	@test ! -e .git || git config filter.notebooks.clean '$(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"'
+	@test ! -e .git || git config filter.notebooks.clean \
+	    'if [ -x $(bin)/python ]; then $(strip); else echo "Notebooks keep their outputs: run make lab" >&2; cat; fi' \
+	    2> /dev/null || echo "git filter not set: git may see the outputs of notebooks" >&2
 
 install: .venv/installed
 
@@ -51,3 +54,4 @@ install: .venv/installed
 
 clean:
 	rm -rf .venv runs cache .pytest_cache .ruff_cache
+	test ! -e .git || git config --unset filter.notebooks.clean 2> /dev/null || true

@@ -288,8 +288,8 @@ EXERCISES = {
     ),
     "10.3": Exercise(
         _alarms_with_three_missed,
-        "In the confusion matrix, abnormal predicted normal is what is missed; the other corner, "
-        "normal predicted abnormal, is the answer.",
+        "Sort `room.recordings.teacher` where the label is 1. How many logits of label 0 are not "
+        "below the fourth value?",
         tolerance=1.0,
     ),
 }

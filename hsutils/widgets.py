@@ -56,8 +56,8 @@ def explore(
 def somebody_is_there() -> bool:
     """Whether a person sits before the notebook, not a program that only executes it.
 
-    A front end tells with each cell whether it can be asked for input (`allow_stdin` of Jupyter's
-    messages): JupyterLab and VS Code can; papermill, nbconvert, `jupyter execute` and Sphinx can't.
+    With each cell a front end sends whether it takes input (`allow_stdin` of Jupyter's messages):
+    JupyterLab and VS Code do; papermill, nbconvert, `jupyter execute` and Sphinx don't.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))

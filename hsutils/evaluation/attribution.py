@@ -68,8 +68,8 @@ def simulated_murmur(lesion: str, seed: int, front_end: FrontEnd) -> tuple[np.nd
 def share_inside(contributed: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     """The share of all that speaks for abnormal (above 0) that lies inside, and what chance gives.
 
-    Chance is the mean share over all shifts of the map in time, around its ends. So the bands that
-    the network looks at count for nothing, and when it looks at them counts for all.
+    Chance is the mean share over all shifts of the map in time, around its ends. Only when a map is
+    positive matters, not in which bands.
 
     Args:
         contributed, inside: a map and a mask of the same occupied frames, shape (mels, frames).

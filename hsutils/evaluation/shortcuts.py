@@ -1,7 +1,7 @@
 """Control models: how well do models rank that cannot use the heart beat?
 
-A control model knows only which database a recording is from, how its file is stored, or how loud
-each mel band is and how much it varies, no matter when. The first two use no sound at all; the
+A control model is given only the database of a recording, how its file is stored, or how loud each
+mel band is and how much it varies, no matter when. The first two use no sound at all; the
 third uses no order in time, and with it no rhythm.
 """
 
@@ -46,9 +46,9 @@ def control_models(
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """Predictions of control models, trained with the labels of the fine-tune split.
 
-    "database only" is `database_baseline`. "format only" also knows levels, peak, clipped and
-    seconds of `format_facts`; "band statistics" knows those of `band_statistics` alone. These two
-    are extra trees (Geurts et al. 2006).
+    "database only" is `database_baseline`. "format only" is also given levels, peak, clipped
+    and seconds of `format_facts`; "band statistics" is given `band_statistics` alone. These two are
+    extra trees (Geurts et al. 2006).
 
     Returns:
         Model -> split -> table record, label, logit. Only "band statistics" reads the cache.

@@ -185,7 +185,7 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
 
     Args:
         table: columns model, protocol (all pairs, within one database, unseen database), database
-            ("" pooled or mean, a letter, or "not e": pooled without e, shown instead of "" where
+            ("" pooled or mean, a database, or "not e": pooled without e, shown instead of "" where
             given), auroc, low, high. Single databases without an interval are not drawn.
     """
     table = table.fillna({"database": ""}).rename(columns={"auroc": "value"})
@@ -203,8 +203,8 @@ def unseen_databases(table: pd.DataFrame) -> Figure:
     """AUROC of each configuration in unseen databases, the best mean first.
 
     Args:
-        table: columns name (of the configuration), model, database ("mean" or a letter; others are
-            not drawn), value (AUROC), low, high.
+        table: columns name (of the configuration), model, database ("mean" or a single one; others
+            are not drawn), value (AUROC), low, high.
     """
     means = table[table["database"] == "mean"].sort_values("value", ascending=False, kind="stable")
     single = table[table["database"].str.len() == 1]

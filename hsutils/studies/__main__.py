@@ -1,5 +1,4 @@
-"""Studies over many runs: python -m hsutils.studies reproduction | ablations | trust | unseen |
-lessons ...
+"""Studies over many runs, such as `python -m hsutils.studies reproduction`.
 
 Each trains what is missing and writes its inputs, `results.csv` and every picture into one folder.
 """
