@@ -200,9 +200,7 @@ def _load_or_train(
     first = fabric.is_global_zero
     with run.writing() if first else nullcontext():
         if fabric.broadcast(first and run.take_over(file, stamp)):
-            # A notebook shows what comes of it.
-            if get_ipython() is None:
-                print(f"{name}: loaded from {path}")
+            _say(f"{name}: loaded from {path}")
             load_weights(model, path)
         else:
             checkpoint = Checkpoint(run.path("checkpoints", file), stamp)
@@ -222,9 +220,15 @@ def _load_or_train(
             if first:
                 run.store(file, stamp, make)
                 checkpoint.remove()
-                print(f"{name}: trained, saved in {path}")
+                _say(f"{name}: trained, saved in {path}")
             fabric.barrier()
     return Trained(history_table(run.note(file)["history"]), settings.keep)
+
+
+def _say(text: str) -> None:
+    """In a shell; a notebook shows what comes of it."""
+    if get_ipython() is None:
+        print(text)
 
 
 def _true_labels(run: Run) -> pd.Series:

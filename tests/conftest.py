@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from xdist.scheduler import LoadFileScheduling
 
 NEED_SERIES = ("tests/notebooks/test_series.py", "tests/browser/")
 RATE = 2_000
@@ -39,20 +38,22 @@ class Series(NamedTuple):
     said: str
 
 
-class FilesOrSeries(LoadFileScheduling):
-    """A file is run by one process, and all that needs the finished series by one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return "series" if file.startswith(NEED_SERIES) else file
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first."""
     items.sort(key=lambda item: item.path.parent.name not in ("notebooks", "browser"))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log) -> FilesOrSeries:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """A file is run by one process, and all that needs the finished series by one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class FilesOrSeries(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "series" if file.startswith(NEED_SERIES) else file
+
+    config.option.loadscopereorder = False
     return FilesOrSeries(config, log)
 
 

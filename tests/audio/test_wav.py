@@ -58,6 +58,7 @@ def refusal(path: Path) -> str:
 
 
 SOUND = noise().tobytes()
+BROKEN = ("cut short, samples are missing", "not a readable audio file")  # by libsndfile's version
 REFUSED = {
     "cut": (riff(SOUND)[:-101], "101 bytes of audio are missing"),
     "cut, notes": (riff(SOUND, before=NOTES)[:-9], "9 bytes of audio are missing"),
@@ -71,15 +72,17 @@ REFUSED = {
     "100 Hz": (riff(SOUND, rate=100), "has 100 Hz, not 500 to"),
     "2 GHz": (riff(SOUND, rate=2**31 - 1), "has 2,147,483,647 Hz"),
     "FLAC of unknown length": (flac(0), "not a readable audio file"),
-    "FLAC that claims 128 GiB": (flac(2**36 - 1), ": "),
+    "FLAC that claims 128 GiB": (flac(2**36 - 1), BROKEN),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name):
-    content, problem = REFUSED[name]
+    content, problems = REFUSED[name]
+    problems = (problems,) if isinstance(problems, str) else problems
     (tmp_path / "a0001.wav").write_bytes(content)
-    assert problem in refusal(tmp_path / "a0001.wav")
+    said = refusal(tmp_path / "a0001.wav")
+    assert any(problem in said for problem in problems)
 
 
 @pytest.mark.parametrize("kind", ["RF64", "W64", "AIFF", "AU", "OGG", "MP3"])
@@ -95,7 +98,8 @@ def test_other_formats_are_recognized_by_content_whole_or_cut(own_cache, tmp_pat
 def test_a_flac_file_cut_short_is_refused(own_cache, tmp_path, share):
     content = encoded("FLAC", "PCM_16", RATE)
     (tmp_path / "a.flac").write_bytes(content[: int(share * len(content))])
-    assert "a.flac: " in refusal(tmp_path / "a.flac")
+    said = refusal(tmp_path / "a.flac")
+    assert any(problem in said for problem in BROKEN)
 
 
 @pytest.mark.parametrize("subtype", ["GSM610", "MS_ADPCM", "IMA_ADPCM", "G721_32"])
