@@ -58,7 +58,7 @@ def digests(run: Run, files: list[str]) -> dict[str, str]:
 def start(folder: Path, data: Path, **changes) -> Run:
     """A tiny run on the recordings in a folder."""
     where = {"data.folder": str(data / "recordings"), "splits.lists": str(data)}
-    return open_run("demo", folder, TINY_SETTINGS | where | changes)
+    return open_run("small", folder, TINY_SETTINGS | where | changes)
 
 
 @pytest.fixture(scope="module")
