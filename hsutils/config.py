@@ -328,7 +328,9 @@ def _contradictions(profile: Profile) -> list[str]:
     no_band = high >= nyquist or low >= (high or nyquist)
     band = f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold; 0 is off"
     size = f"{mels} mels x {frames} frames are too few: the student needs {SMALLEST} of each"
+    own_folder = profile.data.source == "clips" and profile.data.folder != Data().folder
     rules = [
+        (own_folder, "'data.folder' needs 'data.source' \"challenge\" or \"synthetic\""),
         (front_end.bins > most, f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}"),
         (front_end.low_hz >= top, f"'front_end.low_hz' must be below {top:g} Hz, the highest bin"),
         (no_band, band),

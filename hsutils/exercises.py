@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,21 +15,20 @@ from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.data.splits import audit
 from hsutils.errors import InputError
 from hsutils.evaluation.shortcuts import database_baseline
-from hsutils.pipeline import MODELS, label_softly, load_histories, load_predictions
+from hsutils.pipeline import MODELS, label_softly, load_predictions
 from hsutils.run import Run
+from hsutils.training.checkpoints import history_table
 
 RIGHT, WRONG, OPEN = "✔ **Right.**", "✘ **Not yet.**", "… **Your turn.**"
 NUMBERS, WORDS = "The answer is one or more numbers.", "The answer is one or more names."
 
 
-@dataclass(frozen=True)
-class Exercise:
+class Exercise(NamedTuple):
     """The right answer, computed from a run, and what to look at again after a wrong one."""
 
     right: Callable[[Run], Any]
     hint: str
-    tolerance: float = 0.005
-    """How far a number may be off; absolute, in the unit of the answer."""
+    tolerance: float = 0.005  # absolute, in the unit of the answer
 
 
 def checker(run: Run) -> Callable[[str, Any], None]:
@@ -48,25 +46,24 @@ def checker(run: Run) -> Callable[[str, Any], None]:
         if number not in EXERCISES:
             raise InputError(f"there is no exercise {number}; there are {', '.join(EXERCISES)}")
         exercise = EXERCISES[number]
-        if answer is ...:
-            return _show(number, "open", OPEN, exercise.hint)
         right, given = _plain(exercise.right(run)), _plain(answer)
-        if type(given) is not type(right):
-            return _show(number, "wrong", WRONG, WORDS if isinstance(right, set) else NUMBERS)
-        if isinstance(right, set):
-            same = given == right
+        words = isinstance(right, set)
+        if answer is ...:
+            verdict, text = "open", f"{OPEN} {exercise.hint}"
+        elif type(given) is not type(right):
+            verdict, text = "wrong", f"{WRONG} {WORDS if words else NUMBERS}"
+        elif given == right if words else _close(given, right, exercise.tolerance):
+            verdict, text = "right", RIGHT
         else:
-            same = given.shape == right.shape and np.allclose(given, right, 0, exercise.tolerance)
-        return (
-            _show(number, "right", RIGHT) if same else _show(number, "wrong", WRONG, exercise.hint)
-        )
+            verdict, text = "wrong", f"{WRONG} {exercise.hint}"
+        said = {"text/plain": f"{number}: {verdict}", "text/markdown": f"{number}: {text}"}
+        display(said, raw=True)
 
     return check
 
 
-def _show(number: str, verdict: str, *texts: str) -> None:
-    text = " ".join([f"{number}:", *texts])
-    display({"text/plain": f"{number}: {verdict}", "text/markdown": text}, raw=True)
+def _close(given: np.ndarray, right: np.ndarray, tolerance: float) -> bool:
+    return given.shape == right.shape and np.allclose(given, right, rtol=0, atol=tolerance)
 
 
 def _plain(value: Any) -> np.ndarray | set[str] | None:
@@ -89,17 +86,6 @@ def _random_split_leaks(run: Run) -> int:
     return audit(load_recordings(run), drawn).group.nunique()
 
 
-def _found(run: Run, model: str, threshold: Callable[[pd.DataFrame], float]) -> float:
-    """Share of the abnormal test recordings above a threshold that is computed from dev."""
-    dev, test = (load_predictions(run, model, split) for split in ("dev", "test"))
-    return (test.logit[test.label == 1] > threshold(dev)).mean()
-
-
-def _false_alarms(run: Run) -> float:
-    test = load_predictions(run, "student", "test")
-    return 980 * (test.logit[test.label == 0] > 0).mean()
-
-
 def _reversed_databases(run: Run) -> list[str]:
     found = pd.read_csv(PROJECT / "figures/unseen/results.csv")
     asked = "variant == 'paper' and model == 'student' and metric == 'auroc' and seed == 'mean'"
@@ -118,13 +104,18 @@ def _filters_above(run: Run) -> int:
     return (weights[above].any(axis=0) & ~weights[~above].any(axis=0)).sum()
 
 
-def _gain(by_epoch: pd.Series) -> float:
+def _history(run: Run, network: str) -> pd.DataFrame:
+    return history_table(run.note(f"{network}.safetensors")["history"])
+
+
+def _logits(run: Run, model: str, label: int, split: str = "dev") -> pd.Series:
+    found = load_predictions(run, model, split)
+    return found.logit[found.label == label]
+
+
+def _gain(run: Run) -> float:
+    by_epoch = _history(run, "teacher").dev_auroc
     return by_epoch.max() - by_epoch.tail(5).mean()
-
-
-def _logits(run: Run, model: str, label: int) -> pd.Series:
-    dev = load_predictions(run, model, "dev")
-    return dev.logit[dev.label == label]
 
 
 def _worst_mistake(run: Run) -> str:
@@ -140,7 +131,7 @@ def _wrong_soft_labels(run: Run) -> list[int]:
 
 def _above_the_floor(run: Run) -> float:
     q = label_softly(run).soft_label
-    return load_histories(run)["student"].loss.iloc[-1] - (entr(q) + entr(1 - q)).mean()
+    return _history(run, "student").loss.iloc[-1] - (entr(q) + entr(1 - q)).mean()
 
 
 def _costs_of_guesses(run: Run) -> list[float]:
@@ -154,15 +145,29 @@ def _specificity_at_the_students_sensitivity(run: Run) -> float:
     return (_logits(run, "baseline", 0) < _logits(run, "baseline", 1).quantile(1 - found)).mean()
 
 
-def _test_logits(run: Run) -> pd.DataFrame:
-    tables = {model: load_predictions(run, model, "test") for model in MODELS}
-    return pd.DataFrame({m: t.set_index(["record", "label"]).logit for m, t in tables.items()})
+def _disagreements(run: Run) -> int:
+    test = [load_predictions(run, model, "test").set_index("record").logit > 0 for model in MODELS]
+    return pd.concat(test, axis=1).nunique(axis=1).gt(1).sum()
+
+
+def _surest_false_alarm(run: Run) -> str:
+    test = load_predictions(run, "student", "test")
+    return test[test.label == 0].set_index("record").logit.idxmax()
+
+
+def _found_above_the_median_of_dev(run: Run) -> float:
+    threshold = load_predictions(run, "baseline", "dev").logit.median()
+    return (_logits(run, "baseline", 1, "test") > threshold).mean()
+
+
+def _found_where_dev_misses_few(run: Run) -> float:
+    threshold = _logits(run, "student", 1).quantile(0.05)
+    return (_logits(run, "student", 1, "test") > threshold).mean()
 
 
 def _alarms_with_three_missed(run: Run) -> int:
-    logits = _test_logits(run)["teacher"].sort_values()
-    fourth = logits.xs(1, level="label").iloc[:4].iloc[-1]
-    return (logits.xs(0, level="label") >= fourth).sum()
+    fourth = _logits(run, "teacher", 1, "test").nsmallest(4).max()
+    return (_logits(run, "teacher", 0, "test") >= fourth).sum()
 
 
 EXERCISES = {
@@ -204,12 +209,12 @@ EXERCISES = {
         "`apart` holds such projections: call `nt_xent` with it twice, and with the temperature.",
     ),
     "03.3": Exercise(
-        lambda run: math.exp(-load_histories(run)["encoder"].loss.iloc[-1]),
+        lambda run: math.exp(-_history(run, "encoder").loss.iloc[-1]),
         "The last row of `pretrained.history` has the loss; `math.exp` of minus this number.",
     ),
     # 04 Fine-tuned teacher
     "04.1": Exercise(
-        lambda run: _gain(load_histories(run)["teacher"].dev_auroc),
+        _gain,
         "`tuned.history.dev_auroc` has a value for each epoch: its maximum and its `tail(5)`.",
     ),
     "04.2": Exercise(
@@ -251,11 +256,11 @@ EXERCISES = {
     ),
     # 07 Results
     "07.1": Exercise(
-        lambda run: _found(run, "baseline", lambda dev: dev.logit.median()),
+        _found_above_the_median_of_dev,
         "The threshold comes from *dev*, the share from *test*: `test['baseline']`, label 1.",
     ),
     "07.2": Exercise(
-        lambda run: _found(run, "student", lambda dev: dev.logit[dev.label == 1].quantile(0.05)),
+        _found_where_dev_misses_few,
         "`quantile(0.05)` of the abnormal *dev* recordings only; then the share on *test*.",
     ),
     # 08 Can we trust it?
@@ -264,7 +269,7 @@ EXERCISES = {
         "18 of the 20 ill are found. How many of the 980 healthy people get an alarm?",
     ),
     "08.2": Exercise(
-        _false_alarms,
+        lambda run: 980 * (_logits(run, "student", 0, "test") > 0).mean(),
         "980 of 1,000 are healthy. The share of them with an alarm is 1 − specificity.",
         tolerance=0.5,
     ),
@@ -279,11 +284,11 @@ EXERCISES = {
     ),
     # 10 Listening room
     "10.1": Exercise(
-        lambda run: (_test_logits(run) > 0).nunique(axis=1).gt(1).sum(),
+        _disagreements,
         "Choose the result *models disagree* and count the records in the list.",
     ),
     "10.2": Exercise(
-        lambda run: _test_logits(run)["student"].xs(0, level="label").idxmax(),
+        _surest_false_alarm,
         "Choose label *normal*, result *false alarm* and the model *student*; compare the logits.",
     ),
     "10.3": Exercise(

@@ -87,7 +87,8 @@ class Room:
         """A recording's picture, its verdicts and its sound."""
         logit, drawn = self.see(path, model)
         start, end = (round(second * RECORDED_RATE) for second in drawn["seconds"])
-        title = f"{title}; the {model} model gives logit {logit:+.2f}".replace("-", "−")
+        logit = f"{logit:+.2f}".replace("-", "−")
+        title = f"{title}; the {model} model gives logit {logit}"
         figure = plots.where_it_looked(title=title, **drawn)
         return [figure, table, player(drawn["waveform"][start:end], sound, speed)]
 

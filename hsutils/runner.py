@@ -5,6 +5,8 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,8 +14,11 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_core.utils import run_sync
 from latex2mathml.converter import convert
+from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
@@ -61,16 +66,17 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
     """
     parameters = {"profile": profile, "run_dir": str(run.folder), "overrides": overrides}
     notebooks, stamp = series(), _source_fingerprint(run)
-    for number, notebook in enumerate(notebooks, start=1):
-        title, name = f"[{number}/{len(notebooks)}] {notebook.stem}", f"notebooks/{notebook.name}"
-        stamp = fingerprint(stamp, digest_of(notebook))
-        files = run.note(name).get("files", [])
-        if run.is_done(name, stamp) and all(_is_whole(run, file) for file in files):
-            print(f"{title}: done before, nothing it depends on has changed", flush=True)
-            continue
-        print(f"{title} ...", flush=True)
-        run.store(name, stamp, partial(_execute, run, notebook, parameters))
-        print(f"{title}: {run.note(name)['seconds']:.0f} s", flush=True)
+    with _one_kernel() as kernel:
+        for number, notebook in enumerate(notebooks, start=1):
+            title = f"[{number}/{len(notebooks)}] {notebook.stem}"
+            name, stamp = f"notebooks/{notebook.name}", fingerprint(stamp, digest_of(notebook))
+            files = run.note(name).get("files", [])
+            if run.is_done(name, stamp) and all(_is_whole(run, file) for file in files):
+                print(f"{title}: done before, nothing it depends on has changed", flush=True)
+                continue
+            print(f"{title} ...", flush=True)
+            run.store(name, stamp, partial(_execute, run, notebook, parameters, kernel))
+            print(f"{title}: {run.note(name)['seconds']:.0f} s", flush=True)
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(run.path("environment.json"), run.note("environment.json") | {"ended": ended})
     return write_report(run)
@@ -106,16 +112,34 @@ def write_report(run: Run) -> Path:
     return write_text(run.path("report.html"), PAGE.format(title=title, body=body))
 
 
-def _execute(run: Run, notebook: Path, parameters: dict, result: Path) -> dict[str, Any]:
+@contextmanager
+def _one_kernel() -> Iterator[AsyncKernelManager]:
+    """A kernel for all notebooks: to import the packages anew takes longer than most of them."""
+    kernel = AsyncKernelManager(kernel_name="python3")
+    try:
+        yield kernel
+    finally:
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)
+
+
+def _execute(
+    run: Run, notebook: Path, parameters: dict, kernel: AsyncKernelManager, result: Path
+) -> dict[str, Any]:
     started, failed = time.perf_counter(), run.path("notebooks", f"{notebook.stem}.failed.ipynb")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     if sys.stderr.isatty():
         os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
     # Neither a word about encryption nor about the interrupt that ends a kernel.
     quiet = {"progress_bar": False, "extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
+    forget = nbformat.v4.new_code_cell("get_ipython().reset(new_session=True)")
     try:
+        if kernel.has_kernel:
+            NotebookClient(nbformat.v4.new_notebook(cells=[forget]), km=kernel).execute()
         with warnings.catch_warnings(action="ignore"):
-            papermill.execute_notebook(notebook, failed, parameters, kernel_name="python3", **quiet)
+            papermill.execute_notebook(
+                notebook, failed, parameters, kernel_name="python3", km=kernel, **quiet
+            )
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             raise InputError(error.evalue) from None

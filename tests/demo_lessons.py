@@ -16,7 +16,7 @@ def assert_lessons(answers: pd.DataFrame, clearly: float = 0.05) -> None:
         return value[protocol, database, model, "auroc"]
 
     # The paper's story.
-    assert auroc("teacher") > auroc("student") > auroc("baseline")
+    assert min(auroc("teacher"), auroc("student")) > auroc("baseline")
     found = {m: value["logit 0", "", m, "sensitivity"] for m in ("student", "baseline")}
     assert found["student"] > 0.5 and found["student"] >= 2 * found["baseline"]
     # Its catch: database and format, without any sound, come near the networks ...

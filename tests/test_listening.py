@@ -125,9 +125,9 @@ def test_ones_own_file_is_judged_by_every_model_and_a_bad_one_is_one_line(live):
     screen = live(listening.explore_own_file)
     button, wav = screen.controls["choose a WAV or FLAC file"], BytesIO()
     soundfile.write(wav, np.random.default_rng(1).normal(0, 0.1, 88_200), 44_100, format="WAV")
-    upload(button, "my heart.wav", wav.getvalue())
+    upload(button, "my-heart.wav", wav.getvalue())
     figure, table, player = (place[-1] for place in screen.places)
-    assert figure.get_suptitle().startswith("my heart.wav; the teacher model gives logit")
+    assert figure.get_suptitle().startswith("my-heart.wav; the teacher model gives logit")
     assert table.index.tolist() == listening.JUDGES and "result" not in table
     assert table.notna().all(axis=None) and "<audio" in player.data
     upload(button, "../a<b>.wav", b"no sound")

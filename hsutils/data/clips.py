@@ -7,6 +7,7 @@ Challenge's layout, as FLAC. `hsutils/clips/README.md` names the authors and the
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +66,7 @@ def write_clips(chosen: pd.DataFrame, folder: Path) -> None:
     """
     for database, part in chosen.groupby("database"):
         own = folder / f"training-{database}"
+        shutil.rmtree(own, ignore_errors=True)
         own.mkdir(parents=True)
         for row in part.itertuples():
             samples, rate = read_samples(row.path)

@@ -62,7 +62,7 @@ def control_models(
     for name in names:
         if name == "database only":
             known = corpus.recordings, corpus.splits
-            found[name] = {s: database_baseline(*known, s, "finetune") for s in splits}
+            found[name] = {s: database_baseline(*known, s) for s in splits}
             continue
         if name == "format only":
             databases = sorted(set(trained.database))
@@ -82,18 +82,15 @@ def control_models(
 
 
 def database_baseline(
-    recordings: pd.DataFrame,
-    splits: pd.DataFrame,
-    split: str = "test",
-    learn_from: str = "pretrain",
+    recordings: pd.DataFrame, splits: pd.DataFrame, split: str = "test"
 ) -> pd.DataFrame:
-    """Predictions (record, label, logit) of a split: its database's abnormal share in another.
+    """Predictions (record, label, logit) of a split: its database's abnormal share in *finetune*.
 
-    Databases that `learn_from` lacks get its overall share. Half a recording is added to each
-    class, so that a database without abnormal ones has a logit.
+    Databases that *finetune* lacks get its overall share. Half a recording is added to each class,
+    so that a database without abnormal ones has a logit.
     """
     table = recordings.merge(splits, on="record", validate="one_to_one")
-    known = table[table.split == learn_from].groupby("database").label.agg(["sum", "count"])
+    known = table[table.split == "finetune"].groupby("database").label.agg(["sum", "count"])
     asked = table[table.split == split].reset_index(drop=True)
     counts = known.reindex(asked.database).reset_index(drop=True).fillna(known.sum())
     odds = (counts["sum"] + 0.5) / (counts["count"] - counts["sum"] + 0.5)

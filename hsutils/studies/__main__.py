@@ -61,6 +61,7 @@ def _gathered(options: argparse.Namespace) -> Tables:
         raise InputError(f"--seeds {options.seeds}: write such as 0,1,2") from None
     paths = {"data.folder": options.data, "splits.lists": options.lists}
     given = [f"{key}={Path(path).resolve()}" for key, path in paths.items() if path]
+    given += ["data.source=challenge"] * bool(options.data)
     study = Study(options.profile, seeds, (*given, *options.set), options.run_dir)
     if options.study in ("unseen", "heart-cycles"):
         for key, _, run in new_databases.runs(study, names):

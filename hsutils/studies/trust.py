@@ -53,7 +53,8 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
 
     Args:
         runs: one a seed, with the same data and splits; one run's questions are asked of the first.
-        left_out: database -> trained runs without it, one a seed; may lack databases.
+        left_out: database -> trained runs without it, one a seed; may lack databases. With None
+            the table left_out is empty.
 
     Returns:
         cases (dev and test), left_out (models trained without its database) and facts (of the file
@@ -68,7 +69,9 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
     columns = ["split", *IDENTITY, *cases.columns.drop(["split", *corpus.recordings])]
     return {
         "cases": cases.assign(group=pd.factorize(cases.group)[0])[columns],
-        "left_out": _left_out(corpus, left_out or {}),
+        "left_out": pd.DataFrame(columns=ABOUT)
+        if left_out is None
+        else _left_out(corpus, left_out),
         "facts": _anonymous(stored, list(facts.columns.drop("record"))),
         "robustness": _robustness(runs[0], corpus).round(5),
     }
@@ -154,18 +157,19 @@ def _probe(run: Run, corpus: Corpus) -> pd.DataFrame:
 
 def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
     """Costs more than all else together, so it is kept in the run's folder."""
-    asked, test = PERTURBATIONS, corpus.of("test")
+    asked, names, test = PERTURBATIONS, MODELS, corpus.of("test")
     if run.profile.data.source != "challenge":
-        # A quick look: each perturbation at its mildest and its worst level.
+        # A quick look: the CNNs, with each perturbation at its mildest and its worst level.
+        names = MODELS[1:]
         asked = {n: p._replace(levels=(p.levels[0], p.levels[-1])) for n, p in asked.items()}
 
     def make(path: Path) -> None:
-        models = {model: pipeline.TRAIN[model](run)[0] for model in MODELS}
+        models = {model: pipeline.TRAIN[model](run)[0] for model in names}
         scores = robustness.perturbed_scores(run, test, models, asked)
         write_csv(path, robustness.robustness(scores, test))
 
     questions = [(p.name, p.unit, p.levels) for p in asked.values()]
-    weights = [run.note(f"{model}.safetensors")["fingerprint"] for model in MODELS]
+    weights = [run.note(f"{model}.safetensors")["fingerprint"] for model in names]
     stamp = fingerprint(questions, weights, run.profile.front_end, identity(test))
     return pd.read_csv(run.cached("trust/degraded.csv", stamp, make))
 

@@ -46,7 +46,7 @@ def test_each_database_and_class_has_its_places(recordings, related):
     assert (recordings.sample_rate == RECORDED_RATE).all()
 
 
-def test_pairs_share_audio_that_no_checksum_notices_and_a_random_split_tears_some(
+def test_pairs_share_audio_that_no_checksum_notices_and_a_random_split_separates_some(
     recordings, related
 ):
     pairs = shared_audio(related)

@@ -169,14 +169,14 @@ def test_format_alone_ranks_planted_levels_and_next_to_nothing_without(recording
 
 def test_the_database_is_its_share_among_the_labels_learned_from(recordings):
     splits = alternating(recordings)
-    found = database_baseline(recordings, splits, learn_from="finetune")
+    found = database_baseline(recordings, splits)
     learned = recordings[(splits.split == "finetune").to_numpy()].groupby("database").label
     share = (learned.sum() + 0.5) / (learned.count() + 1)
     np.testing.assert_allclose(expit(found.logit), share[found.record.str[0]])
     model = predictions_of("database only", recordings, splits, None)
     pd.testing.assert_frame_equal(model, found)
     without = splits.assign(split=splits.split.where(recordings.database != "b", "test"))
-    asked = database_baseline(recordings, without, learn_from="finetune")
+    asked = database_baseline(recordings, without)
     known = recordings[(without.split == "finetune").to_numpy()].label
     strangers = expit(asked.logit[asked.record.str[0] == "b"])
     np.testing.assert_allclose(strangers, (known.sum() + 0.5) / (len(known) + 1))

@@ -12,14 +12,15 @@ from hsutils.run import open_run
 from hsutils.runner import series
 from hsutils.studies import lessons
 
-OVERRIDES = ["compute.threads=1"]
+OVERRIDES = ["compute.threads=1", "compute.precision=32-true", "compute.accelerator=cpu"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "run"
     command = [sys.executable, "-m", "hsutils", "run", "--run-dir", str(folder)]
-    done = subprocess.run([*command, "--set", *OVERRIDES], capture_output=True, text=True)
+    command += [part for override in OVERRIDES for part in ("--set", override)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 

@@ -17,6 +17,9 @@ def found() -> pd.DataFrame:
 def test_the_lessons_hold_in_the_mean_over_three_seeds(found):
     assert set(found.seed) == {"0", "1", "2", "mean"}
     assert_lessons(found[found.seed == "mean"])
+    test = found[found.seed.eq("mean") & found.protocol.eq("all pairs") & found.metric.eq("auroc")]
+    auroc = test.set_index("model").value
+    assert auroc["teacher"] > auroc["student"] > auroc["baseline"]
 
 
 @pytest.mark.parametrize("model", ["teacher", "student", "baseline", "robust"])
