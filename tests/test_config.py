@@ -146,7 +146,7 @@ def test_an_unknown_profile_is_answered_with_the_known_ones():
     assert "use compact, demo, paper, robust, small" in problems("papers")[0]
 
 
-@pytest.mark.parametrize("profile", ["demo", "paper"])
+@pytest.mark.parametrize("profile", ["small", "paper"])
 def test_a_profile_survives_being_written_and_read(tmp_path, profile):
     loaded = load_profile(profile, {"data.folder": 'C:\\a "b"\t\x7f\n😀', "seed": 12})
     file = tmp_path / "experiment.toml"
@@ -154,9 +154,14 @@ def test_a_profile_survives_being_written_and_read(tmp_path, profile):
     assert load_profile(file) == parse_profile(loaded.to_toml(), "here") == loaded
 
 
+def test_a_folder_is_refused_where_the_clips_of_the_package_are_used():
+    (line,) = problems("demo", {"data.folder": "/mine"})
+    assert line.endswith("'data.folder' needs 'data.source' \"challenge\" or \"synthetic\"")
+
+
 def test_a_portable_profile_names_no_folder_of_this_machine():
     here = {"data.folder": "/mine", "splits.lists": "/lists", "synthetic.folder": "/tmp/x"}
-    for name in ("demo", "paper"):
+    for name in ("small", "paper"):
         assert load_profile(name, here | {"seed": 3}).portable() == load_profile(name, {"seed": 3})
 
 
