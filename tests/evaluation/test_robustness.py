@@ -101,7 +101,7 @@ def planted(run, whistling) -> pd.DataFrame:
     """What perturbations cost three models."""
     front_end = run.profile.front_end
     models = {
-        "whistle": Contrast(front_end, 650, than=850, margin=0.5),
+        "whistle": Contrast(front_end, 650, than=850, margin=0.375),
         "hum": Contrast(front_end, 50, than=200),
         "constant": Constant(),
     }
