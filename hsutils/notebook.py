@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
-from inspect import getsource, getsourcefile
+from inspect import getsource, getsourcefile, unwrap
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -64,7 +64,7 @@ def show_source(*parts: Callable) -> HTML:
     """The source of this package's functions and classes, each in a line that unfolds."""
     page = ""
     for part in parts:
-        where = f"<code>{part.__qualname__}</code> in {shown(Path(getsourcefile(part)))}"
+        where = f"<code>{part.__qualname__}</code> in {shown(Path(getsourcefile(unwrap(part))))}"
         code = Code(dedent(getsource(part)), language="python")._repr_html_()
         page += f"<details><summary>Show the code: {where}</summary>{code}</details>\n"
     return HTML(page)

@@ -71,6 +71,8 @@ def test_shown_source_is_folded_named_and_whole():
     texts = [textwrap.dedent(inspect.getsource(part)) for part in (Checkpoint.save, nt_xent)]
     assert [html.unescape(part).strip() for part in code] == [text.strip() for text in texts]
     assert 'class="k">def' in page
+    decorated = notebook.show_source(plots.similarities).data
+    assert "<code>similarities</code> in hsutils/plots/diagrams.py" in decorated
 
 
 def test_whether_numbers_may_stand_beside_the_papers_is_said(run, tmp_path):
