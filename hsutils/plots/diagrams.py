@@ -22,7 +22,7 @@ PALE = "#F3F1EC"
 COLORS = {"input": "#8A8A8A", "conv": "#0072B2", "MaxPool2d": "#56B4E9", "linear": "#D55E00"}
 PER_ROW, SCALE = 6, 0.041
 """Layers in a row; the share of a layer's place that each doubling of mels or frames fills."""
-PULL, PUSH = "#0072B2", "#D55E00"
+PULL, PUSH, STEPS = "#0072B2", "#D55E00", 50
 RING = {"marker": "o", "ms": 15, "mfc": "none", "mec": style.INK, "mew": 1.8, "ls": "none"}
 VIEWS = {"recording": {"marker": "o", "ms": 8, "color": style.INK, "ls": "none"}}
 VIEWS["its masked copy"] = RING
@@ -121,7 +121,7 @@ def training_regime(counts: Mapping[str, int]) -> Figure:
 
 
 @style.styled
-def contrast(z_i: Tensor, z_j: Tensor, temperature: float, steps: int = 50) -> Figure:
+def contrast(z_i: Tensor, z_j: Tensor, temperature: float) -> Figure:
     """What NT-Xent does to pairs on a circle: the forces on all views, and where steps take them.
 
     An arrow is as thick as the first view's loss pulls its partner or pushes a negative.
@@ -129,19 +129,18 @@ def contrast(z_i: Tensor, z_j: Tensor, temperature: float, steps: int = 50) -> F
     Args:
         z_i, z_j: embeddings of the two views, (N, 2).
         temperature: of the loss.
-        steps: of gradient descent.
     """
     title = "NT-Xent pulls partners together and pushes all others apart"
     figure, panels = style.new_page(title, 5.2, ncols=2)
     z, states = torch.stack([z_i, z_j]).requires_grad_(), []
     optimizer = torch.optim.SGD([z], lr=1.0)
-    for _ in range(steps + 1):
+    for _ in range(STEPS + 1):
         loss = nt_xent(*z, temperature)
         states.append((loss.item(), torch.atan2(z[..., 1], z[..., 0]).detach().numpy()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    names = "before", f"after {steps} gradient steps"
+    names = "before", f"after {STEPS} gradient steps"
     for axes, name, (loss, angles) in zip(panels, names, (states[0], states[-1]), strict=True):
         axes.set(xlim=(-1.5, 1.5), ylim=(-1.3, 1.3), aspect="equal")
         axes.set_title(f"{name}: loss {loss:.2f}")
@@ -196,12 +195,8 @@ def similarities(z_i: Tensor, z_j: Tensor, temperature: float) -> Figure:
 
 
 @style.styled
-def distillation(soft_label: float = 0.8, probability: float = 0.6) -> Figure:
-    """How a student learns from a teacher: what is predicted, compared and changed.
-
-    Args:
-        soft_label, probability: of abnormal, an example of what teacher and student predict.
-    """
+def distillation() -> Figure:
+    """How a student learns from a teacher: what is predicted, compared and changed."""
     title = "The student is trained to give the teacher's probabilities"
     figure, axes = style.new_page(title, 4.4)
     axes.set(xlim=(0, 20), ylim=(0, 7.6), aspect="equal")
@@ -211,7 +206,7 @@ def distillation(soft_label: float = 0.8, probability: float = 0.6) -> Figure:
     _box(axes, (7.6, 6.2), (3.6, 1.4), "teacher", "frozen", blue)
     _box(axes, (7.6, 1.8), (3.6, 1.4), "student", "in training", orange)
     _box(axes, (17.4, 4.0), (4.2, 1.4), "loss", "cross entropy of q and p")
-    for y, name, p in ((6.2, "soft label q", soft_label), (1.8, "probability p", probability)):
+    for y, name, p in ((6.2, "soft label q", 0.8), (1.8, "probability p", 0.6)):
         side = np.sign(y - 4)
         _arrow(axes, (3.6, 4 + 0.4 * side), (5.8, y))
         _arrow(axes, (9.4, y), (11.1, y), "logit")

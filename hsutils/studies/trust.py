@@ -45,7 +45,10 @@ RULES = {"logit 0": None, "Youden": {}, "sensitivity 0.95": {"sensitivity": 0.95
 """How a threshold is chosen on dev: the paper's is fixed, for the others see `choose_threshold`."""
 
 
-def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = None) -> Tables:
+Left = Mapping[str, Sequence[Run]] | None
+
+
+def gather(runs: Sequence[Run], left_out: Left = None) -> Tables:
     """What notebook 08 computes from; what is missing is trained.
 
     Columns of logits are named `model/seed`, and by name for `shortcuts.CONTROL_MODELS`. No table
@@ -63,8 +66,11 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
     for run in runs:
         pipeline.train_all(run)
     corpus = load_corpus(runs[0])
+    return _tables(corpus, runs, left_out, _cases(corpus, runs, pipeline.EVALUATED))
+
+
+def _tables(corpus: Corpus, runs: Sequence[Run], left_out: Left, cases: pd.DataFrame) -> Tables:
     facts = shortcuts.format_facts(corpus.recordings).drop(columns="seconds")
-    cases = _cases(corpus, runs, pipeline.EVALUATED)
     stored = corpus.recordings.merge(facts, on="record")
     columns = ["split", *IDENTITY, *cases.columns.drop(["split", *corpus.recordings])]
     return {
@@ -78,7 +84,7 @@ def gather(runs: Sequence[Run], left_out: Mapping[str, Sequence[Run]] | None = N
 
 
 def gather_study(study: Study) -> Tables:
-    """`gather` for all seeds, with every database that the study `unseen` left out, and more.
+    """`gather` for all (trained) seeds, with each database that `unseen` left out, and more.
 
     Returns:
         Also leaks, leak_effect, quality, length and probe; see `hsutils.data` and
@@ -89,8 +95,9 @@ def gather_study(study: Study) -> Tables:
         if is_trained(run, MODELS):
             left_out.setdefault(database, []).append(run)
     runs = [study.run(seed) for seed in study.seeds]
-    tables, first, corpus = gather(runs, left_out), runs[0], load_corpus(runs[0])
-    test = first_seed(_cases(corpus, runs, pipeline.EVALUATED), "test")
+    first, corpus = runs[0], load_corpus(runs[0])
+    cases = _cases(corpus, runs, pipeline.EVALUATED)
+    tables, test = _tables(corpus, runs, left_out, cases), first_seed(cases, "test")
     related = audit(corpus.recordings, corpus.splits).record
     copies = validation_copies(data_folder(first), corpus.recordings)
     return tables | {
