@@ -18,6 +18,10 @@ about   := version codemirror_mode file_extension mimetype nbconvert_exporter py
 added   := $(about:%=metadata.language_info.%) cell.metadata.jp-MarkdownHeadingCollapsed
 strip   := $(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"
 
+# JupyterLab does not ask whether it may fetch news.
+settings := .venv/share/jupyter/lab/settings
+no_news := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+
 .PHONY: run test lab filter install clean
 
 run: .venv/installed
@@ -30,6 +34,7 @@ test: .venv/installed-for-tests
 	$(bin)/python -m pytest -n logical tests
 
 lab: .venv/installed filter
+	@mkdir -p $(settings) && echo '$(no_news)' > $(settings)/overrides.json
 	$(bin)/jupyter lab notebooks
 
 # In a checkout, git sees the notebooks without outputs (.gitattributes).

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML, Audio
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchaudio.functional import phase_vocoder, resample
 
@@ -137,7 +136,7 @@ def explore_room(room: Room) -> ipywidgets.VBox | None:
         if record is None:
             return [HTML("No recording fits: choose another."), HTML(""), HTML("")]
         row = room.recordings.loc[record]
-        return room.show(row.path, caption(row), verdicts(row[JUDGES], row.label), **chosen)
+        return room.show(row.path, caption(row), judgments(row[JUDGES], row.label), **chosen)
 
     narrow()
     for menu in (model, *search.values()):
@@ -167,31 +166,13 @@ def explore_own_file(room: Room) -> ipywidgets.VBox | None:
             logits = pd.Series({model: room.see(str(path), model)[0] for model in JUDGES})
         except InputError as error:
             return [HTML(escape(str(error).replace(f"{path.parent}/", ""))), HTML(""), HTML("")]
-        return room.show(str(path), path.name, verdicts(logits), **chosen)
+        return room.show(str(path), path.name, judgments(logits), **chosen)
 
     menus = {"model": _menu(JUDGES), "sound": _menu(SOUNDS), "speed": _menu(SPEEDS)}
     return explore(draw, file=button, **menus)
 
 
-def explore_threshold(room: Room) -> ipywidgets.VBox | None:
-    """What each model decides on *test*, and for 1,000 people, as its threshold moves."""
-    lowest, highest = np.quantile(room.recordings[JUDGES], (0, 1))
-
-    def draw(model: str, threshold: float, prevalence: float) -> Figure:
-        table = room.recordings.assign(logit=room.recordings[model])
-        return plots.decisions(table, threshold, prevalence, model)
-
-    percent = {"min": 0.005, "max": 0.5, "step": 0.005, "readout_format": ".1%"}
-    logit = {"min": np.floor(lowest), "max": np.ceil(highest), "step": 0.05}
-    return explore(
-        draw,
-        model=_menu(JUDGES),
-        threshold=ipywidgets.FloatSlider(0, continuous_update=False, **logit),
-        prevalence=ipywidgets.FloatSlider(0.02, continuous_update=False, **percent),
-    )
-
-
-def verdicts(logits: pd.Series, label: int | None = None) -> pd.DataFrame:
+def judgments(logits: pd.Series, label: int | None = None) -> pd.DataFrame:
     """Logit, probability of abnormal and decision of each model; its result if there is a label."""
     logits = logits.astype(float).rename_axis("model")
     table = pd.DataFrame({"logit": logits, "probability of abnormal": 1 / (1 + np.exp(-logits))})

@@ -19,7 +19,6 @@ from hsutils.audio.heart_cycles import mean_cycle
 from hsutils.audio.spectrograms import mel_edges, read_log_mel, standardize
 from hsutils.audio.wav import read_waveform
 from hsutils.config import PROJECT, RECORDED_RATE, FrontEnd
-from hsutils.data.corpus import data_folder
 from hsutils.environment import versions
 from hsutils.evaluation.metrics import CLASSES
 from hsutils.run import Run
@@ -88,24 +87,6 @@ def examples(recordings: pd.DataFrame) -> pd.DataFrame:
     return same.loc[unusual.groupby(same.label).idxmin()].reset_index(drop=True)
 
 
-def kinds_of_abnormal(run: Run, recordings: pd.DataFrame) -> pd.DataFrame:
-    """The clearest abnormal recording of each `kind`, a new column.
-
-    Kinds are lesions or, as the Challenge has no diagnoses, databases.
-    """
-    abnormal = recordings[recordings.label == 1]
-    if run.profile.data.source == "synthetic":
-        truth = pd.read_csv(data_folder(run) / "synthetic.csv")
-        known = abnormal.merge(truth[["record", "lesion", "murmur_grade", "snr_db"]], on="record")
-        clearest = known.sort_values(["murmur_grade", "snr_db"], ascending=False)
-        kind = clearest.lesion.str.replace("_", " ")
-    else:
-        clearest = abnormal.sort_values("quality", ascending=False, kind="stable")
-        kind = "database " + clearest.database
-    clearest = clearest.assign(kind=kind).drop_duplicates("kind")
-    return clearest.sort_values("kind", ignore_index=True)
-
-
 def caption(recording: pd.Series) -> str:
     """A recording in a few words: name, label, database, duration."""
     label, database = CLASSES[recording.label], recording.database
@@ -116,7 +97,8 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     """A line for each recording (record, label, and a column of logits a model)."""
     models = table.columns.drop(["record", "label"])
     return [
-        f"{row.record}, {CLASSES[row.label]}: " + ", ".join(f"{m} {row[m]:+.2f}" for m in models)
+        f"{row.record}, {CLASSES[row.label]}: "
+        + ", ".join(f"{m} {row[m]:+.2f}".replace("-", "−") for m in models)
         for _, row in table.iterrows()
     ]
 

@@ -4,6 +4,7 @@ The picture is an ordinary output of its cell, so that it is there whoever runs 
 controls follow it where somebody can move them.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,15 +43,24 @@ def explore(
         return parts if isinstance(parts, list | tuple) else [parts]
 
     def redraw(_: object) -> None:
-        for place, part in zip(places, drawn(), strict=True):
+        for place, part, first in zip(places, drawn(), parts, strict=True):
+            if isinstance(part, Figure) and len(part.axes) == len(first.axes):
+                # To arrange a page takes as long as to draw it: the first one's places are kept.
+                part.set_layout_engine("none")
+                for axes, before in zip(part.axes, first.axes, strict=True):
+                    axes.set_position(before.get_position())
             place.update(part)
 
-    places = [display(part, display_id=True) for part in drawn()]
+    parts = drawn()
+    places = [display(part, display_id=True) for part in parts]
     for name, control in controls.items():
         control.description = control.description or name.replace("_", " ")
         control.style.description_width, control.layout.width = "10em", "36em"
         control.observe(redraw, names="value")
-    return ipywidgets.VBox(list(controls.values())) if somebody_is_there() else None
+    if not somebody_is_there():
+        return None
+    gc.freeze()  # To visit all that is loaded, a collection would take half a second.
+    return ipywidgets.VBox(list(controls.values()))
 
 
 def somebody_is_there() -> bool:
@@ -95,22 +105,23 @@ def explore_recordings(run: Run, recordings: pd.DataFrame) -> ipywidgets.VBox | 
     return explore(draw, record=menu)
 
 
-def explore_clinic(thresholds: pd.DataFrame) -> ipywidgets.VBox | None:
-    """A thousand people, tested by any model with any threshold, however rare the disease.
+def explore_threshold(predictions: pd.DataFrame, models: Sequence[str]) -> ipywidgets.VBox | None:
+    """What each model decides as its threshold moves, and for 1,000 people, however few are ill.
 
     Args:
-        thresholds: columns model, rule, sensitivity, specificity.
+        predictions: a column label, in which both labels occur, and a column of logits a model.
+        models: at least one.
     """
-    known = thresholds.set_index(["model", "rule"])[["sensitivity", "specificity"]]
+    lowest, highest = np.quantile(predictions[list(models)], (0, 1))
 
-    def draw(model: str, rule: str, prevalence: float) -> Figure:
-        sensitivity, specificity = known.loc[(model, rule)]
-        return plots.thousand_people(sensitivity, specificity, prevalence, f"the {model}")
+    def draw(model: str, threshold: float, prevalence: float) -> Figure:
+        table = predictions.assign(logit=predictions[model])
+        return plots.decisions(table, threshold, prevalence, model)
 
     return explore(
         draw,
-        model=ipywidgets.Dropdown(options=thresholds.model.unique()),
-        rule=ipywidgets.Dropdown(options=thresholds.rule.unique()),
+        model=ipywidgets.Dropdown(options=list(models)),
+        threshold=_slider(0.0, np.floor(lowest), np.ceil(highest), 0.05),
         prevalence=_slider(0.02, 0.005, 0.5, 0.005, readout_format=".1%"),
     )
 

@@ -107,7 +107,7 @@ def test_players_use_the_whole_range_under_escaped_captions(recordings, monkeypa
 
 def test_verdicts_name_label_and_every_model():
     table = pd.DataFrame({"record": ["a1"], "label": [1], "teacher": [2.04], "student": [-0.3]})
-    assert notebook.verdicts(table) == ["a1, abnormal: teacher +2.04, student -0.30"]
+    assert notebook.verdicts(table) == ["a1, abnormal: teacher +2.04, student −0.30"]
 
 
 def test_excerpt_is_the_start_of_the_recording_with_padding_behind(recordings, run):
@@ -124,19 +124,6 @@ def test_waveform_and_spectrogram_share_their_time_axis(recordings, run, seconds
     start, stop = above.lines[0].get_xdata()[[0, -1]]
     middle = (start + stop) / 2
     assert middle == pytest.approx(sum(below.images[0].get_extent()[:2]) / 2, abs=0.05)
-
-
-def test_the_clearest_abnormal_of_each_lesion_or_database_is_shown(
-    recordings, run, tmp_path, monkeypatch
-):
-    lesions = {"lesion": ["none", "none", "gallop", "gallop"], "murmur_grade": [0, 0, 1, 3]}
-    truth = recordings[["record"]].assign(**lesions, snr_db=9.0)
-    truth.to_csv(tmp_path / "synthetic.csv", index=False)
-    monkeypatch.setattr(notebook, "data_folder", lambda run: tmp_path)
-    real = Run(tmp_path, load_profile("paper"))
-    for each, expected in ((run, ["b0003", "gallop"]), (real, ["b0002", "database b"])):
-        kinds = notebook.kinds_of_abnormal(each, recordings)
-        assert kinds[["record", "kind"]].to_numpy().tolist() == [expected]
 
 
 def cells(path, kind: str) -> list:

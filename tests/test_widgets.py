@@ -82,17 +82,15 @@ def test_every_control_of_the_augmentation_changes_the_picture(
     assert len(set(shown)) == len(shown)
 
 
-def test_a_clinic_shows_the_model_rule_and_prevalence_asked_for(shown, monkeypatch):
-    rules = ("logit 0", "Youden")
-    rows = [(m, r, 0.1 * i, 0.9) for i, m in enumerate(("teacher", "student")) for r in rules]
-    table = pd.DataFrame(rows, columns=["model", "rule", "sensitivity", "specificity"])
-    monkeypatch.setattr(widgets.plots, "thousand_people", lambda *shares: {"shares": shares})
-    box = widgets.explore_clinic(table)
-    control(box, "model").value = "student"
-    control(box, "rule").value = "Youden"
-    control(box, "prevalence").value = 0.3
-    assert shown[0]["shares"] == (0.0, 0.9, 0.02, "the teacher")
-    assert shown[-1]["shares"] == (0.1, 0.9, 0.3, "the student")
+def test_the_threshold_moves_what_is_decided_for_recordings_and_for_people(shown):
+    table = pd.DataFrame({"label": [0, 0, 1], "teacher": [-2.5, 0.0, 2.0], "student": [0.0, 0, 1]})
+    box = widgets.explore_threshold(table, ["teacher", "student"])
+    threshold, prevalence = control(box, "threshold"), control(box, "prevalence")
+    assert (threshold.min, threshold.max) == (-3, 2)
+    threshold.value, prevalence.value = threshold.min, 0.1
+    legend = [text.get_text() for text in shown[-1].legends[0].get_texts()]
+    wanted = {"ill, found": 100, "ill, missed": 0, "healthy, false alarm": 900}
+    assert legend[:4] == [f"{k}: {n}" for k, n in (wanted | {"healthy, cleared": 0}).items()]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hsutils.plots.diagrams import training_regime
 from hsutils.plots.forest import ablations, changes, forest_plot, heart_or_stethoscope, intervals
 from hsutils.plots.forest import leak_effect, paired_differences, quality, robustness, separation
 from hsutils.plots.forest import database_probe, unseen_databases
-from hsutils.plots.reliability import decisions, reliability, thousand_people, threshold_rules
+from hsutils.plots.reliability import decisions, reliability, threshold_rules
 from hsutils.plots.results import confusion_matrices, dev_auroc_by_epoch, embedding_map
 from hsutils.plots.results import loss_by_epoch, roc_curves, score_histograms
 from hsutils.plots.spectrograms import mel_filters, spectrogram_gallery, spectrogram_pair

@@ -73,21 +73,6 @@ def threshold_rules(table: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def thousand_people(
-    sensitivity: float, specificity: float, prevalence: float, model: str = "the model"
-) -> Figure:
-    """A thousand people who are all tested: who is found, missed, alarmed and cleared.
-
-    Args:
-        sensitivity, specificity: of the test at its threshold, in [0, 1].
-        prevalence: share who are ill, in [0, 1].
-        model: whose calls these are.
-    """
-    figure, axes = style.new_page(f"1,000 people, tested by {model}", 4.4)
-    return style.with_legend(figure, _people(axes, sensitivity, specificity, prevalence))
-
-
-@style.styled
 def decisions(predictions: pd.DataFrame, threshold: float, prevalence: float, model: str) -> Figure:
     """What a threshold decides: for the recordings that it was tried on, and for 1,000 people.
 
@@ -106,13 +91,13 @@ def decisions(predictions: pd.DataFrame, threshold: float, prevalence: float, mo
     shares = called.groupby(predictions["label"]).mean()
     matrix = confusion_matrix(predictions["label"], called, labels=[0, 1])
     draw_confusion(counts, matrix[None], "test", model)
-    marks = _people(people, shares[1], 1 - shares[0], prevalence, 4.5)
+    marks = _people(people, shares[1], 1 - shares[0], prevalence)
     people.set_title(f"1,000 people, {prevalence:.1%} ill")
     return style.with_legend(figure, marks | {"threshold": style.DASHED}, columns=5)
 
 
 def _people(
-    axes: Axes, sensitivity: float, specificity: float, prevalence: float, size: float = 6.5
+    axes: Axes, sensitivity: float, specificity: float, prevalence: float
 ) -> dict[str, dict]:
     """A dot a person; returns what each kind looks like, under its name and number."""
     ill = round(PEOPLE * prevalence)
@@ -121,7 +106,7 @@ def _people(
     start, marks = 0, {}
     for (outcome, look), count in zip(OUTCOMES.items(), counts, strict=True):
         place = np.arange(start, start := start + count)
-        marks[f"{outcome}: {count}"] = {"marker": "o", "ls": "none", "ms": size} | look
+        marks[f"{outcome}: {count}"] = {"marker": "o", "ls": "none", "ms": 4.5} | look
         axes.plot(place // ROWS, place % ROWS, **marks[f"{outcome}: {count}"])
     axes.set(xlim=(-0.8, PEOPLE / ROWS - 0.2), ylim=(ROWS - 0.3, -0.7))
     axes.set_axis_off()

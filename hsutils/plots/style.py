@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style as mpl_style
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from hsutils.files import atomic_path
 
@@ -63,9 +65,11 @@ class Picture(Figure):
 
     @styled
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
-        buffer = io.BytesIO()
+        canvas, buffer = FigureCanvasAgg(self), io.BytesIO()
         # The same pixels as `savefig`, which draws twice and packs longer: explorers are quick.
-        FigureCanvasAgg(self).print_png(buffer, pil_kwargs={"compress_level": 1})
+        canvas.draw()
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        image.save(buffer, "png", compress_level=1)
         return buffer.getvalue(), {"alt": self.get_suptitle()}
 
 

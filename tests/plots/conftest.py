@@ -130,7 +130,7 @@ def made() -> dict[str, tuple]:
     made["decisions"] = (predictions()["student"], -0.25, 0.02, "student")
     seen = (wave, rhythm, pictures[0, 0], pictures[1, 0], *axes, "a0001: normal")
     made["where_it_looked"] = (*seen, 0.0, None, pictures[0, 0] > 1)
-    return made | {"thousand_people": (0.8, 0.9, 0.02, "the student")}
+    return made
 
 
 @cache

@@ -33,29 +33,25 @@ def test_both_shares_of_every_rule_are_drawn_in_the_color_of_their_class(draw):
     assert legend[:2] == ["abnormal", "normal"] == list(style.CLASS_COLORS)[::-1]
 
 
-@pytest.mark.parametrize(
-    "shares", [(0.8, 0.9, 0.02), (0.833, 0.417, 0.205), (0, 1, 0.5), (1, 0, 0)]
-)
-def test_people_add_up_and_alarms_are_right_as_often_as_the_predictive_value(shares):
-    sensitivity, specificity, prevalence = shares
-    figure = plots.thousand_people(*shares)
-    counts = [len(line.get_xdata()) for line in figure.axes[0].lines]
-    printed = [int(t.get_text().split(": ")[1]) for t in figure.legends[0].get_texts()]
-    assert counts == printed and sum(counts) == 1_000
-    places = np.concatenate([line.get_xydata() for line in figure.axes[0].lines])
-    assert len(np.unique(places, axis=0)) == 1_000
-    found, missed, _, cleared = counts
-    assert found + missed == pytest.approx(1_000 * prevalence, abs=0.5)
-    assert found == pytest.approx(1_000 * prevalence * sensitivity, abs=1)
-    assert cleared == pytest.approx(1_000 * (1 - prevalence) * specificity, abs=1)
-
-
-def test_a_threshold_decides_for_the_recordings_and_for_the_people_alike(given):
-    table, threshold, _, model = given["decisions"]
-    logits, matrix, people, *_ = plots.decisions(table, threshold, 0.5, model).axes
+@pytest.mark.parametrize("prevalence", [0.02, 0.205, 0.5, 0])
+@pytest.mark.parametrize("threshold", [-9, -0.25, 9])
+def test_a_threshold_decides_for_the_recordings_and_for_the_people_alike(
+    given, threshold, prevalence
+):
+    table, *_, model = given["decisions"]
+    figure = plots.decisions(table, threshold, prevalence, model)
+    logits, matrix, people, *_ = figure.axes
     assert logits.lines[-1].get_xdata()[0] == threshold
-    counts = [int(text.get_text().split()[0]) for text in matrix.texts]
+    cleared, alarmed, missed, found = (int(text.get_text().split()[0]) for text in matrix.texts)
     ill = table[table["label"] == 1]
-    assert counts[2:] == [(ill["logit"] <= threshold).sum(), (ill["logit"] > threshold).sum()]
-    found, missed, *_ = (len(line.get_xdata()) for line in people.lines)
-    assert found + missed == 500 and found == round(500 * counts[3] / len(ill))
+    assert (missed, found) == ((ill.logit <= threshold).sum(), (ill.logit > threshold).sum())
+    counts = [len(line.get_xdata()) for line in people.lines]
+    printed = [text.get_text().split(": ") for text in figure.legends[0].get_texts()]
+    assert counts == [int(number) for _, *numbers in printed for number in numbers]
+    assert sum(counts) == 1_000
+    places = np.concatenate([line.get_xydata() for line in people.lines])
+    assert len(np.unique(places, axis=0)) == 1_000
+    assert counts[0] + counts[1] == pytest.approx(1_000 * prevalence, abs=0.5)
+    assert counts[0] == pytest.approx(1_000 * prevalence * found / len(ill), abs=1)
+    specificity = cleared / (cleared + alarmed)
+    assert counts[3] == pytest.approx(1_000 * (1 - prevalence) * specificity, abs=1)
