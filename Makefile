@@ -22,6 +22,11 @@ strip   := $(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"
 settings := .venv/share/jupyter/lab/settings
 no_news := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
+# uv installs in a quarter of the time; where it cannot, pip does.
+pip     := $(bin)/python -m pip install --quiet --disable-pip-version-check
+uv      := $(bin)/uv pip install --quiet --native-tls --python $(bin)/python
+packages = ($(pip) uv==0.13.9 && $(uv) -c constraints.txt $(1)) || $(pip) -c constraints.txt $(1)
+
 .PHONY: run test lab filter install clean
 
 run: .venv/installed
@@ -50,11 +55,11 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -e .
+	$(call packages,-r requirements.txt -e .)
 	touch $@
 
 .venv/installed-for-tests: tests/requirements.txt .venv/installed
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r tests/requirements.txt
+	$(call packages,-r tests/requirements.txt)
 	touch $@
 
 clean:

@@ -45,6 +45,7 @@ def waveform_and_spectrogram(
     above.plot(times, waveform, color=style.INK, lw=0.5)
     reach = 1.05 * max(np.abs(waveform).max(initial=0), 1e-6)
     above.set(ylabel="amplitude", ylim=(-reach, reach))
+    above.yaxis.set_major_formatter("{x:.3f}")  # as wide whatever the recording
     image = _spectrogram(below, spectrogram, hop_seconds, mel_hz)
     figure.colorbar(image, ax=below, label="model input", pad=0.01)
     return figure
