@@ -115,7 +115,7 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
 def inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
     """Sample rate (Hz), channels, seconds and digest of every file that can be read.
 
-    A fault that several files have in common is one line of `problems`.
+    A fault that more than three files have in common is one line of `problems`.
     """
 
     def facts_of(path: str) -> tuple | str:
@@ -132,8 +132,10 @@ def inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
     for text in (facts for facts in found if isinstance(facts, str)):
         path, _, fault = text.partition(": ")
         faults.setdefault(fault, []).append(path)
-    for fault, (first, *others) in faults.items():
-        problems.append(first + f" and {len(others)} more" * bool(others) + f": {fault}")
+    for fault, files in faults.items():
+        if len(files) > 3:
+            files = [f"{files[0]} and {len(files) - 1} more files"]
+        problems += [f"{file}: {fault}" for file in files]
     facts = [facts for facts in found if not isinstance(facts, str)]
     return pd.DataFrame(facts, columns=["sample_rate", "channels", "seconds", "digest"])
 
