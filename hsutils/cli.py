@@ -10,6 +10,7 @@ from pathlib import Path
 from hsutils.errors import InputError
 
 MODELS = ("teacher", "student", "baseline")
+CORPORA = ("challenge-2016", "circor-2022")
 COMPUTE = ("accelerator", "devices", "nodes", "precision")
 GO_ON = "run the same command again to go on from here"
 
@@ -58,9 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--models", default=",".join(MODELS), help="which, with --trainings-only")
     run.set_defaults(command=_run)
 
-    fetch = commands.add_parser("fetch", help="fetch the Challenge recordings")
-    fetch.add_argument("--to", default="data/challenge-2016", help="folder to unpack into")
+    fetch = commands.add_parser("fetch", help="fetch recordings from PhysioNet")
+    fetch.add_argument("corpus", nargs="?", default=CORPORA[0], choices=CORPORA)
+    fetch.add_argument("--to", help="folder to unpack into; default data/CORPUS")
     fetch.add_argument("--mirror", help="folder or address of the archives; default PhysioNet")
+    unsure = "list in recordings.csv what has no sure label, too (circor-2022)"
+    fetch.add_argument("--unsure", action="store_true", help=unsure)
     fetch.set_defaults(command=_fetch)
 
     predict = commands.add_parser("predict", help="classify recordings with a trained model")
@@ -149,9 +153,16 @@ def _run_one(options: argparse.Namespace, folder: Path, overrides: list[str]) ->
 
 
 def _fetch(options: argparse.Namespace) -> None:
+    from hsutils.data.circor import fetch_circor
     from hsutils.data.download import fetch
 
-    fetch(options.to, options.mirror)
+    to = options.to or f"data/{options.corpus}"
+    if options.corpus != CORPORA[1]:
+        if options.unsure:
+            raise InputError(f"--unsure: all labels of {options.corpus} are sure; leave it out")
+        fetch(to, options.mirror)
+    elif folder := fetch_circor(to, options.mirror, options.unsure):
+        print(f"{folder / 'recordings.csv'}: a table of recordings for run, predict and evaluate")
 
 
 def _predict(options: argparse.Namespace) -> None:

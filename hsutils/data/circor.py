@@ -8,13 +8,20 @@ has a row a patient; the folder `training_data` holds files such as `2530_AV.wav
 """
 
 import warnings
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from hsutils.data.challenge import READ, some
+from hsutils.data.download import Source, fetch
 from hsutils.errors import InputError
+from hsutils.files import digest_of, write_csv
+
+PHYSIONET = "https://physionet.org/static/published-projects/circor-heart-sound"
+ARCHIVE = "the-circor-digiscope-phonocardiogram-dataset-1.0.3.zip"
+PATIENTS, FOLDER, SUMS = "training_data.csv", "training_data", "SHA256SUMS.txt"
 
 ABOUT = {"Age": "age", "Sex": "sex", "Campaign": "campaign"}
 """Columns of `training_data.csv` about the patient, and their names in the table."""
@@ -50,14 +57,14 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
         UserWarning: once, of patients with recordings that are not there.
     """
     root = Path(root)
-    listed = root / "training_data.csv"
+    listed = root / PATIENTS
     try:
         patients = pd.read_csv(listed, dtype=str).set_index("Patient ID")
         patients = patients[COLUMNS].fillna("").replace("nan", "")
     except (OSError, ValueError, KeyError) as error:
         problem = f"not CirCor's table of patients ({error})"
         raise InputError(f"{listed}: {problem}; fetch it again") from error
-    paths = [path for path in (root / "training_data").glob("[!.]*") if path.suffix in READ]
+    paths = [path for path in (root / FOLDER).glob("[!.]*") if path.suffix in READ]
     rows = [(path.stem, path.suffix, path.relative_to(root).as_posix()) for path in paths]
     files = pd.DataFrame(rows, columns=["record", "ending", "path"])
     # Of a recording in two formats the commoner one is used: a format must not tell the patient.
@@ -66,9 +73,9 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
     files = files.drop_duplicates("record", ignore_index=True)
     named = files.record.str.extract(r"^(?P<visit>\d+)_(?P<site>[A-Za-z]+)(?:_\d+)?$")
     if files.empty:
-        raise InputError(f"{root / 'training_data'}: holds no recordings; fetch them again")
+        raise InputError(f"{root / FOLDER}: holds no recordings; fetch them again")
     if strange := files.record[~named.visit.isin(patients.index)].tolist():
-        problem = f"{len(strange)} recordings are of no patient in {listed.name} ({some(strange)})"
+        problem = f"{len(strange)} recordings are of no patient in {PATIENTS} ({some(strange)})"
         raise InputError(f"{root}: {problem}; fetch them again")
     found = named.groupby("visit").site.agg(sorted)
     asked = patients["Locations"].loc[found.index].str.split("+").map(sorted)
@@ -92,3 +99,40 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
         systolic, diastolic = about[f"Systolic {column}"], about[f"Diastolic {column}"]
         table[name] = systolic.mask(systolic == "", diastolic).where(table.label == 1, "")
     return table if unsure else table[murmur.isin(["present", "absent"])].reset_index(drop=True)
+
+
+def fetch_circor(to: Path | str, mirror: Path | str | None = None, unsure: bool = False) -> Path:
+    """Put CirCor into the folder `to`, verified, with its table `recordings.csv`, as `fetch` does.
+
+    A mirror may hold PhysioNet's archive, others, or unpacked folders, of WAV or FLAC files.
+    Verified is that patients and recordings fit together, and the checksums where they come along.
+    An existing folder keeps its recordings, and its table is written anew.
+
+    Raises:
+        InputError: as `download.fetch`.
+    """
+    faults = partial(_faults, unsure=unsure)
+    return fetch(to, mirror, Source(PHYSIONET, (ARCHIVE,), _place, faults, loose=True))
+
+
+def _place(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.name in (PATIENTS, SUMS):
+        return path.name
+    is_read = path.parent.name == FOLDER and path.suffix in (*READ, ".tsv")
+    return f"{FOLDER}/{path.name}" if is_read and "__MACOSX" not in path.parts else ""
+
+
+def _faults(root: Path, unsure: bool) -> list[str]:
+    try:
+        table = circor_table(root, unsure)
+        sums = (root / SUMS).read_text("utf-8", "replace") if (root / SUMS).exists() else ""
+        listed = dict(reversed(line.split(maxsplit=1)) for line in sums.splitlines())
+        asked = {name: digest for name, digest in listed.items() if _place(name) == name}
+        for name, digest in asked.items():
+            if not (root / name).is_file() or digest_of(root / name) != digest:
+                return [f"{name}: is not as {SUMS} says"]
+    except InputError as error:
+        return error.problems
+    write_csv(root / "recordings.csv", table)
+    return []
