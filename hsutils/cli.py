@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the whole series of notebooks, headless")
     run.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
-    run.add_argument("--data", help="folder of the recordings")
+    run.add_argument("--data", help="folder of the Challenge, or a table (CSV) of any recordings")
     run.add_argument("--lists", help="folder of the published split lists")
     run.add_argument("--run-dir", help="run folder (with --seeds, its beginning); runs/PROFILE")
     for name in COMPUTE:
@@ -96,7 +96,10 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--models {options.models}: use {use}")
     fields = {"data.folder": options.data, "splits.lists": options.lists}
     fields = {k: Path(v).expanduser().resolve() for k, v in fields.items() if v}
-    if options.data and load_profile(options.profile).data.source == "clips":
+    source = load_profile(options.profile).data.source
+    if options.data and fields["data.folder"].suffix.lower() == ".csv":
+        fields["data.source"] = "table"
+    elif options.data and source in ("clips", "table"):
         fields["data.source"] = "challenge"
     fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
     fields["seed"] = options.seed
@@ -114,12 +117,13 @@ def _run(options: argparse.Namespace) -> None:
         profile = load_profile(options.profile, overrides)
         require_devices(profile)
         needed = {"--lists": profile.splits.lists}
-        if profile.data.source == "challenge":
+        if profile.data.source in ("challenge", "table"):
             needed["--data, or run `python -m hsutils fetch`"] = profile.data.folder
-        for option, folder in needed.items():
-            path = PROJECT / Path(folder).expanduser()
-            if folder and not path.is_dir():
-                raise InputError(f"{path}: no such folder; name it with {option}")
+        for option, name in needed.items():
+            path = PROJECT / Path(name).expanduser()
+            kind = "table" if path.suffix.lower() == ".csv" else "folder"
+            if name and not (path.is_file() if kind == "table" else path.is_dir()):
+                raise InputError(f"{path}: no such {kind}; name it with {option}")
     for folder, overrides in runs.items():
         print(f"run folder {folder}", flush=True)
         _run_one(options, folder, overrides)
