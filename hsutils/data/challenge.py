@@ -55,7 +55,6 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
     tree = _walk(Path(root), problems)
     folders = [path for path in tree if re.fullmatch("training-[A-Za-z0-9]+", path.name)]
     rows = [row for path in folders for row in _read_folder(path, tree[path], problems)]
-    inspected = inspect((row["path"] for row in rows), problems)
     recordings = pd.DataFrame(rows, columns=COLUMNS[:5])
     if len(twice := recordings[recordings.record.duplicated(keep=False)]):
         where = " and in ".join(sorted({str(Path(path).parent) for path in twice.path}))
@@ -64,22 +63,19 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
         problems.append(f"{root}: holds no recordings in training-a and so on; run `hsutils fetch`")
     beside = [path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES]
     subjects = _read_subjects(min(beside), problems) if beside else {}
+    recordings["subject"] = [subjects.get(record, "") for record in recordings.record]
+    return add_audio_facts(recordings, problems)[COLUMNS]
+
+
+def add_audio_facts(recordings: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
+    """Recordings (index 0, 1, ...) with facts of their files and their group, sorted by record.
+
+    Raises:
+        InputError: with the problems there are, and those of the files.
+    """
+    inspected = _inspect(recordings.path, problems)
     if problems:
         raise InputError(problems)
-    recordings["subject"] = [subjects.get(record, "") for record in recordings.record]
-    return add_audio_facts(recordings, inspected)[COLUMNS]
-
-
-def add_audio_facts(recordings: pd.DataFrame, inspected: pd.DataFrame) -> pd.DataFrame:
-    """Recordings sorted by record, with what `inspect` found of their files, and their group.
-
-    Args:
-        recordings: columns record, path and subject ("" where unknown), index 0, 1, ...
-        inspected: the table of `inspect`, in the same order.
-
-    Warns:
-        UserWarning: once, if some files are not mono at 2,000 Hz.
-    """
     recordings = recordings.join(inspected).sort_values("record", ignore_index=True)
     odd = recordings[(recordings.sample_rate != RECORDED_RATE) | (recordings.channels != 1)]
     if len(odd):
@@ -103,7 +99,7 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
     """
     problems: list[str] = []
     paths = sorted(Path(root).rglob("validation/[!.]*.wav"))
-    digests = inspect(map(str, paths), problems)["digest"].astype(str)
+    digests = _inspect(map(str, paths), problems)["digest"].astype(str)
     if problems:
         raise InputError(problems)
     files = pd.DataFrame({"digest": digests, "record_b": [f"validation/{p.stem}" for p in paths]})
@@ -112,7 +108,7 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
     return pairs[["record_a", "record_b", "kind", "seconds"]]
 
 
-def inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
+def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
     """Sample rate (Hz), channels, seconds and digest of every file that can be read.
 
     A fault that more than three files have in common is one line of `problems`.

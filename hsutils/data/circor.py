@@ -1,14 +1,12 @@
 """CirCor DigiScope in PhysioNet's layout -> a table of recordings.
 
-Phonocardiograms of children and young adults at up to four places of the chest (*sites*), with a
-physician's description of murmurs: https://physionet.org/content/circor-heart-sound/1.0.3
-(ODC-By 1.0; Oliveira et al. 2022, IEEE J. Biomed. Health Inform. 26(6):2524). `training_data.csv`
-has a row a patient; the folder `training_data` holds files such as `2530_AV.wav`, or
-`2530_AV_2.wav` where a site was recorded twice.
+Phonocardiograms of children and young adults at up to four *sites* of the chest, with a physician's
+description of murmurs: https://physionet.org/content/circor-heart-sound/1.0.3 (ODC-By 1.0; Oliveira
+et al. 2022, IEEE J. Biomed. Health Inform. 26(6):2524). `training_data.csv` has a row a patient;
+`training_data` holds files such as `2530_AV.wav`, or `2530_AV_2.wav` of a second take.
 """
 
 import warnings
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,122 +15,89 @@ import pandas as pd
 from hsutils.data.challenge import READ, some
 from hsutils.data.download import Source, fetch
 from hsutils.errors import InputError
-from hsutils.files import digest_of, write_csv
+from hsutils.files import write_csv
 
 PHYSIONET = "https://physionet.org/static/published-projects/circor-heart-sound"
 ARCHIVE = "the-circor-digiscope-phonocardiogram-dataset-1.0.3.zip"
-PATIENTS, FOLDER, SUMS = "training_data.csv", "training_data", "SHA256SUMS.txt"
-
-ABOUT = {"Age": "age", "Sex": "sex", "Campaign": "campaign"}
-"""Columns of `training_data.csv` about the patient, and their names in the table."""
-MURMUR = {"murmur timing": "timing", "murmur grading": "grade"}
-MURMUR |= {"murmur pitch": "pitch", "murmur shape": "shape"}
-"""Its columns about a systolic and a diastolic murmur, and their names."""
-COLUMNS = ["Locations", "Murmur", "Murmur locations", "Additional ID", *ABOUT]
-COLUMNS += [f"{when} {column}" for when in ("Systolic", "Diastolic") for column in MURMUR]
+PATIENTS, FOLDER = "training_data.csv", "training_data"
+MURMUR = {"timing": "timing", "grading": "grade", "pitch": "pitch", "shape": "shape"}
+"""What PhysioNet's table says of systolic and diastolic murmurs, and the name it has in ours."""
 
 
 def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
-    """The recordings below a folder, as `table.read_table` takes them.
+    """The recordings below a folder, for `table.read_table`.
 
-    The label says whether a murmur was heard at this site. Only sure ones are there: *present*, at
-    a site that `Murmur locations` names, and *absent*, of a patient without a murmur.
-
-    Args:
-        root: the folder with `training_data.csv`.
-        unsure: whether the others are listed too, with label 0: *other site*, where a patient has
-            a murmur and none was noted at this site, and *unknown*, where the physician could not
-            decide. The column `murmur` tells them apart.
+    Label 1 is a murmur that was heard at this site, label 0 is none. Only sure labels are listed:
+    the sites that `Murmur locations` names, and patients without a murmur. With `unsure` the rest
+    is, too, with label 0: other sites of patients with a murmur, and patients of whom the physician
+    was unsure. The column `murmur` tells them apart.
 
     Returns:
-        One row a recording, sorted: record, path (from `root`), label (0 or 1), patient (the same
-        at all visits), database ("circor"), site, murmur (present, absent, other site, unknown),
-        age, sex, campaign, and of murmurs that are present timing, grade, pitch, shape (of the
-        systolic murmur, or else of the diastolic one). What is not known is "".
+        One row a recording: record, path (from `root`), label, patient (the same at all visits),
+        database ("circor"), site, murmur (present, absent, other site, unknown), age, sex,
+        campaign; of murmurs heard here timing, grade, pitch, shape (systolic, else diastolic).
 
     Raises:
-        InputError: if there is no such table, or no recordings, or some of unknown patients.
+        InputError: if there is no table of patients, no recording, or one of no patient.
 
     Warns:
-        UserWarning: once, of patients with recordings that are not there.
+        UserWarning: if recordings of some patients are not there.
     """
     root = Path(root)
-    listed = root / PATIENTS
-    try:
-        patients = pd.read_csv(listed, dtype=str).set_index("Patient ID")
-        patients = patients[COLUMNS].fillna("").replace("nan", "")
-    except (OSError, ValueError, KeyError) as error:
-        problem = f"not CirCor's table of patients ({error})"
-        raise InputError(f"{listed}: {problem}; fetch it again") from error
-    paths = [path for path in (root / FOLDER).glob("[!.]*") if path.suffix in READ]
-    rows = [(path.stem, path.suffix, path.relative_to(root).as_posix()) for path in paths]
-    files = pd.DataFrame(rows, columns=["record", "ending", "path"])
+    paths = [path for path in sorted((root / FOLDER).glob("[!.]*")) if path.suffix in READ]
+    rows = [(path.stem, path.suffix, *path.stem.split("_")[:2]) for path in paths]
+    files = pd.DataFrame(rows, columns=["record", "ending", "visit", "site"])
     # Of a recording in two formats the commoner one is used: a format must not tell the patient.
-    rarity = -files.ending.map(files.ending.value_counts())
-    files = files.assign(rarity=rarity).sort_values(["record", "rarity", "path"])
-    files = files.drop_duplicates("record", ignore_index=True)
-    named = files.record.str.extract(r"^(?P<visit>\d+)_(?P<site>[A-Za-z]+)(?:_\d+)?$")
+    files["rarity"] = -files.ending.map(files.ending.value_counts())
+    files = files.sort_values(["record", "rarity"]).drop_duplicates("record", ignore_index=True)
+    try:
+        patients = pd.read_csv(root / PATIENTS, dtype=str).fillna("").replace("nan", "")
+        about = patients.set_index("Patient ID").loc[files.visit].reset_index()
+        murmur, places = about["Murmur"].str.lower(), about["Murmur locations"].str.split("+")
+        here = [site in where for site, where in zip(files.site, places, strict=True)]
+        visits = about[["Patient ID", "Additional ID"]].replace("", None).astype(float)
+        named = about["Locations"].str.split("+").map(sorted)
+    except (OSError, ValueError, KeyError) as error:
+        problem = f"holds no CirCor recordings with their {PATIENTS} ({error})"
+        raise InputError(f"{root}: {problem}; fetch them again") from error
     if files.empty:
         raise InputError(f"{root / FOLDER}: holds no recordings; fetch them again")
-    if strange := files.record[~named.visit.isin(patients.index)].tolist():
-        problem = f"{len(strange)} recordings are of no patient in {PATIENTS} ({some(strange)})"
-        raise InputError(f"{root}: {problem}; fetch them again")
-    found = named.groupby("visit").site.agg(sorted)
-    asked = patients["Locations"].loc[found.index].str.split("+").map(sorted)
-    if lacking := found.index[found != asked].tolist():
-        problem = f"of {len(lacking)} patients some recordings are not there ({some(lacking)})"
+    found = files.groupby("visit").site.agg(sorted).loc[files.visit].reset_index(drop=True)
+    if lacking := files.visit[found != named].unique().tolist():
+        problem = f"some recordings of {len(lacking)} patients are not there ({some(lacking)})"
         warnings.warn(f"{root}: {problem}", stacklevel=2)
-    about = patients.loc[named.visit].reset_index(drop=True)
-    murmur, places = about["Murmur"].str.lower(), about["Murmur locations"].str.split("+")
-    here = [site in where for site, where in zip(named.site, places, strict=True)]
     murmur = murmur.mask((murmur == "present") & ~np.array(here), "other site")
-    visits = pd.concat([named.visit, about["Additional ID"]], axis=1).replace("", None)
-    table = files[["record", "path"]].assign(
-        label=(murmur == "present").astype(int),
-        patient=visits.astype(float).min(axis=1).astype(int),
-        database="circor",
-        site=named.site,
-        murmur=murmur,
-        **{name: about[column] for column, name in ABOUT.items()},
-    )
-    for column, name in MURMUR.items():
-        systolic, diastolic = about[f"Systolic {column}"], about[f"Diastolic {column}"]
+    table = files[["record"]].assign(path=FOLDER + "/" + files.record + files.ending)
+    table["label"] = (murmur == "present").astype(int)
+    table["patient"] = visits.min(axis=1).astype(int)
+    table = table.assign(database="circor", site=files.site, murmur=murmur)
+    table = table.assign(age=about["Age"], sex=about["Sex"], campaign=about["Campaign"])
+    for ending, name in MURMUR.items():
+        systolic, diastolic = (about[f"{k} murmur {ending}"] for k in ("Systolic", "Diastolic"))
         table[name] = systolic.mask(systolic == "", diastolic).where(table.label == 1, "")
     return table if unsure else table[murmur.isin(["present", "absent"])].reset_index(drop=True)
 
 
 def fetch_circor(to: Path | str, mirror: Path | str | None = None, unsure: bool = False) -> Path:
-    """Put CirCor into the folder `to`, verified, with its table `recordings.csv`, as `fetch` does.
+    """Put CirCor and `recordings.csv`, its `circor_table`, into the folder `to`; see `fetch`.
 
-    A mirror may hold PhysioNet's archive, others, or unpacked folders, of WAV or FLAC files.
-    Verified is that patients and recordings fit together, and the checksums where they come along.
-    An existing folder keeps its recordings, and its table is written anew.
-
-    Raises:
-        InputError: as `download.fetch`.
+    A mirror may hold any archives or folders of its files, WAV or FLAC. Verified is that archives
+    are undamaged and that recordings and patients fit together.
     """
-    faults = partial(_faults, unsure=unsure)
+
+    def faults(root: Path) -> list[str]:
+        try:
+            write_csv(root / "recordings.csv", circor_table(root, unsure))
+        except InputError as error:
+            return error.problems
+        return []
+
     return fetch(to, mirror, Source(PHYSIONET, (ARCHIVE,), _place, faults, loose=True))
 
 
 def _place(name: str) -> str:
     path = PurePosixPath(name)
-    if path.name in (PATIENTS, SUMS):
-        return path.name
-    is_read = path.parent.name == FOLDER and path.suffix in (*READ, ".tsv")
-    return f"{FOLDER}/{path.name}" if is_read and "__MACOSX" not in path.parts else ""
-
-
-def _faults(root: Path, unsure: bool) -> list[str]:
-    try:
-        table = circor_table(root, unsure)
-        sums = (root / SUMS).read_text("utf-8", "replace") if (root / SUMS).exists() else ""
-        listed = dict(reversed(line.split(maxsplit=1)) for line in sums.splitlines())
-        asked = {name: digest for name, digest in listed.items() if _place(name) == name}
-        for name, digest in asked.items():
-            if not (root / name).is_file() or digest_of(root / name) != digest:
-                return [f"{name}: is not as {SUMS} says"]
-    except InputError as error:
-        return error.problems
-    write_csv(root / "recordings.csv", table)
-    return []
+    if path.name == PATIENTS:
+        return PATIENTS
+    used = path.parent.name == FOLDER and path.suffix in (*READ, ".tsv")
+    return f"{FOLDER}/{path.name}" if used and "__MACOSX" not in path.parts else ""

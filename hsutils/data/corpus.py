@@ -12,13 +12,14 @@ from hsutils.data.challenge import COLUMNS, READ, read_recordings
 from hsutils.data.clips import CLIPS
 from hsutils.data.splits import (
     generated_splits,
+    given_splits,
     leave_out,
     list_files,
     published_splits,
     stratified_subset,
 )
 from hsutils.data.synthetic import corpus_folder, write_corpus
-from hsutils.data.table import listed_files, read_table, table_splits
+from hsutils.data.table import read_table, table_rows
 from hsutils.files import digest_of, write_csv
 from hsutils.run import Run
 
@@ -74,12 +75,14 @@ def load_splits(run: Run) -> pd.DataFrame:
     recordings, settings, seed = load_recordings(run), run.profile.splits, run.profile.data.seed
     # Only the database left out is tested on: with "all" labels, train on the others' test split.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
-    is_table = run.profile.data.source == "table"
-    given = table_splits(data_folder(run)) if is_table else None
+    is_table, given = run.profile.data.source == "table", recordings[:0]
+    if is_table:
+        rows = table_rows(data_folder(run))
+        given = rows[rows.get("split", "") != ""].reindex(columns=["record", "split"])
 
     def make(file: Path) -> None:
-        if given is not None:
-            table = given[given.record.isin(recordings.record)]
+        if len(given):
+            table = given_splits(given, recordings)
         elif settings.method == "published" and not is_table:
             table = published_splits(recordings, settings.lists)
         else:
@@ -92,8 +95,8 @@ def load_splits(run: Run) -> pd.DataFrame:
     # Lists in a folder may be edited; those that are fetched cannot differ.
     own = settings.method == "published" and settings.lists
     lists = list_files(settings.lists).values() if own else []
-    listed = [] if given is None else given.to_numpy().tolist()
-    stamp = fingerprint(settings, seed, identity, [*map(digest_of, lists)], with_test, *listed)
+    parts = [*map(digest_of, lists)], with_test, *given.to_numpy().tolist()
+    stamp = fingerprint(settings, seed, identity, *parts)
     return pd.read_csv(run.cached("splits.csv", stamp, make), dtype=str, keep_default_na=False)
 
 
@@ -124,7 +127,7 @@ def data_fingerprint(run: Run) -> str:
     """What the table of recordings depends on: settings, and every file's size and time."""
     folder = data_folder(run)
     if run.profile.data.source == "table":
-        files = [folder, *listed_files(folder)]
+        files = [folder, *map(Path, table_rows(folder).path)]
     else:
         files = sorted(p for p in folder.rglob("*") if p.suffix in (*READ, ".csv") and p.is_file())
     listing = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
