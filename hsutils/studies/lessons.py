@@ -4,12 +4,16 @@
 on the clips of the package; the tests ask the run that they make.
 """
 
+import re
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hsutils.data.corpus import load_corpus
-from hsutils.data.splits import audit
+from hsutils.data.corpus import load_corpus, load_recordings, load_splits
+from hsutils.data.splits import audit, leave_out
+from hsutils.errors import InputError
 from hsutils.evaluation import calibration, domains, intervals, shortcuts
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions, train_baseline
@@ -18,13 +22,26 @@ from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, train, with_logi
 
 INPUTS = ("answers.csv",)
 LEFT_OUT = "e"
-"""The largest database: its absence is felt most, and what is left trains quickly."""
+"""`to_leave_out` of the clips."""
 RARE = 0.02
 """A prevalence as in screening."""
 CHALLENGE = 3240
 """Recordings of the Challenge, for which the profiles choose epochs and synthetic recordings."""
 GIVEN_AWAY = "e"
 """Its file format gives the label away (`trust.given_away`), so it is set aside."""
+
+
+def to_leave_out(run: Run) -> str:
+    """The largest database without which enough is left to train with, "" if there is none.
+
+    Its absence is felt most, and what is left trains quickly.
+    """
+    recordings, splits = load_recordings(run), load_splits(run)
+    for database in recordings.database.value_counts().index:
+        with suppress(InputError):
+            leave_out(splits, recordings, database, with_test=True)
+            return database
+    return ""
 
 
 def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
@@ -36,7 +53,7 @@ def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
     Returns:
         "this run" and "robust" -> a run in a folder of its own inside this one, not yet trained.
     """
-    profile = run.profile.model_dump()
+    profile, name = run.profile.model_dump(), re.sub(r"\W+", "-", database)
     splits = profile["splits"] | {"labeled": "all", "leave_out": database}
     share = min(1.0, len(load_corpus(run).recordings) / CHALLENGE)
     crop = 6.0 if share == 1 else 4.0
@@ -52,8 +69,8 @@ def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
         "baseline.epochs": round(5 * min(2.0, share**-0.5)),
     }
     return {
-        "this run": open_run("paper", run.path("beyond", f"own-without-{database}"), own),
-        "robust": open_run("robust", run.path("beyond", f"robust-without-{database}"), robust),
+        "this run": open_run("paper", run.path("beyond", f"own-without-{name}"), own),
+        "robust": open_run("robust", run.path("beyond", f"robust-without-{name}"), robust),
     }
 
 
