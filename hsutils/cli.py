@@ -10,6 +10,7 @@ from pathlib import Path
 from hsutils.errors import InputError
 
 MODELS = ("teacher", "student", "baseline")
+CORPORA = ("challenge-2016", "circor-2022")
 COMPUTE = ("accelerator", "devices", "nodes", "precision")
 GO_ON = "run the same command again to go on from here"
 
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the whole series of notebooks, headless")
     run.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
-    run.add_argument("--data", help="folder of the recordings")
+    run.add_argument("--data", help="folder of the Challenge, or a table (CSV) of any recordings")
     run.add_argument("--lists", help="folder of the published split lists")
     run.add_argument("--run-dir", help="run folder (with --seeds, its beginning); runs/PROFILE")
     for name in COMPUTE:
@@ -58,9 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--models", default=",".join(MODELS), help="which, with --trainings-only")
     run.set_defaults(command=_run)
 
-    fetch = commands.add_parser("fetch", help="fetch the Challenge recordings")
-    fetch.add_argument("--to", default="data/challenge-2016", help="folder to unpack into")
+    fetch = commands.add_parser("fetch", help="fetch recordings from PhysioNet")
+    fetch.add_argument("corpus", nargs="?", default=CORPORA[0], choices=CORPORA)
+    fetch.add_argument("--to", help="folder to unpack into; default data/CORPUS")
     fetch.add_argument("--mirror", help="folder or address of the archives; default PhysioNet")
+    unsure = "list in recordings.csv what has no sure label, too (circor-2022)"
+    fetch.add_argument("--unsure", action="store_true", help=unsure)
     fetch.set_defaults(command=_fetch)
 
     predict = commands.add_parser("predict", help="classify recordings with a trained model")
@@ -92,7 +96,10 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--models {options.models}: use {use}")
     fields = {"data.folder": options.data, "splits.lists": options.lists}
     fields = {k: Path(v).expanduser().resolve() for k, v in fields.items() if v}
-    if options.data and load_profile(options.profile).data.source == "clips":
+    source = load_profile(options.profile).data.source
+    if options.data and fields["data.folder"].suffix.lower() == ".csv":
+        fields["data.source"] = "table"
+    elif options.data and source in ("clips", "table"):
         fields["data.source"] = "challenge"
     fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
     fields["seed"] = options.seed
@@ -110,12 +117,13 @@ def _run(options: argparse.Namespace) -> None:
         profile = load_profile(options.profile, overrides)
         require_devices(profile)
         needed = {"--lists": profile.splits.lists}
-        if profile.data.source == "challenge":
+        if profile.data.source in ("challenge", "table"):
             needed["--data, or run `python -m hsutils fetch`"] = profile.data.folder
-        for option, folder in needed.items():
-            path = PROJECT / Path(folder).expanduser()
-            if folder and not path.is_dir():
-                raise InputError(f"{path}: no such folder; name it with {option}")
+        for option, name in needed.items():
+            path = PROJECT / Path(name).expanduser()
+            kind = "table" if path.suffix.lower() == ".csv" else "folder"
+            if name and not (path.is_file() if kind == "table" else path.is_dir()):
+                raise InputError(f"{path}: no such {kind}; name it with {option}")
     for folder, overrides in runs.items():
         print(f"run folder {folder}", flush=True)
         _run_one(options, folder, overrides)
@@ -149,9 +157,16 @@ def _run_one(options: argparse.Namespace, folder: Path, overrides: list[str]) ->
 
 
 def _fetch(options: argparse.Namespace) -> None:
+    from hsutils.data.circor import fetch_circor
     from hsutils.data.download import fetch
 
-    fetch(options.to, options.mirror)
+    to = options.to or f"data/{options.corpus}"
+    if options.corpus != CORPORA[1]:
+        if options.unsure:
+            raise InputError(f"--unsure: all labels of {options.corpus} are sure; leave it out")
+        fetch(to, options.mirror)
+    elif folder := fetch_circor(to, options.mirror, options.unsure):
+        print(f"{folder / 'recordings.csv'}: a table of recordings for run, predict and evaluate")
 
 
 def _predict(options: argparse.Namespace) -> None:

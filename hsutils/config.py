@@ -44,8 +44,9 @@ class Section(BaseModel):
 class Data(Section):
     """Where the recordings come from."""
 
-    # "clips" are those that come with the package; `folder` is for the others.
-    source: Literal["challenge", "clips", "synthetic"] = "challenge"
+    # "clips" are those that come with the package; `folder` is for the others. With "table" it is
+    # a CSV file (`hsutils.data.table`).
+    source: Literal["challenge", "clips", "synthetic", "table"] = "challenge"
     folder: str = Field("data/challenge-2016", min_length=1)
     recordings: Count = 0
     # Apart from the run's seed: runs with several seeds use the same recordings.
@@ -58,6 +59,8 @@ class Data(Section):
 class Splits(Section):
     """How recordings are divided (paper section 3), and whose labels are used."""
 
+    # Only the Challenge's recordings have published lists. A table's own column `split` comes
+    # first; without one its splits are generated.
     method: Literal["published", "generated"] = "published"
     lists: str = ""
     leave_out: str = ""
@@ -329,8 +332,10 @@ def _contradictions(profile: Profile) -> list[str]:
     band = f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold; 0 is off"
     size = f"{mels} mels x {frames} frames are too few: the student needs {SMALLEST} of each"
     own_folder = profile.data.source == "clips" and profile.data.folder != Data().folder
+    own_lists = profile.splits.lists and profile.data.source != "challenge"
     rules = [
-        (own_folder, "'data.folder' needs 'data.source' \"challenge\" or \"synthetic\""),
+        (own_folder, "'data.folder' needs another 'data.source' than \"clips\""),
+        (own_lists, "'splits.lists' needs 'data.source' \"challenge\"; a table has a column split"),
         (front_end.bins > most, f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}"),
         (front_end.low_hz >= top, f"'front_end.low_hz' must be below {top:g} Hz, the highest bin"),
         (no_band, band),

@@ -55,7 +55,6 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
     tree = _walk(Path(root), problems)
     folders = [path for path in tree if re.fullmatch("training-[A-Za-z0-9]+", path.name)]
     rows = [row for path in folders for row in _read_folder(path, tree[path], problems)]
-    inspected = _inspect((row["path"] for row in rows), problems)
     recordings = pd.DataFrame(rows, columns=COLUMNS[:5])
     if len(twice := recordings[recordings.record.duplicated(keep=False)]):
         where = " and in ".join(sorted({str(Path(path).parent) for path in twice.path}))
@@ -64,6 +63,17 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
         problems.append(f"{root}: holds no recordings in training-a and so on; run `hsutils fetch`")
     beside = [path / name for path in tree for name in tree[path] if name in ANNOTATION_FILES]
     subjects = _read_subjects(min(beside), problems) if beside else {}
+    recordings["subject"] = [subjects.get(record, "") for record in recordings.record]
+    return add_audio_facts(recordings, problems)[COLUMNS]
+
+
+def add_audio_facts(recordings: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
+    """Recordings (index 0, 1, ...) with facts of their files and their group, sorted by record.
+
+    Raises:
+        InputError: with the problems there are, and those of the files.
+    """
+    inspected = _inspect(recordings.path, problems)
     if problems:
         raise InputError(problems)
     recordings = recordings.join(inspected).sort_values("record", ignore_index=True)
@@ -72,10 +82,8 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
         problem = f"{len(odd)} of {len(recordings)} recordings are not mono at {RECORDED_RATE:,} Hz"
         first = "{record}: {sample_rate:,} Hz, channels: {channels}".format(**odd.iloc[0])
         remedy = "they are mixed down and resampled on reading"
-        warnings.warn(f"{problem} (for example {first}); {remedy}", stacklevel=2)
-    recordings["subject"] = [subjects.get(record, "") for record in recordings.record]
-    recordings["group"] = group_related(recordings)
-    return recordings[COLUMNS]
+        warnings.warn(f"{problem} (for example {first}); {remedy}", stacklevel=3)
+    return recordings.assign(group=group_related(recordings))
 
 
 def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFrame:
@@ -101,9 +109,12 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
 
 
 def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
-    """Sample rate (Hz), channels, seconds and digest of every file that can be read."""
+    """Sample rate (Hz), channels, seconds and digest of every file that can be read.
 
-    def inspect(path: str) -> tuple | str:
+    A fault that more than three files have in common is one line of `problems`.
+    """
+
+    def facts_of(path: str) -> tuple | str:
         try:
             samples, sample_rate = read_samples(path)
         except InputError as error:
@@ -112,8 +123,15 @@ def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
         return sample_rate, samples.shape[1], len(samples) / sample_rate, digest
 
     with ThreadPoolExecutor(usable_cores()) as threads:
-        found = list(threads.map(inspect, paths))
-    problems += [facts for facts in found if isinstance(facts, str)]
+        found = list(threads.map(facts_of, paths))
+    faults: dict[str, list[str]] = {}
+    for text in (facts for facts in found if isinstance(facts, str)):
+        path, _, fault = text.partition(": ")
+        faults.setdefault(fault, []).append(path)
+    for fault, files in faults.items():
+        if len(files) > 3:
+            files = [f"{files[0]} and {len(files) - 1} more files"]
+        problems += [f"{file}: {fault}" for file in files]
     facts = [facts for facts in found if not isinstance(facts, str)]
     return pd.DataFrame(facts, columns=["sample_rate", "channels", "seconds", "digest"])
 
@@ -153,11 +171,11 @@ def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[di
         problem = f"{count} recordings end in {ending}, not .wav or .flac"
         problems.append(f"{folder}: {problem}; rename or convert them")
     if lacking := table.index[labeled & table.ending.isna()].tolist():
-        problem = f"{len(lacking)} records have a row but no .wav or .flac file ({_some(lacking)})"
+        problem = f"{len(lacking)} records have a row but no .wav or .flac file ({some(lacking)})"
         problems.append(f"{reference}: {problem}; add the files or remove the rows")
     if unlisted := table.index[is_read & ~labeled].tolist():
         problem = (
-            f"{len(unlisted)} .wav or .flac files have no row in REFERENCE.csv ({_some(unlisted)})"
+            f"{len(unlisted)} .wav or .flac files have no row in REFERENCE.csv ({some(unlisted)})"
         )
         problems.append(f"{folder}: {problem}; add rows or remove the files")
     rows = table[labeled & is_read].rename_axis("record").reset_index()
@@ -192,19 +210,20 @@ def _read_rows(
     if (names != rows.name).any():
         problems.append(f"{file}: names end in .wav; leave the ending out")
     if odd := rows.index[rows.width != width].tolist():
-        problems.append(f"{file}: {len(odd)} rows do not have {width} fields (line {_some(odd)})")
+        problems.append(f"{file}: {len(odd)} rows do not have {width} fields (line {some(odd)})")
     names, values = names[rows.width == width], rows.value[rows.width == width]
     if twice := names[names.duplicated()].unique().tolist():
-        problems.append(f"{file}: {len(twice)} records are listed twice ({_some(twice)})")
+        problems.append(f"{file}: {len(twice)} records are listed twice ({some(twice)})")
     if wrong := [f"{n}: {value!r}" for n, value in values.items() if value not in allowed]:
-        problem = f"{len(wrong)} {kind} are unknown (line {_some(wrong)})"
+        problem = f"{len(wrong)} {kind} are unknown (line {some(wrong)})"
         if len(found := sorted(set(values))) == 2:
             problem = f"{kind} are {' and '.join(found)}"
         problems.append(f"{file}: {problem}; write {' and '.join(allowed)}")
     return dict(zip(names, values, strict=True))
 
 
-def _some(names: list) -> str:
+def some(names: list) -> str:
+    """The first three, for a message."""
     return ", ".join(map(str, names[:3])) + ", ..." * (len(names) > 3)
 
 

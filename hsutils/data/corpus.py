@@ -8,16 +8,18 @@ import pandas as pd
 
 from hsutils.config import PROJECT, Splits, fingerprint
 from hsutils.data.cache import SpectrogramCache, build_cache
-from hsutils.data.challenge import READ, read_recordings
+from hsutils.data.challenge import COLUMNS, READ, read_recordings
 from hsutils.data.clips import CLIPS
 from hsutils.data.splits import (
     generated_splits,
+    given_splits,
     leave_out,
     list_files,
     published_splits,
     stratified_subset,
 )
 from hsutils.data.synthetic import corpus_folder, write_corpus
+from hsutils.data.table import read_table, table_rows
 from hsutils.files import digest_of, write_csv
 from hsutils.run import Run
 
@@ -55,12 +57,13 @@ class Corpus:
 
 
 def load_recordings(run: Run) -> pd.DataFrame:
-    """Stage 01, first half: the table of `challenge.read_recordings`, checked and grouped."""
+    """Stage 01, first half: the table of `challenge.COLUMNS`, checked and grouped."""
     data, folder = run.profile.data, prepare_data(run)
     subset = 0 if data.source == "synthetic" else data.recordings
+    read = read_table if data.source == "table" else read_recordings
 
     def make(file: Path) -> None:
-        write_csv(file, stratified_subset(read_recordings(folder), subset, data.seed))
+        write_csv(file, stratified_subset(read(folder)[COLUMNS], subset, data.seed))
 
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
     file = run.cached("recordings.csv", data_fingerprint(run), make)
@@ -72,9 +75,15 @@ def load_splits(run: Run) -> pd.DataFrame:
     recordings, settings, seed = load_recordings(run), run.profile.splits, run.profile.data.seed
     # Only the database left out is tested on: with "all" labels, train on the others' test split.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
+    is_table, given = run.profile.data.source == "table", recordings[:0]
+    if is_table:
+        rows = table_rows(data_folder(run))
+        given = rows[rows.get("split", "") != ""].reindex(columns=["record", "split"])
 
     def make(file: Path) -> None:
-        if settings.method == "published":
+        if len(given):
+            table = given_splits(given, recordings)
+        elif settings.method == "published" and not is_table:
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, seed)
@@ -86,8 +95,9 @@ def load_splits(run: Run) -> pd.DataFrame:
     # Lists in a folder may be edited; those that are fetched cannot differ.
     own = settings.method == "published" and settings.lists
     lists = list_files(settings.lists).values() if own else []
-    stamp = fingerprint(settings, seed, identity, [*map(digest_of, lists)], with_test)
-    return pd.read_csv(run.cached("splits.csv", stamp, make), dtype=str)
+    parts = [*map(digest_of, lists)], with_test, *given.to_numpy().tolist()
+    stamp = fingerprint(settings, seed, identity, *parts)
+    return pd.read_csv(run.cached("splits.csv", stamp, make), dtype=str, keep_default_na=False)
 
 
 def load_corpus(run: Run) -> Corpus:
@@ -98,13 +108,13 @@ def load_corpus(run: Run) -> Corpus:
 
 
 def prepare_data(run: Run) -> Path:
-    """The folder of the recordings; a synthetic corpus is written unless it is there."""
+    """The folder of the recordings, or their table; a synthetic corpus is written if missing."""
     data = run.profile.data
     return write_corpus(data) if data.source == "synthetic" else data_folder(run)
 
 
 def data_folder(run: Run) -> Path:
-    """The folder of the recordings; every synthetic corpus has one of its own."""
+    """The folder of the recordings, or their table; each synthetic corpus has its own folder."""
     data = run.profile.data
     if data.source == "synthetic":
         return corpus_folder(data)
@@ -116,6 +126,9 @@ def data_folder(run: Run) -> Path:
 def data_fingerprint(run: Run) -> str:
     """What the table of recordings depends on: settings, and every file's size and time."""
     folder = data_folder(run)
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (*READ, ".csv") and p.is_file())
+    if run.profile.data.source == "table":
+        files = [folder, *map(Path, table_rows(folder).path)]
+    else:
+        files = sorted(p for p in folder.rglob("*") if p.suffix in (*READ, ".csv") and p.is_file())
     listing = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     return fingerprint(run.profile.data, listing)

@@ -1,4 +1,4 @@
-"""The Challenge recordings -> a verified folder on this computer; and the published split lists.
+"""PhysioNet's recordings -> a verified folder on this computer; and the published split lists.
 
 `python -m hsutils fetch --to data/challenge-2016` takes them from PhysioNet; with `--mirror DIR`
 the same archives come from a folder instead. They are unpacked beside the destination, which gets
@@ -12,7 +12,9 @@ import shutil
 import time
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pooch
 import requests
@@ -49,41 +51,59 @@ LISTS = {
 """SHA-256 of the published lists of pretrain, finetune, dev and test, by the lab's names."""
 
 _READ, _VERIFIED = (".wav", ".csv"), ("training-", "validation")  # ends of files, starts of folders
-_LARGEST_BYTES = 600_000_000  # of a download, and of all that is unpacked; the Challenge has 320 MB
+_LARGEST_BYTES = 10**9  # of a download, and of all that is unpacked; CirCor has about 600 MB
 _ATTEMPTS, _BACKOFF_SECONDS = 10, 1.0
 _SLOWEST, _PATIENCE_SECONDS = 10_000, 60  # bytes a second, over a longer attempt than this
 
 
-def fetch(to: Path | str, mirror: Path | str | None = None) -> Path:
-    """Put the Challenge recordings into the folder `to`, verified, and return it.
+class Source(NamedTuple):
+    """A corpus to fetch."""
+
+    address: str
+    archives: tuple[str, ...]  # there; the first is needed
+    place: Callable[[str], str]  # a file of an archive -> its place in the folder, "" if not used
+    faults: Callable[[Path], list[str]]  # what is wrong with a folder, if anything is
+    loose: bool = False  # whether a mirror may hold the files themselves, too
+
+
+def fetch(to: Path | str, mirror: Path | str | None = None, corpus: Source | None = None) -> Path:
+    """Put the recordings of a corpus, the Challenge's by default, into the folder `to`, verified.
 
     Args:
-        to: folder to make. If it is there already it is verified and left as it is.
+        to: folder to make, and to return. If it is there already it is verified and left as it is.
         mirror: folder with the archives (`*.zip`), or the address (http, https) of one that serves
-            `training.zip` and `annotations.zip`; PhysioNet when not given.
+            the same archives; PhysioNet when not given.
 
     Raises:
         InputError: if the source cannot be reached or holds no archive, an archive is damaged or
             too large, a folder is not as published, or the disk is full.
 
     Warns:
-        UserWarning: if no annotations can be had, which name the subjects.
+        UserWarning: if no annotations can be had, which name the Challenge's subjects.
     """
-    to, source, again = Path(to).absolute(), str(mirror or PHYSIONET), "run the same command again"
+    corpus = corpus or CHALLENGE
+    to, source = Path(to).absolute(), str(mirror or corpus.address)
+    again = "run the same command again"
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        _refuse(_differences(to), f"name another folder or remove {to}, then {again}")
+        _refuse(corpus.faults(to), f"name another folder or remove {to}, then {again}")
         print(f"{to}: verified, nothing to fetch")
         return to
+    loose: list[Path] = []
     downloads, unpacked = (to.with_name(f".{to.name}-{n}") for n in ("downloads", "unpacked"))
     if source.startswith(("http://", "https://")):
-        archives, remedy = _download(source.rstrip("/"), downloads), f"it was discarded, {again}"
+        archives = _download(source.rstrip("/"), downloads, *corpus.archives)
+        remedy = f"it was discarded, {again}"
     else:
-        archives = sorted(Path(source).glob("*.zip"))
-        remedy = f"replace the archive in {source}, then {again}"
-    if not archives:
-        raise InputError(f"{source}: no folder with .zip archives; name one with training-a.zip")
+        archives, remedy = (
+            sorted(Path(source).glob("*.zip")),
+            f"replace it in {source}, then {again}",
+        )
+        if corpus.loose:
+            loose = [p for p in sorted(Path(source).rglob("*")) if corpus.place(p.as_posix())]
+    if not archives and not loose:
+        raise InputError(f"{source}: no folder with .zip archives; name one that holds them")
     try:
-        faults = _unpack(archives, unpacked) or _differences(unpacked)
+        faults = _unpack(archives, loose, unpacked, corpus) or corpus.faults(unpacked)
         if not faults:
             unpacked.rename(to)
     finally:
@@ -113,15 +133,16 @@ def fetch_lists() -> list[Path]:
         raise InputError(f"{LISTS_URL}: could not be fetched ({error}); {advice}") from error
 
 
-def _download(source: str, folder: Path) -> list[Path]:
+def _download(source: str, folder: Path, needed: str, *wanted: str) -> list[Path]:
     """The archive of recordings, and that of subjects where it can be had, in `folder`."""
-    archives = [_retrieve(f"{source}/training.zip", folder)]
-    try:
-        archives.append(_retrieve(f"{source}/annotations.zip", folder))
-        if not zipfile.is_zipfile(archives[1]):
-            raise InputError(f"{archives.pop()} is a damaged archive")
-    except InputError as error:
-        warnings.warn(f"no annotations, so no subjects are known: {error}", stacklevel=3)
+    archives = [_retrieve(f"{source}/{needed}", folder)]
+    for name in wanted:
+        try:
+            archives.append(_retrieve(f"{source}/{name}", folder))
+            if not zipfile.is_zipfile(archives[-1]):
+                raise InputError(f"{archives.pop()} is a damaged archive")
+        except InputError as error:
+            warnings.warn(f"no annotations, so no subjects are known: {error}", stacklevel=3)
     return archives
 
 
@@ -175,22 +196,28 @@ def _receive(url: str, part: Path) -> None:
                     raise requests.Timeout(f"slower than {_SLOWEST / 1000:g} kB a second")
 
 
-def _unpack(archives: list[Path], folder: Path) -> list[str]:
-    """Unpack into a new folder what is read here; what is wrong with an archive, if anything is."""
+def _unpack(archives: list[Path], loose: list[Path], folder: Path, corpus: Source) -> list[str]:
+    """Put what is read here into a new folder; what is wrong with an archive, if anything is."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     left = _LARGEST_BYTES
-    for archive in archives:
+    for archive in [*loose, *archives]:
         try:
+            if archive in loose:
+                target = folder / corpus.place(str(archive))
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(archive, target)
+                continue
             with zipfile.ZipFile(archive) as file:
-                # macOS adds shadows of files.
-                names = [n for n in file.namelist() if n.endswith(_READ) and "__MACOSX" not in n]
-                needed = sum(file.getinfo(name).file_size for name in names)
+                members = [member for member in file.infolist() if corpus.place(member.filename)]
+                needed = sum(member.file_size for member in members)
                 left -= needed
                 if left < 0:
                     raise ValueError(f"archives hold more than {_LARGEST_BYTES / 1e6:g} MB")
                 require_space(folder.parent, needed, "--to")
-                file.extractall(folder, names)  # which writes nothing outside that folder
+                for member in members:
+                    member.filename = corpus.place(member.filename)
+                    file.extract(member, folder)  # which writes nothing outside that folder
         except InputError:
             raise
         except Exception as error:  # a dozen kinds, by what is damaged
@@ -199,6 +226,11 @@ def _unpack(archives: list[Path], folder: Path) -> list[str]:
                 raise InputError(f"--to={folder.parent}: the disk is full; {remedy}") from error
             return [f"{archive}: is a damaged archive ({error})"]
     return []
+
+
+def _place(name: str) -> str:
+    """Of the Challenge's archives recordings and lists are read; macOS adds shadows of files."""
+    return name if name.endswith(_READ) and "__MACOSX" not in name else ""
 
 
 def _differences(root: Path) -> list[str]:
@@ -212,6 +244,9 @@ def _differences(root: Path) -> list[str]:
             name = folder.relative_to(root).as_posix()
             faults.append(f"{name}: holds other recordings or labels than PhysioNet's")
     return faults
+
+
+CHALLENGE = Source(PHYSIONET, ("training.zip", "annotations.zip"), _place, _differences)
 
 
 def _refuse(faults: list[str], remedy: str) -> None:

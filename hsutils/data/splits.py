@@ -1,6 +1,7 @@
 """Which recording serves which purpose: pretrain, finetune, dev or test (paper section 3)."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,13 +134,30 @@ def leave_out(
     related = recordings.record[recordings.group.isin(held.group)]
     others = splits.replace({"split": {"test": "finetune"}}) if with_test else splits
     kept = others[(others.split != "test") & ~others.record.isin(related)]
-    labels = kept.merge(recordings[["record", "label"]], on="record").groupby("split").label
-    classes = labels.nunique().reindex(SPLITS[:3], fill_value=0)
-    if missing := list(classes.index[classes < [1, 2, 2]]):
-        problem = f"too little is left for {', '.join(missing)}; finetune and dev need both classes"
-        raise InputError(f"splits.leave_out={database}: {problem}")
+    _require_classes(kept, recordings, f"splits.leave_out={database}: too little is left")
     table = pd.concat([kept, held[["record"]].assign(split="test")])
     return table.sort_values("record", ignore_index=True)
+
+
+def given_splits(given: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
+    """A table's own splits (record, split) of these recordings, sorted by record.
+
+    Raises:
+        InputError: if pretrain is empty, or finetune, dev or test lack a class.
+    """
+    table = given.merge(recordings[["record"]], on="record").sort_values("record")
+    _require_classes(table, recordings, "column split: too little is given", SPLITS)
+    return table.reset_index(drop=True)
+
+
+def _require_classes(
+    splits: pd.DataFrame, recordings: pd.DataFrame, problem: str, names: Sequence = SPLITS[:3]
+) -> None:
+    labels = splits.merge(recordings[["record", "label"]], on="record").groupby("split").label
+    classes = labels.nunique().reindex(names, fill_value=0)
+    if missing := list(classes.index[classes < [1, 2, 2, 2][: len(names)]]):
+        need = " and ".join(", ".join(names[1:]).rsplit(", ", 1))
+        raise InputError(f"{problem} for {', '.join(missing)}; {need} need both classes")
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:

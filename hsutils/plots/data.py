@@ -39,7 +39,8 @@ def recordings_overview(recordings: pd.DataFrame, clip_seconds: float = 57.0) ->
     who.invert_yaxis()
     spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(recordings))
     y = recordings["database"].map(list(totals.index).index) + spread
-    look = {"s": 16, "alpha": 0.7, "linewidth": 0, "palette": style.DATABASE_COLORS}
+    palette = {name: look["color"] for name, look in style.database_looks(totals.index).items()}
+    look = {"s": 16, "alpha": 0.7, "linewidth": 0, "palette": palette}
     sns.scatterplot(recordings, x="seconds", y=y, hue="database", legend=False, ax=length, **look)
     length.axvline(clip_seconds, **style.DASHED)
     length.set(xlabel="duration (s)", xlim=(0, None))
@@ -64,11 +65,13 @@ def split_composition(recordings: pd.DataFrame, splits: pd.DataFrame) -> Figure:
     sizes = table["split"].value_counts().reindex(SPLITS).dropna()
     title, shape = "What does each split hold?", {"ncols": 2, "sharey": True}
     figure, panels = style.new_page(title, 0.6 * len(sizes) + 2, **shape)
+    databases = style.database_looks(table["database"])
     for axes, column in zip(panels, ("label", "database"), strict=True):
         counts = pd.crosstab(table["split"], table[column]).loc[sizes.index]
         left = 0.0
         for name, count in counts.rename(columns=dict(enumerate(style.CLASSES))).items():
-            share, color = count / sizes, style.color_of(name)
+            color = databases[name]["color"] if column == "database" else style.color_of(name)
+            share = count / sizes
             bars = axes.barh(range(len(sizes)), share, 0.7, left, color=color)
             ink = "white" if sns.utils.relative_luminance(color) < 0.18 else style.INK
             words = count.map("{:,}".format).where(share > 0.07, "")
@@ -79,9 +82,9 @@ def split_composition(recordings: pd.DataFrame, splits: pd.DataFrame) -> Figure:
         axes.grid(axis="y", visible=False)
     panels[0].invert_yaxis()
     panels[0].set_yticks(range(len(sizes)), [f"{name}\n{n:,.0f}" for name, n in sizes.items()])
-    databases = sorted(set(table["database"]))
     marks = style.color_key(style.CLASSES, marker="s", ms=9)
-    marks |= {f"database {d}": m for d, m in style.color_key(databases, marker="s", ms=9).items()}
+    square = {"marker": "s", "ms": 9}
+    marks |= {f"database {name}": look | square for name, look in databases.items()}
     return style.with_legend(figure, marks, columns=4)
 
 

@@ -12,12 +12,13 @@ from hsutils.plots import style
 
 DIAMOND = style.DOT | {"marker": "D", "zorder": 4}
 TICK = {"marker": "|", "ms": 9, "mew": 2, "ls": "none"}
-LOOKS = style.DATABASE_MARKS | {
+LOOKS = {
     "one seed": style.DOT | {"ms": 6},
     "lowest and highest seed": TICK,
     "mean after the last epoch": DIAMOND | {"ms": 9, "mfc": "none", "mec": style.INK},
     "chance": TICK | {"color": style.INK},
 }
+DATABASE = "database "
 METRICS = {"auroc": "AUROC", "f1": "F1", "macc": "balanced accuracy", "ppv": "PPV", "npv": "NPV"}
 PROTOCOLS = ("all pairs", "within one database", "unseen database")
 
@@ -55,7 +56,7 @@ def forest_plot(
         reference: name -> x of a dashed line; of the last panel alone where x is not shared.
         digits: decimals of the values printed.
         marks: more marks, each beneath the line of the same group, row, hue and panel; columns
-            value, and mark, a key of `LOOKS`.
+            value, and mark, a key of `LOOKS` or "database " and its name.
     """
     columns = [column for column in (group, row) if column]
     keys = list(dict.fromkeys([*columns, hue or row]))
@@ -71,6 +72,8 @@ def forest_plot(
     numbers = (table[value].round(digits) + 0).map(f"{{:.{digits}f}}".format)
     table["note"] = table.get("note", numbers).str.replace("-", "−")
     marks = table[:0].assign(mark="") if marks is None else marks
+    named = marks["mark"][marks["mark"].str.startswith(DATABASE)].str.removeprefix(DATABASE)
+    looks = style.database_looks(named, DATABASE) | LOOKS
     own = [*keys, panel] if panel else keys
     marks = marks.merge(table[[*own, "y", "color"]], on=own)
     panels = list(dict.fromkeys(table[panel])) if panel else [""]
@@ -88,7 +91,7 @@ def forest_plot(
         look = {"c": part["color"], "marker": "D", "s": 55, "zorder": 4}
         sns.scatterplot(part, x=value, y="y", ax=axes, **look)
         for mark in beneath.itertuples():
-            axes.plot(mark.value, mark.y + 0.3, **{"color": mark.color} | LOOKS[mark.mark])
+            axes.plot(mark.value, mark.y + 0.3, **{"color": mark.color} | looks[mark.mark])
         axes.set(title=name, xlabel=xlabel, ylabel="")
         axes.margins(x=0.03 * len(panels))
         axes.xaxis.set_major_locator(MaxNLocator(12 // len(panels), steps=[1, 2, 5, 10]))
@@ -101,7 +104,7 @@ def forest_plot(
     hues = style.in_order(table[hue]) if hue and hue not in columns else []
     shown = style.color_key(hues, marker="D") or {"estimate": DIAMOND}
     shown |= {"95% interval": style.BAR} if table["low"].notna().any() else {}
-    shown |= {mark: look for mark, look in LOOKS.items() if mark in set(marks["mark"])}
+    shown |= {mark: look for mark, look in looks.items() if mark in set(marks["mark"])}
     return style.with_legend(figure, shown | dict.fromkeys(reference or {}, style.DASHED))
 
 
@@ -189,8 +192,8 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
             given), auroc, low, high. Single databases without an interval are not drawn.
     """
     table = table.fillna({"database": ""}).rename(columns={"auroc": "value"})
-    letters = table["database"].str.len() == 1
-    single, whole = table[letters & table["low"].notna()], table[~letters]
+    pooled = table["database"].eq("") | table["database"].str.startswith("not ")
+    single, whole = table[~pooled & table["low"].notna()], table[pooled]
     whole = whole[whole["database"] == whole.groupby("protocol")["database"].transform("max")]
     whole = whole.sort_values("protocol", key=lambda p: p.map(PROTOCOLS.index), kind="stable")
     pool = whole["database"].map(lambda name: f" ({name})" if name else "")
@@ -207,7 +210,7 @@ def unseen_databases(table: pd.DataFrame) -> Figure:
             are not drawn), value (AUROC), low, high.
     """
     means = table[table["database"] == "mean"].sort_values("value", ascending=False, kind="stable")
-    single = table[table["database"].str.len() == 1]
+    single = table[~table["database"].isin(["mean", "worst"])]
     title = "How well does each configuration do in an unseen database?"
     return _by_database(means, single, row="name", title=title)
 
@@ -307,6 +310,6 @@ def database_probe(table: pd.DataFrame) -> Figure:
 
 def _by_database(whole: pd.DataFrame, single: pd.DataFrame, **columns: str) -> Figure:
     """The whole as diamonds, single databases beneath."""
-    marks = single.assign(mark="database " + single["database"])
+    marks = single.assign(mark=DATABASE + single["database"])
     look = {"hue": "model", "digits": 2, "xlabel": "AUROC", "marks": marks}
     return forest_plot(whole, reference={"guessing": 0.5}, **look, **columns)

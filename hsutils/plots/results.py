@@ -91,10 +91,12 @@ def embedding_map(
     Args:
         embeddings: name, such as "before pre-training" -> (n, d), n >= 3, d >= 2.
         labels: (n,) 0 normal, 1 abnormal.
-        databases: (n,) letters.
+        databases: (n,) names.
     """
     names, databases = style.class_names(pd.Series(labels)).to_numpy(), np.asarray(databases)
-    looks = {"palette": style.DATABASE_COLORS, "markers": style.DATABASE_MARKERS}
+    marks = style.database_looks(databases)
+    looks = {"palette": {name: look["color"] for name, look in marks.items()}}
+    looks |= {"markers": {name: look["marker"] for name, look in marks.items()}}
     looks = {"label": {"palette": style.CLASS_COLORS}, "database": looks | {"style": databases}}
     title = "Do recordings of one label, or of one database, lie together?"
     figure, panels = style.new_pages(title, 2 * len(embeddings), 2, 3.8, sharex=True, sharey=True)
@@ -111,8 +113,8 @@ def embedding_map(
             alike = (values == values[nearest]).mean()
             axes.set_title(f"{name}, by {kind}\nneighbors alike: {alike:.0%} (chance {chance:.0%})")
             axes.set(xlabel="principal component 1", ylabel="principal component 2")
-    marks = {name: m for name, m in style.DATABASE_MARKS.items() if name[-1] in databases}
-    return style.with_legend(figure, style.color_key(style.CLASSES) | marks, columns=4)
+    marks = style.color_key(style.CLASSES) | style.database_looks(databases, "database ")
+    return style.with_legend(figure, marks, columns=4)
 
 
 @style.styled

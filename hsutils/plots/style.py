@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,6 @@ DOT = {"marker": "o", "ms": 7, "mec": "white", "ls": "none"}
 BAR = {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"}
 DASHED = {"lw": 1.2, "ls": "--", "color": GRAY}
 PAPER_MARK = {"marker": "D", "ms": 8, "mfc": "white", "mec": INK, "mew": 1.8, "ls": "none"}
-DATABASE_MARKS = {
-    f"database {name}": DOT | {"marker": marker, "color": DATABASE_COLORS[name]}
-    for name, marker in DATABASE_MARKERS.items()
-}
 
 
 styled = mpl_style.context(["default", STYLE])
@@ -94,6 +91,23 @@ def new_pages(title: str, count: int, per_row: int, height: float, **subplots: A
 def color_of(name: str) -> str:
     """The fixed color of a model, class or database; "compact student" has that of "student"."""
     return COLORS.get(name.removeprefix("compact "), OTHER_COLOR)
+
+
+def database_looks(names: Iterable[str], prefix: str = "") -> dict[str, dict]:
+    """Prefix and name of each database -> its color and marker, by name.
+
+    Those of a to f are fixed; other names get what is left, in turn.
+    """
+    colors, markers = [*DATABASE_COLORS.values()], [*DATABASE_MARKERS.values()]
+    looks = [
+        (color, markers[(place + turn) % len(markers)])
+        for turn in range(len(markers))
+        for place, color in enumerate(colors)
+    ]
+    names, fixed = sorted(set(names)), dict(zip(DATABASE_COLORS, looks, strict=False))
+    free = (look for look in cycle(looks) if look not in [fixed.get(name) for name in names])
+    chosen = {name: fixed.get(name) or next(free) for name in names}
+    return {prefix + n: DOT | {"color": c, "marker": m} for n, (c, m) in chosen.items()}
 
 
 def in_order(models: Iterable[str]) -> list[str]:

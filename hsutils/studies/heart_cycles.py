@@ -68,9 +68,14 @@ def fitted(features: np.ndarray, recordings: pd.DataFrame, splits: pd.DataFrame)
 def lodo(
     features: np.ndarray, recordings: pd.DataFrame, splits: pd.DataFrame, database: str
 ) -> pd.DataFrame:
-    """Predictions (record, logit) of a database by the linear model of all others."""
-    model = fitted(features, recordings, leave_out(splits, recordings, database, with_test=True))
-    here = (recordings.database == database).to_numpy()
+    """Predictions (record, logit) of a database by the linear model of all others.
+
+    Without a database they are those of the test split.
+    """
+    if database:
+        splits = leave_out(splits, recordings, database, with_test=True)
+    model = fitted(features, recordings, splits)
+    here = recordings.record.isin(splits.record[splits.split == "test"]).to_numpy()
     return recordings.loc[here, ["record"]].assign(logit=model.decision_function(features[here]))
 
 

@@ -4,12 +4,16 @@
 on the clips of the package; the tests ask the run that they make.
 """
 
+import re
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hsutils.data.corpus import load_corpus
-from hsutils.data.splits import audit
+from hsutils.data.corpus import load_corpus, load_recordings, load_splits
+from hsutils.data.splits import audit, leave_out
+from hsutils.errors import InputError
 from hsutils.evaluation import calibration, domains, intervals, shortcuts
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions, train_baseline
@@ -18,13 +22,27 @@ from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, train, with_logi
 
 INPUTS = ("answers.csv",)
 LEFT_OUT = "a"
-"""More than half of its clips are abnormal, which makes its AUROC the surest of the six."""
+"""`to_leave_out` of the clips."""
 RARE = 0.02
 """A prevalence as in screening."""
 CHALLENGE = 3240
 """Recordings of the Challenge, for which `robust` chooses how many are synthetic."""
 GIVEN_AWAY = "e"
 """Its file format gives the label away (`trust.given_away`), so it is set aside."""
+
+
+def to_leave_out(run: Run) -> str:
+    """The database whose AUROC is the surest: it has the most recordings of its rarer class.
+
+    Enough must be left to train with; "" if there is no such database.
+    """
+    recordings, splits = load_recordings(run), load_splits(run)
+    counts = pd.crosstab(recordings.database, recordings.label).min(axis=1)
+    for database in counts.sort_values(ascending=False, kind="stable").index:
+        with suppress(InputError):
+            leave_out(splits, recordings, database, with_test=True)
+            return database
+    return ""
 
 
 def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
@@ -36,7 +54,7 @@ def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
     Returns:
         "this run" and "robust" -> a run in a folder of its own inside this one, not yet trained.
     """
-    profile = run.profile.model_dump()
+    profile, name = run.profile.model_dump(), re.sub(r"\W+", "-", database)
     splits = profile["splits"] | {"labeled": "all", "leave_out": database}
     share = min(1.0, len(load_corpus(run).recordings) / CHALLENGE)
     own = profile | {"splits": splits}
@@ -50,8 +68,8 @@ def left_out_runs(run: Run, database: str = LEFT_OUT) -> dict[str, Run]:
     if share < 1:
         robust |= {"synthetic.seconds": 6.0, "baseline.crop_seconds": 4.0}
     return {
-        "this run": open_run("paper", run.path("beyond", f"own-without-{database}"), own),
-        "robust": open_run("robust", run.path("beyond", f"robust-without-{database}"), robust),
+        "this run": open_run("paper", run.path("beyond", f"own-without-{name}"), own),
+        "robust": open_run("robust", run.path("beyond", f"robust-without-{name}"), robust),
     }
 
 

@@ -279,8 +279,8 @@ def test_a_killed_download_goes_on_in_the_next_fetch(tmp_path, server, monkeypat
 @pytest.mark.parametrize(
     ("module", "name", "fault", "error"),
     [
-        (zipfile.ZipFile, "extractall", {"side_effect": OSError(errno.ENOSPC, "full")}, InputError),
-        (zipfile.ZipFile, "extractall", {"side_effect": KeyboardInterrupt}, KeyboardInterrupt),
+        (zipfile.ZipFile, "extract", {"side_effect": OSError(errno.ENOSPC, "full")}, InputError),
+        (zipfile.ZipFile, "extract", {"side_effect": KeyboardInterrupt}, KeyboardInterrupt),
         (shutil, "disk_usage", {"return_value": Mock(free=0)}, InputError),
     ],
 )

@@ -1,0 +1,109 @@
+"""A CSV table of anyone's recordings -> the table that everything after it knows."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from hsutils.data.challenge import COLUMNS, add_audio_facts, some
+from hsutils.data.splits import SPLITS
+from hsutils.errors import InputError
+
+LABELS = {"0": 0, "-1": 0, "normal": 0, "absent": 0, "1": 1, "abnormal": 1, "present": 1}
+
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Every recording of a table (see `table_rows`), checked sample by sample.
+
+    Returns:
+        One row a recording, sorted by `record`: `COLUMNS` as of `challenge.read_recordings`, then
+        all other columns of the file as text.
+
+    Raises:
+        InputError: one line for each cause found in the table, or else in its files.
+
+    Warns:
+        UserWarning: once, if some files are not mono at 2,000 Hz.
+    """
+    recordings = add_audio_facts(table_rows(path), [])
+    return recordings[[*COLUMNS, *recordings.columns.drop([*COLUMNS, "channels"])]]
+
+
+def table_rows(path: Path | str) -> pd.DataFrame:
+    """The rows of a table as they are meant; no audio is read.
+
+    Args:
+        path: a CSV file whose first line names its columns, in any order and case: `path` (from
+            the table's folder, or absolute) and `label` (`LABELS`). Optional are `record` (default:
+            the file's name without its ending, or its path where names repeat), `patient` (equal
+            names are one person, in whatever database; empty: unknown), `database` (any name;
+            default: the table's), `quality` (1 usable, 0 too noisy to be sure) and `split`
+            (pretrain, finetune, dev, test; empty: not used).
+
+    Returns:
+        One row a recording: record, database, path (absolute), label (0 or 1), quality, subject
+        (the patient) and the other columns as text.
+
+    Raises:
+        InputError: one line for each cause.
+    """
+    table, problems = Path(path), []
+    fields = _read_fields(table)
+
+    def refuse(faulty: pd.Series, problem: str) -> None:
+        if lines := faulty.index[faulty].tolist():
+            problems.append(f"{table}: {len(lines)} rows {problem} (line {some(lines)})")
+
+    def one_of(name: str, values: dict) -> pd.Series:
+        given = fields[name].str.lower().str.removesuffix(".0")
+        found = some(sorted({*given} - {*values}))
+        known = ", ".join(filter(None, values))
+        refuse(~given.isin(values), f"have {name} {found!r}; write one of {known}")
+        if name == "label" and {"-1", "0"} <= {*given}:
+            problems.append(f"{table}: labels are -1, 0 and 1; write 0 and 1, without unsure ones")
+        return given.map(values)
+
+    files, used = fields.path.map(Path), fields.path != ""
+    refuse(~used, "have no path; fill it in")
+    paths = files.map(lambda file: table.parent.resolve() / file)
+    missing = ~paths.map(Path.is_file) & used
+    refuse(missing, f"name files that are not there; paths start in {table.parent.resolve()}")
+    refuse(paths.duplicated() & used, "name a file that is listed before")
+    stems = files.map(lambda file: file.stem)
+    stems = files.map(lambda file: str(file.with_suffix(""))) if stems.duplicated().any() else stems
+    rows = fields.assign(path=paths.map(str), label=one_of("label", LABELS))
+    for name, default in {
+        "record": stems,
+        "database": table.stem,
+        "subject": "",
+        "quality": "1",
+    }.items():
+        rows[name] = rows[name].mask(rows[name] == "", default) if name in rows else default
+    fields["quality"] = rows.quality
+    rows["quality"] = one_of("quality", {"0": 0, "1": 1})
+    if "split" in rows:
+        rows["split"] = one_of("split", {name: name for name in ("", *SPLITS)})
+    refuse(rows.record.duplicated() & used, "have a record that is listed before")
+    if problems:
+        raise InputError(problems)
+    return rows.reset_index(drop=True)
+
+
+def _read_fields(table: Path) -> pd.DataFrame:
+    """What is written, as text, by line of the file and name of the column."""
+    how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
+    try:
+        fields = pd.read_csv(table, skip_blank_lines=False, **how).fillna("").map(str.strip)
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read as a CSV table in UTF-8 ({str(error).strip()})"
+        raise InputError(f"{table}: {problem}; save it as one") from error
+    fields.index += 2
+    fields.columns = fields.columns.str.strip().str.lower()
+    fields = fields[(fields != "").any(axis=1)].rename(columns={"patient": "subject"})
+    if lacking := [name for name in ("path", "label") if name not in fields]:
+        problem = f"line 1 names no column {' and no column '.join(lacking)}"
+        raise InputError(f"{table}: {problem}; name them as in path,label with commas between")
+    if fields.empty:
+        raise InputError(f"{table}: lists no recording; write a row for each")
+    # What is measured is measured anew.
+    measured = ["sample_rate", "channels", "seconds", "group", "digest"]
+    return fields.drop(columns=measured, errors="ignore")
