@@ -104,7 +104,10 @@ def _run(options: argparse.Namespace) -> None:
     fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
     fields["seed"] = options.seed
     settings = [f"{k}={v}" for k, v in fields.items() if v is not None] + options.set
-    base = options.run_dir or f"runs/{load_profile(options.profile, settings).name}"
+    profile = load_profile(options.profile, settings)
+    # Another table is another run.
+    table = f"-{Path(profile.data.folder).stem}" if profile.data.source == "table" else ""
+    base = options.run_dir or f"runs/{profile.name}{table}"
     runs = {PROJECT / base: settings}
     if options.seeds:
         runs = {PROJECT / f"{base}-{seed}": [*settings, f"seed={seed}"] for seed in options.seeds}

@@ -31,6 +31,9 @@ SYNTHETIC = """**These recordings are synthetic.** The numbers below show how th
 OTHER_SPLIT = """**Real recordings, but not the paper's split of all of them.** The paper's numbers,
 > where shown, were measured on other recordings."""
 
+OWN = """**Your own recordings.** The text describes the Challenge's: what it says of its databases
+> need not hold here. Splits are those of your table's column `split`, or else generated."""
+
 
 def show_versions() -> pd.DataFrame:
     """Versions of Python and the packages that matter, in one row."""
@@ -41,10 +44,9 @@ def announce(run: Run) -> Markdown:
     """The run's profile and folder, and whether its numbers may be compared with the paper's."""
     profile = run.profile
     lines = [f"Profile **{profile.name}**, run folder `{shown(run.folder)}`."]
-    if profile.data.source == "synthetic":
-        lines.append(SYNTHETIC)
-    elif not profile.is_the_papers:
-        lines.append(OTHER_SPLIT)
+    if not profile.is_the_papers:
+        special = {"synthetic": SYNTHETIC, "table": OWN}
+        lines.append(special.get(profile.data.source, OTHER_SPLIT))
     return Markdown("\n>\n".join(f"> {line}" for line in lines))
 
 

@@ -87,11 +87,23 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def series(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Series:
-    """The whole series, run by the command a user types, on synthetic recordings."""
+    """The whole series, run by the command a user types, on a table of synthetic recordings."""
+    from hsutils.config import load_profile
+    from hsutils.data.challenge import read_recordings
+    from hsutils.data.synthetic import write_corpus
+
     place = tmp_path_factory.mktemp("series")
-    overrides = [f"{k}={v}" for k, v in SMALLEST.items()] + [f"data.folder={place / 'data'}"]
-    command = ["run", "--profile", "small", "--run-dir", str(place / "run")]
-    command += [part for override in overrides for part in ("--set", override)]
+    data = load_profile("small", {"data.folder": str(place / "data")}).data
+    recordings = read_recordings(write_corpus(data))
+    recordings["patient"] = recordings.index // 2
+    names = {letter: "Clinic 1" if letter == "e" else "at home" for letter in "abcdef"}
+    recordings["database"] = recordings.database.map(names)
+    table = place / "table.csv"
+    recordings[["path", "label", "patient", "database", "quality"]].to_csv(table, index=False)
+    small = [f"{key}={value}" for key, value in SMALLEST.items()]
+    overrides = [*small, "data.source=table", f"data.folder={table}"]
+    command = ["run", "--profile", "small", "--data", str(table), "--run-dir", str(place / "run")]
+    command += [part for override in small for part in ("--set", override)]
     line = [sys.executable, "-m", "hsutils", *command]
     done = subprocess.run(line, capture_output=True, text=True, cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr

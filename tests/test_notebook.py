@@ -78,9 +78,11 @@ def test_shown_source_is_folded_named_and_whole():
 def test_whether_numbers_may_stand_beside_the_papers_is_said(run, tmp_path):
     whole = Run(tmp_path, load_profile("paper"))
     part = Run(tmp_path, load_profile("paper", {"data.recordings": 80}))
-    said = [notebook.announce(each).data for each in (run, whole, part)]
-    assert ["recordings are synthetic" in text for text in said] == [True, False, False]
-    assert ["other recordings" in text for text in said] == [False, False, True]
+    own = Run(tmp_path, load_profile("demo", {"data.source": "table"}))
+    said = [notebook.announce(each).data for each in (run, whole, part, own)]
+    lines = ("recordings are synthetic", "other recordings", "Your own recordings")
+    found = [[line in text for line in lines] for text in said]
+    assert found == [[True, False, False], [False] * 3, [False, True, False], [False, False, True]]
     assert all(line.startswith(">") for text in said for line in text.splitlines())
 
 

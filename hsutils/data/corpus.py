@@ -77,8 +77,8 @@ def load_splits(run: Run) -> pd.DataFrame:
     with_test = bool(settings.leave_out) and settings.labeled == "all"
     is_table, given = run.profile.data.source == "table", recordings[:0]
     if is_table:
-        rows = table_rows(data_folder(run))
-        given = rows[rows.get("split", "") != ""].reindex(columns=["record", "split"])
+        rows = table_rows(data_folder(run)).reindex(columns=["record", "split"], fill_value="")
+        given = rows[rows.split != ""]
 
     def make(file: Path) -> None:
         if len(given):

@@ -72,7 +72,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     record, label, group. The result is a table record, split, sorted by record.
 
     Raises:
-        InputError: if there are too few abnormal or normal recordings.
+        InputError: if there are too few abnormal or normal recordings, or too few groups.
     """
     abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
     # Some of each class stay for pretrain.
@@ -91,6 +91,8 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 split_of[group] = split
                 left -= count
     table = recordings[["record"]].assign(split=recordings.group.map(split_of))
+    problem = f"{len(groups)} groups (of one patient or shared audio) are too few or too large"
+    _require_classes(table, recordings, problem, SPLITS)
     return table.sort_values("record", ignore_index=True)
 
 

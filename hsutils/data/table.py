@@ -69,7 +69,8 @@ def table_rows(path: Path | str) -> pd.DataFrame:
     refuse(missing, f"name files that are not there; paths start in {table.parent.resolve()}")
     refuse(paths.duplicated() & used, "name a file that is listed before")
     stems = files.map(lambda file: file.stem)
-    stems = files.map(lambda file: str(file.with_suffix(""))) if stems.duplicated().any() else stems
+    if stems.duplicated().any():
+        stems = files.map(lambda file: str(file.parent / file.stem))
     rows = fields.assign(path=paths.map(str), label=one_of("label", LABELS))
     for name, default in {
         "record": stems,

@@ -1,4 +1,4 @@
-"""The whole series, through the command a user types, on synthetic recordings."""
+"""The whole series, through the command a user types, on a table of synthetic recordings."""
 
 from pathlib import Path
 
