@@ -332,10 +332,10 @@ def _contradictions(profile: Profile) -> list[str]:
     band = f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold; 0 is off"
     size = f"{mels} mels x {frames} frames are too few: the student needs {SMALLEST} of each"
     own_folder = profile.data.source == "clips" and profile.data.folder != Data().folder
-    own_lists = profile.splits.lists and profile.data.source != "challenge"
+    own_lists = profile.splits.lists and profile.data.source == "table"
     rules = [
-        (own_folder, "'data.folder' needs another 'data.source' than \"clips\""),
-        (own_lists, "'splits.lists' needs 'data.source' \"challenge\"; a table has a column split"),
+        (own_folder, '\'data.folder\' needs \'data.source\' "challenge", "synthetic" or "table"'),
+        (own_lists, "'splits.lists' are the Challenge's; give a table a column split instead"),
         (front_end.bins > most, f"'front_end.bins' must be at most n_fft // 2 + 1 = {most}"),
         (front_end.low_hz >= top, f"'front_end.low_hz' must be below {top:g} Hz, the highest bin"),
         (no_band, band),
