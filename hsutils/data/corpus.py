@@ -12,10 +12,10 @@ from hsutils.data.challenge import COLUMNS, READ, read_recordings
 from hsutils.data.clips import CLIPS
 from hsutils.data.splits import (
     generated_splits,
-    given_splits,
     leave_out,
     list_files,
     published_splits,
+    require_classes,
     stratified_subset,
 )
 from hsutils.data.synthetic import corpus_folder, write_corpus
@@ -82,11 +82,12 @@ def load_splits(run: Run) -> pd.DataFrame:
 
     def make(file: Path) -> None:
         if len(given):
-            table = given_splits(given, recordings)
+            table = given[given.record.isin(recordings.record)].sort_values("record")
         elif settings.method == "published" and not is_table:
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, seed)
+        require_classes(table, recordings, "splits: too few recordings or patients")
         if settings.leave_out:
             table = leave_out(table, recordings, settings.leave_out, with_test)
         write_csv(file, table)

@@ -94,12 +94,9 @@ def fetch(to: Path | str, mirror: Path | str | None = None, corpus: Source | Non
         archives = _download(source.rstrip("/"), downloads, *corpus.archives)
         remedy = f"it was discarded, {again}"
     else:
-        archives, remedy = (
-            sorted(Path(source).glob("*.zip")),
-            f"replace it in {source}, then {again}",
-        )
+        archives, remedy = sorted(Path(source).glob("*.zip")), f"replace it, then {again}"
         if corpus.loose:
-            loose = [p for p in sorted(Path(source).rglob("*")) if corpus.place(p.as_posix())]
+            loose = [p for p in sorted(Path(source).rglob("*")) if corpus.place(str(p))]
     if not archives and not loose:
         raise InputError(f"{source}: no folder with .zip archives; name one that holds them")
     try:

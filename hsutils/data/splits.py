@@ -72,7 +72,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     record, label, group. The result is a table record, split, sorted by record.
 
     Raises:
-        InputError: if there are too few abnormal or normal recordings, or too few groups.
+        InputError: if there are too few abnormal or normal recordings.
     """
     abnormal, normal = int((recordings.label == 1).sum()), int((recordings.label == 0).sum())
     # Some of each class stay for pretrain.
@@ -91,8 +91,6 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 split_of[group] = split
                 left -= count
     table = recordings[["record"]].assign(split=recordings.group.map(split_of))
-    problem = f"{len(groups)} groups (of one patient or shared audio) are too few or too large"
-    _require_classes(table, recordings, problem, SPLITS)
     return table.sort_values("record", ignore_index=True)
 
 
@@ -136,30 +134,20 @@ def leave_out(
     related = recordings.record[recordings.group.isin(held.group)]
     others = splits.replace({"split": {"test": "finetune"}}) if with_test else splits
     kept = others[(others.split != "test") & ~others.record.isin(related)]
-    _require_classes(kept, recordings, f"splits.leave_out={database}: too little is left")
+    problem = f"splits.leave_out={database}: too little is left"
+    require_classes(kept, recordings, problem, SPLITS[:3])
     table = pd.concat([kept, held[["record"]].assign(split="test")])
     return table.sort_values("record", ignore_index=True)
 
 
-def given_splits(given: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
-    """A table's own splits (record, split) of these recordings, sorted by record.
-
-    Raises:
-        InputError: if pretrain is empty, or finetune, dev or test lack a class.
-    """
-    table = given.merge(recordings[["record"]], on="record").sort_values("record")
-    _require_classes(table, recordings, "column split: too little is given", SPLITS)
-    return table.reset_index(drop=True)
-
-
-def _require_classes(
-    splits: pd.DataFrame, recordings: pd.DataFrame, problem: str, names: Sequence = SPLITS[:3]
+def require_classes(
+    splits: pd.DataFrame, recordings: pd.DataFrame, problem: str, names: Sequence = SPLITS
 ) -> None:
+    """Raise InputError if pretrain is empty, or another of these splits lacks a class."""
     labels = splits.merge(recordings[["record", "label"]], on="record").groupby("split").label
-    classes = labels.nunique().reindex(names, fill_value=0)
-    if missing := list(classes.index[classes < [1, 2, 2, 2][: len(names)]]):
-        need = " and ".join(", ".join(names[1:]).rsplit(", ", 1))
-        raise InputError(f"{problem} for {', '.join(missing)}; {need} need both classes")
+    classes = labels.nunique()
+    if missing := [name for name in names if classes.get(name, 0) < 1 + (name != "pretrain")]:
+        raise InputError(f"{problem} for {', '.join(missing)}; all but pretrain need both classes")
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:

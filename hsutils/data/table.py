@@ -72,12 +72,8 @@ def table_rows(path: Path | str) -> pd.DataFrame:
     if stems.duplicated().any():
         stems = files.map(lambda file: str(file.parent / file.stem))
     rows = fields.assign(path=paths.map(str), label=one_of("label", LABELS))
-    for name, default in {
-        "record": stems,
-        "database": table.stem,
-        "subject": "",
-        "quality": "1",
-    }.items():
+    defaults = {"record": stems, "database": table.stem, "subject": "", "quality": "1"}
+    for name, default in defaults.items():
         rows[name] = rows[name].mask(rows[name] == "", default) if name in rows else default
     fields["quality"] = rows.quality
     rows["quality"] = one_of("quality", {"0": 0, "1": 1})

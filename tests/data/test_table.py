@@ -154,5 +154,10 @@ def test_a_tables_own_splits_are_used_and_read_again_when_they_change(table_of, 
     table_of(20, split=[*split[:9], "dev", *split])
     assert load_splits(run).set_index("record").split.to_dict() == expected | {"r09": "dev"}
     table_of(20, split=[part.replace("dev", "test") for part in split])
-    with pytest.raises(InputError, match=r"split: too little is given for dev; finetune, dev and "):
+    too_few = r"too few recordings or patients for dev; all but pretrain need both classes"
+    with pytest.raises(InputError, match=too_few):
         load_splits(run)
+    # Patients of 15 recordings fit into no split of a corpus of 60.
+    patients = [f"p{i // 30}{'ab'[i % 2]}" for i in range(60)]
+    with pytest.raises(InputError, match=r"too few .* for finetune, dev, test;"):
+        load_splits(run_of(table_of(60, patient=patients), tmp_path / "patients"))
