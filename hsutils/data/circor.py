@@ -58,10 +58,11 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
         visits = about[["Patient ID", "Additional ID"]].replace("", None).astype(float)
         named = about["Locations"].str.split("+").map(sorted)
     except (OSError, ValueError, KeyError) as error:
-        problem = f"holds no CirCor recordings with their {PATIENTS} ({error})"
-        raise InputError(f"{root}: {problem}; fetch them again") from error
+        problem = f"holds no CirCor recordings with their {PATIENTS}"
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{root}: {problem} ({why}); fetch them again") from error
     if files.empty:
-        raise InputError(f"{root / FOLDER}: holds no recordings; fetch them again")
+        raise InputError(f"{root}: holds no CirCor recordings; fetch them again")
     found = files.groupby("visit").site.agg(sorted).loc[files.visit].reset_index(drop=True)
     if lacking := files.visit[found != named].unique().tolist():
         problem = f"some recordings of {len(lacking)} patients are not there ({some(lacking)})"
@@ -89,7 +90,7 @@ def fetch_circor(to: Path | str, mirror: Path | str | None = None, unsure: bool 
         try:
             write_csv(root / "recordings.csv", circor_table(root, unsure))
         except InputError as error:
-            return error.problems
+            return [problem.split(": ", 1)[1].rsplit(";", 1)[0] for problem in error.problems]
         return []
 
     return fetch(to, mirror, Source(PHYSIONET, (ARCHIVE,), _place, faults, loose=True))

@@ -99,6 +99,8 @@ def test_a_mirror_of_folders_or_archives_becomes_recordings_and_their_table(root
     assert found == names | {"recordings.csv", "training_data.csv"}
     table = read_table(to / "recordings.csv")
     assert table.record.tolist() == circor_table(root).record.tolist()
+    with pytest.raises(InputError, match=r"^holds no CirCor recordings.*; replace it, then run"):
+        fetch_circor(tmp_path / "other", mirror / above if packed else to / "training_data")
     fetch_circor(to, tmp_path / "gone", unsure=True)
     assert len(read_table(to / "recordings.csv")) == len(FILES)
 
