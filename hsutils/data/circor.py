@@ -68,11 +68,15 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
         problem = f"some recordings of {len(lacking)} patients are not there ({some(lacking)})"
         warnings.warn(f"{root}: {problem}", stacklevel=2)
     murmur = murmur.mask((murmur == "present") & ~np.array(here), "other site")
-    table = files[["record"]].assign(path=FOLDER + "/" + files.record + files.ending)
-    table["label"] = (murmur == "present").astype(int)
-    table["patient"] = visits.min(axis=1).astype(int)
-    table = table.assign(database="circor", site=files.site, murmur=murmur)
-    table = table.assign(age=about["Age"], sex=about["Sex"], campaign=about["Campaign"])
+    table = files[["record"]].assign(
+        path=FOLDER + "/" + files.record + files.ending,
+        label=(murmur == "present").astype(int),
+        patient=visits.min(axis=1).astype(int),
+        database="circor",
+        site=files.site,
+        murmur=murmur,
+        **about[["Age", "Sex", "Campaign"]].rename(columns=str.lower),
+    )
     for ending, name in MURMUR.items():
         systolic, diastolic = (about[f"{k} murmur {ending}"] for k in ("Systolic", "Diastolic"))
         table[name] = systolic.mask(systolic == "", diastolic).where(table.label == 1, "")

@@ -9,6 +9,8 @@ from hsutils.data.splits import SPLITS
 from hsutils.errors import InputError
 
 LABELS = {"0": 0, "-1": 0, "normal": 0, "absent": 0, "1": 1, "abnormal": 1, "present": 1}
+ALLOWED = {"label": LABELS, "quality": {"": 1, "0": 0, "1": 1}}
+ALLOWED["split"] = {name: name for name in ("", *SPLITS)}
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -47,39 +49,32 @@ def table_rows(path: Path | str) -> pd.DataFrame:
         InputError: one line for each cause.
     """
     table, problems = Path(path), []
-    fields = _read_fields(table)
+    rows, folder = _read_fields(table), table.parent.resolve()
 
     def refuse(faulty: pd.Series, problem: str) -> None:
         if lines := faulty.index[faulty].tolist():
             problems.append(f"{table}: {len(lines)} rows {problem} (line {some(lines)})")
 
-    def one_of(name: str, values: dict) -> pd.Series:
-        given = fields[name].str.lower().str.removesuffix(".0")
-        found = some(sorted({*given} - {*values}))
-        known = ", ".join(filter(None, values))
-        refuse(~given.isin(values), f"have {name} {found!r}; write one of {known}")
-        if name == "label" and {"-1", "0"} <= {*given}:
-            problems.append(f"{table}: labels are -1, 0 and 1; write 0 and 1, without unsure ones")
-        return given.map(values)
-
-    files, used = fields.path.map(Path), fields.path != ""
+    files, used = rows.path.map(Path), rows.path != ""
     refuse(~used, "have no path; fill it in")
-    paths = files.map(lambda file: table.parent.resolve() / file)
-    missing = ~paths.map(Path.is_file) & used
-    refuse(missing, f"name files that are not there; paths start in {table.parent.resolve()}")
-    refuse(paths.duplicated() & used, "name a file that is listed before")
+    rows["path"] = files.map(lambda file: str(folder / file))
+    missing = used & ~rows.path.map(lambda path: Path(path).is_file())
+    refuse(missing, f"name files that are not there; paths start in {folder}")
+    refuse(used & rows.path.duplicated(), "name a file that is listed before")
     stems = files.map(lambda file: file.stem)
     if stems.duplicated().any():
         stems = files.map(lambda file: str(file.parent / file.stem))
-    rows = fields.assign(path=paths.map(str), label=one_of("label", LABELS))
-    defaults = {"record": stems, "database": table.stem, "subject": "", "quality": "1"}
-    for name, default in defaults.items():
-        rows[name] = rows[name].mask(rows[name] == "", default) if name in rows else default
-    fields["quality"] = rows.quality
-    rows["quality"] = one_of("quality", {"0": 0, "1": 1})
-    if "split" in rows:
-        rows["split"] = one_of("split", {name: name for name in ("", *SPLITS)})
-    refuse(rows.record.duplicated() & used, "have a record that is listed before")
+    for name, default in {"record": stems, "database": table.stem}.items():
+        rows[name] = rows[name].mask(rows[name] == "", default)
+    refuse(used & rows.record.duplicated(), "have a record that is listed before")
+    for name, values in ALLOWED.items():
+        if name in rows:
+            given = rows[name].str.lower().str.removesuffix(".0")
+            found, known = some(sorted({*given} - {*values})), ", ".join(filter(None, values))
+            refuse(~given.isin(values), f"have {name} {found!r}; write one of {known}")
+            rows[name] = given.map(values)
+            if {"-1", "0"} <= {*given}:
+                problems.append(f"{table}: labels are -1 and 0; write 0 and 1, none that is unsure")
     if problems:
         raise InputError(problems)
     return rows.reset_index(drop=True)
@@ -102,5 +97,6 @@ def _read_fields(table: Path) -> pd.DataFrame:
     if fields.empty:
         raise InputError(f"{table}: lists no recording; write a row for each")
     # What is measured is measured anew.
-    measured = ["sample_rate", "channels", "seconds", "group", "digest"]
-    return fields.drop(columns=measured, errors="ignore")
+    names = [*dict.fromkeys([*COLUMNS[:5], "subject", *fields])]
+    measured = {"sample_rate", "channels", "seconds", "group", "digest"}
+    return fields.reindex(columns=[n for n in names if n not in measured], fill_value="")

@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_table_is_one_line(table_of, old, new, problem):
 
 
 def test_unsure_labels_and_rows_listed_twice_are_refused(table_of):
-    unsure = "labels are -1, 0 and 1; write 0 and 1, without unsure ones"
+    unsure = "labels are -1 and 0; write 0 and 1, none that is unsure"
     assert problems(table_of(6, label=["-1", "0", "1"])) == [unsure]
     twice = ["2 rows name a file that is listed before (line 4, 5)"]
     twice += ["2 rows have a record that is listed before (line 4, 5)"]
