@@ -93,6 +93,13 @@ def test_a_missing_folder_is_noticed_before_any_work(failed, tmp_path, tiny_data
     assert not (tmp_path / "run").exists()
 
 
+def test_a_missing_table_and_an_option_of_another_corpus_are_refused(failed, tmp_path):
+    said = failed("run", "--data", tmp_path / "none.csv", "--run-dir", tmp_path / "run")
+    assert said.startswith(f"{tmp_path / 'none.csv'}: no such table; name it with --data")
+    assert "leave it out" in failed("fetch", "--unsure", "--to", tmp_path / "to")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_some_models_are_no_series_of_notebooks(failed, tmp_path):
     for options in (["baseline"], ["cnn,student", "--trainings-only"]):
         said = failed("run", "--run-dir", tmp_path / "run", "--models", *options)
