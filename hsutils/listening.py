@@ -101,7 +101,8 @@ def examine(
         The logit, and the arguments of `plots.where_it_looked` but for the title.
     """
     spectrogram, occupied = log_mel(waveform, RECORDED_RATE, front_end)
-    image, filled = standardize(spectrogram, front_end), slice(*occupied.frames)
+    image = torch.from_numpy(standardize(spectrogram, front_end))
+    filled = slice(*occupied.frames)
     with torch.no_grad():
         logit = network(image[None, None]).item()
     found = contributions(network, image, occupied)[:, filled]

@@ -72,7 +72,7 @@ def classify(
         except InputError as error:
             problems += error.problems
             continue
-        image = standardize(spectrogram, profile.front_end)[None, None]
+        image = torch.from_numpy(standardize(spectrogram, profile.front_end))[None, None]
         rows.append((str(file), network(image).item()))
     table = pd.DataFrame(rows, columns=["file", "logit"])
     table["probability"] = 1 / (1 + np.exp(-table.logit))

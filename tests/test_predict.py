@@ -48,7 +48,8 @@ def test_a_file_gets_the_models_own_logit(run, heart):
     model = new_network(run.profile, "student").eval()
     model.load_state_dict(load_file(weights))
     spectrogram, _ = log_mel(soundfile.read(heart)[0].astype(np.float32), 2000, front_end)
-    logit = model(standardize(spectrogram, front_end)[None, None]).item()
+    image = torch.from_numpy(standardize(spectrogram, front_end))
+    logit = model(image[None, None]).item()
     table, problems = classify([heart], weights)
     row = table.iloc[0]
     assert not problems and table.columns.tolist() == ["file", "logit", "probability", "prediction"]
