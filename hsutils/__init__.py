@@ -12,7 +12,7 @@ reuse_memory()
 
 
 def load_classifier(*arguments: Any, **options: Any) -> Any:
-    """The packaged model as a function of a waveform and its rate; see `hsutils.predict.Classifier`.
+    """The packaged model for a waveform and its rate in Hz; see `hsutils.predict.Classifier`.
 
     >>> verdict = hsutils.load_classifier()(waveform, sample_rate)  # doctest: +SKIP
     >>> verdict.decision, verdict.heart_rate, verdict.note  # doctest: +SKIP

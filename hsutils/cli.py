@@ -5,7 +5,6 @@ Studies over many runs have their own: python -m hsutils.studies --help
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,9 +16,7 @@ CORPORA = ("challenge-2016", "circor-2022")
 COMPUTE = ("accelerator", "devices", "nodes", "precision")
 GO_ON = "run the same command again to go on from here"
 RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
-PURPOSE = (
-    "For research and teaching. Not for clinical use; not for children, whom it was not made for."
-)
+PURPOSE = "For research and teaching: not for clinical use, and not for children."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,14 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     kinds = "WAV, FLAC, OGG, MP3 or AIFF files, folders of them, or - for standard input"
     predict.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
     predict.add_argument("--threshold", type=float, metavar="LOGIT", help="above it: abnormal")
-    patient = (
-        "a row a patient: 'folder', a regular expression with one group, or CSV of path,patient"
-    )
+    patient = "a row a patient: folder, a regular expression with one group, a CSV of path,patient"
     predict.add_argument("--by", metavar="WHAT", help=patient)
     predict.add_argument("--beats", metavar="CSV", help="also write when S1 and S2 are heard")
-    formats = ("table", "csv", "json")
-    shown = "default: table on a terminal, else csv"
-    predict.add_argument("--format", choices=formats, help=shown)
+    kinds = {"choices": ("table", "csv", "json"), "help": "default: table on a terminal, else csv"}
+    predict.add_argument("--format", **kinds)
     predict.set_defaults(command=_predict)
 
     export = commands.add_parser("export", help="one file of a model and what made it")
@@ -187,31 +181,20 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from tempfile import TemporaryDirectory
-
     from hsutils import predict
     from hsutils.files import write_csv
 
     files, problems = find_recordings(options.paths)
-    patients = options.by and predict.patients_of(files, options.by)
+    patients = predict.patients_of(files, options.by) if options.by else files
+    patients = dict(zip(files, patients, strict=True))
     classifier = predict.Classifier(_model(options, predict.PACKAGED), options.threshold)
-    with TemporaryDirectory() as folder:
-        piped = Path(folder, "piped")
-        if "-" in files:
-            with piped.open("wb") as copy:
-                shutil.copyfileobj(sys.stdin.buffer, copy)
-        read = [str(piped) if file == "-" else file for file in files]
-        verdicts, unreadable = classifier.read_all(read)
-    problems += [line.replace(str(piped), "standard input") for line in unreadable]
-    verdicts = {"-" if file == str(piped) else file: v for file, v in verdicts.items()}
+    verdicts, unreadable = classifier.read_all(files)
     table = predict.as_table(verdicts)
     if options.beats:
         write_csv(options.beats, predict.beats_table(verdicts))
     if options.by:
-        of = dict(zip(files, patients, strict=True))
-        table = predict.pool(table, [of[file] for file in table.file], classifier.threshold)
-    else:
-        # A probability without a heart would be taken for a verdict.
+        table = predict.pool(table, table.file.map(patients), classifier.threshold)
+    else:  # a probability without a heart would be taken for a verdict
         table.loc[table.decision == "", ["logit", "probability"]] = None
     kind = options.format or ("table" if sys.stdout.isatty() else "csv")
     if kind == "json":
@@ -219,28 +202,25 @@ def _predict(options: argparse.Namespace) -> int:
     elif kind == "csv":
         print(table.to_csv(index=False), end="")
     else:
-        print(table.to_string(index=False, na_rep=""))
-    for line in [*problems, PURPOSE]:
+        print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+    for line in [*problems, *unreadable, PURPOSE]:
         print(f"hsutils: {line}", file=sys.stderr)
-    return 2 if problems else 0
+    return 2 if problems or unreadable else 0
 
 
 def find_recordings(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Files as they are named, those inside folders; and a line for each folder without any."""
     files, problems = [], []
     for path in paths:
-        if not os.path.isdir(path):
-            files.append(path)
-            continue
-        found, failed = [], []
-        for folder, below, names in os.walk(path, onerror=failed.append):
-            below.sort()
-            kept = [n for n in sorted(names) if n.lower().endswith(RECORDINGS) and n[0] != "."]
-            found += [os.path.join(folder, name) for name in kept]
-        files += found
-        problems += [f"{error.filename}: {error.strerror}" for error in failed]
-        if not found and not failed:
-            problems.append(f"{path}: a folder without recordings ({', '.join(RECORDINGS)})")
+        found, failed = [] if Path(path).is_dir() else [path], []
+        for folder, _, names in os.walk(path, onerror=failed.append):
+            kept = [n for n in names if n.lower().endswith(RECORDINGS) and n[0] != "."]
+            found += [str(Path(folder, name)) for name in kept]
+        files += sorted(found)
+        if Path(path).is_dir():
+            problems += [f"{error.filename}: {error.strerror}" for error in failed]
+            if not found:
+                problems.append(f"{path}: a folder without recordings ({', '.join(RECORDINGS)})")
     return list(dict.fromkeys(files)), problems
 
 

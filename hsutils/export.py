@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from onnxruntime import InferenceSession
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from hsutils.audio.spectrograms import log_mel, standardize
-from hsutils.config import PROFILES, RECORDED_RATE, FrontEnd, Profile, load_profile, parse_profile
+from hsutils.audio.spectrograms import padding_value
+from hsutils.config import PROFILES, FrontEnd, Profile, load_profile, parse_profile
 from hsutils.errors import InputError
 from hsutils.files import atomic_path
 from hsutils.models.build import MODELS, new_network
@@ -64,15 +65,17 @@ def export(source: Path | str, target: Path | str) -> Path:
     """
     source, target = Path(source), Path(target)
     network, profile, metadata = load_model(source)
-    if "command" not in metadata:  # of a run, which keeps the rest beside it
-        note = Run(source.parent, profile).note(source.name)
-        command = command_of(profile, metadata["model"])
+    if "command" not in metadata:  # a run's, which keeps the rest beside it
+        note, command = (
+            Run(source.parent, profile).note(source.name),
+            command_of(profile, metadata["model"]),
+        )
         metadata |= {"profile": profile.portable().to_toml(), "command": command}
         metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
     with atomic_path(target) as temporary:
         if target.suffix == ".onnx":
             metadata["threshold"] = str(THRESHOLD)
-            _write_onnx(temporary, network, profile.front_end, metadata)
+            _write_onnx(temporary, network, profile.front_end.shape, metadata)
             if (apart := disagreement(network, temporary, profile.front_end)) > AGREEMENT:
                 problem = f"ONNX Runtime's logits differ from PyTorch's by {apart:.2g}"
                 raise InputError(f"{target}: {problem}, more than {AGREEMENT:g}; not written")
@@ -81,43 +84,32 @@ def export(source: Path | str, target: Path | str) -> Path:
     return target
 
 
-def _write_onnx(
-    path: Path, network: nn.Module, front_end: FrontEnd, metadata: dict[str, str]
-) -> None:
-    sizes = {0: torch.export.Dim("batch")}
+def _write_onnx(path: Path, network: nn.Module, shape: tuple[int, ...], metadata: dict) -> None:
+    sizes, names = {0: torch.export.Dim("batch")}, {"input_names": ["spectrogram"]}
     if isinstance(network, CompactCNN):
         sizes[3] = torch.export.Dim("frames")
-    names = {"input_names": ["spectrogram"], "output_names": ["logit"]}
-    # Sizes of 1 would be taken for constants.
-    images = torch.zeros(2, *front_end.shape)
+    options = names | {"output_names": ["logit"], "dynamic_shapes": (sizes,), "verbose": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecated calls inside the exporter
-        program = torch.onnx.export(
-            network, (images,), dynamo=True, dynamic_shapes=(sizes,), verbose=False, **names
-        )
+        # A size of 1 would be taken for a constant.
+        program = torch.onnx.export(network, (torch.zeros(2, *shape),), dynamo=True, **options)
     for node in program.model.graph:
-        node.metadata_props.clear()  # places on this machine
+        node.metadata_props.clear()  # names of folders on this machine
     program.model.metadata_props.update(metadata)
     program.save(path)
 
 
 @torch.no_grad()
 def disagreement(network: nn.Module, path: Path, front_end: FrontEnd) -> float:
-    """The largest difference of logits, PyTorch's and ONNX Runtime's, over several lengths."""
-    from onnxruntime import InferenceSession
-
-    session, apart = InferenceSession(path), []
-    noise = np.random.default_rng(0).normal(0, 0.1, round(front_end.clip_seconds * RECORDED_RATE))
-    for share in (0.002, 0.03, 0.11, 0.43, 0.77, 1):
-        part = noise[: max(50, round(share * len(noise)))]
-        spectrogram, occupied = log_mel(part, RECORDED_RATE, front_end)
-        image = standardize(spectrogram, front_end)[None, None]
-        images = [image]
-        if isinstance(network, CompactCNN):
-            images += [image[..., slice(*occupied.frames)]]
-        for each in images:
-            (logits,) = session.run(None, {"spectrogram": each})
-            apart.append(abs(network(torch.from_numpy(each)).numpy() - logits).item())
+    """The largest difference of PyTorch's and ONNX Runtime's logits, of noise of many lengths."""
+    session, apart, (_, mels, frames) = InferenceSession(path), [], front_end.shape
+    for length in (1, 2, 15, 16, frames // 7, frames // 2, frames):
+        noise = torch.randn(2, 1, mels, length, generator=torch.Generator().manual_seed(length))
+        before, after = (frames - length) // 2, -((length - frames) // 2)
+        padded = nn.functional.pad(noise, (before, after), value=padding_value(front_end))
+        for images in [padded, noise] if isinstance(network, CompactCNN) else [padded]:
+            (logits,) = session.run(None, {"spectrogram": images.numpy()})
+            apart.append(np.abs(network(images).numpy() - logits).max())
     return max(apart)
 
 

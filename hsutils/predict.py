@@ -101,64 +101,55 @@ class Classifier:
 
     def read_all(self, files: Iterable[Path | str]) -> tuple[dict[str, Verdict], list[str]]:
         """The verdict on each file, and a line for each file that cannot be read."""
-
-        def attempt(name: str) -> Verdict | InputError:
-            try:
-                return self.read(name)
-            except InputError as error:
-                return error
-
-        names = list(dict.fromkeys(map(str, files)))
+        names, verdicts, problems = list(dict.fromkeys(map(str, files))), {}, []
         with ThreadPoolExecutor(usable_cores()) as threads:
-            found = list(progress(threads.map(attempt, names), len(names), "recordings"))
-        problems = [
-            line for each in found if isinstance(each, InputError) for line in each.problems
-        ]
-        pairs = zip(names, found, strict=True)
-        return {name: each for name, each in pairs if isinstance(each, Verdict)}, problems
+            waiting = [(name, threads.submit(self.read, name)) for name in names]
+            for name, verdict in progress(waiting, len(names), "recordings"):
+                try:
+                    verdicts[name] = verdict.result()
+                except InputError as error:
+                    problems += error.problems
+        return verdicts, problems
 
     def logit(self, waveform: np.ndarray) -> float:
-        """Of a clip (samples,) at `RECORDED_RATE`, whatever it holds."""
-        spectrogram, _ = log_mel(waveform, RECORDED_RATE, self.front_end)
-        return self._network(standardize(spectrogram, self.front_end)[None, None])
-
-    def _verdict(self, windows: Iterable[tuple[np.ndarray, int]]) -> Verdict:
-        parts, seconds = [], 0.0
-        for samples, rate in windows:
-            parts.append(self._of_window(samples, rate, seconds))
-            seconds += len(samples) / rate
-        beating = [part for part in parts if part.heartbeat]
-        used = beating or [part for part in parts if not math.isnan(part.logit)]
-        notes = list(dict.fromkeys(part.note for part in beating or parts if part.note))
-        if 0 < len(beating) < len(parts):
-            silent = seconds - sum(part.seconds for part in beating)
-            notes.append(f"no heartbeat in {silent:.0f} of {seconds:.0f} s")
-        logit = float(np.mean([part.logit for part in used])) if used else math.nan
-        return Verdict(
-            sum(part.seconds for part in used),
-            float(np.median([part.heart_rate for part in beating])) if beating else math.nan,
-            logit,
-            ("abnormal" if logit > self.threshold else "normal") if beating else "",
-            "; ".join(notes),
-            np.concatenate([part.beats for part in parts]),
+        """Of a waveform (samples,) at `RECORDED_RATE`, whatever it holds."""
+        count = math.ceil(len(waveform) / (self.front_end.clip_seconds * RECORDED_RATE))
+        clips = [
+            log_mel(w, RECORDED_RATE, self.front_end)[0] for w in np.array_split(waveform, count)
+        ]
+        return float(
+            np.mean([self._network(standardize(c, self.front_end)[None, None]) for c in clips])
         )
 
+    def _verdict(self, windows: Iterable[tuple[np.ndarray, int]]) -> Verdict:
+        parts, length = [], 0.0
+        for samples, rate in windows:
+            parts.append(self._of_window(samples, rate, length))
+            length += len(samples) / rate
+        beating = [part for part in parts if part.heartbeat]
+        used = beating or [part for part in parts if not math.isnan(part.logit)]
+        seconds, logits = sum(part.seconds for part in used), [part.logit for part in used]
+        logit = float(np.mean(logits)) if used else math.nan
+        rate = float(np.median([part.heart_rate for part in beating])) if beating else math.nan
+        decision = ("abnormal" if logit > self.threshold else "normal") if beating else ""
+        notes = list(dict.fromkeys(part.note for part in beating or parts if part.note))
+        if 0 < len(beating) < len(parts):
+            notes.append(f"no heartbeat in {length - seconds:.0f} of {length:.0f} s")
+        beats = np.concatenate([part.beats for part in parts])
+        return Verdict(seconds, rate, logit, decision, "; ".join(notes), beats)
+
     def _of_window(self, samples: np.ndarray, rate: int, start: float) -> Verdict:
-        waveform, seconds, note = one_channel(samples), len(samples) / rate, ""
-        none = np.empty((0, 2))
+        waveform, seconds, none = one_channel(samples), len(samples) / rate, np.empty((0, 2))
         if not np.ptp(waveform):
-            silent = not np.ptp(samples, axis=0).any()
-            note = "no sound: all samples are equal" if silent else "its channels cancel each other"
+            sound = np.ptp(samples, axis=0).any()
+            note = "its channels cancel each other" if sound else "no sound: all samples are equal"
             return Verdict(seconds, math.nan, math.nan, "", note, none)
-        if (peak := np.abs(waveform).max()) > 1 + LAST_BIT:
-            note = f"clipped, since it peaks at {peak:.3g} times full scale"
-        waveform = resampled(waveform, rate)
-        clips = math.ceil(len(waveform) / (self.front_end.clip_seconds * RECORDED_RATE))
-        logit = float(np.mean([self.logit(clip) for clip in np.array_split(waveform, clips)]))
-        rhythm = find_beats(waveform)
-        if why := no_heartbeat(waveform, rhythm):
-            return Verdict(seconds, math.nan, logit, "", why, none)
-        beats = start + rhythm.onset[:, None] + np.stack([0 * rhythm.systole, rhythm.systole], 1)
+        peak, waveform = np.abs(waveform).max(), resampled(waveform, rate)
+        logit, rhythm = self.logit(waveform), find_beats(waveform)
+        if note := no_heartbeat(waveform, rhythm):
+            return Verdict(seconds, math.nan, logit, "", note, none)
+        note = f"clipped: peaks at {peak:.3g} times full scale" if peak > 1 + LAST_BIT else ""
+        beats = start + np.stack([rhythm.onset, rhythm.onset + rhythm.systole], axis=1)
         return Verdict(seconds, 60 / rhythm.period, logit, "", note, beats)
 
 
@@ -227,27 +218,22 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
     Raises:
         InputError: naming the files that have none; if `by` is not as described.
     """
-    if by == "folder":
-        return [Path(file).absolute().parent.name for file in files]
-    if by.lower().endswith(".csv"):
-        try:
+    paths, what = [Path(file).resolve() for file in files], "no CSV with path and patient"
+    try:
+        if by == "folder":
+            found = [path.parent.name for path in paths]
+        elif by.lower().endswith(".csv"):
             table = pd.read_csv(by, dtype=str).rename(columns={"file": "path"})
-            known = dict(zip(table.path, table.patient, strict=True))
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"--by {by}: no CSV with path and patient ({error})") from error
-        known = {(Path(by).parent / path).resolve(): patient for path, patient in known.items()}
-        found = [known.get(Path(file).resolve()) for file in files]
-    else:
-        try:
-            pattern = re.compile(by)
-        except re.error as error:
-            raise InputError(f"--by {by}: no regular expression ({error})") from error
-        if pattern.groups != 1:
-            raise InputError(f"--by {by}: needs one group, such as '([0-9]+)_', 'folder' or a CSV")
-        matches = [pattern.search(Path(file).name) for file in files]
-        found = [match and match[1] for match in matches]
+            known = {(Path(by).parent / p).resolve(): n for p, n in zip(table.path, table.patient)}
+            found = [known.get(path) for path in paths]
+        else:
+            what = "no regular expression with one group, such as '([0-9]+)_'"
+            matches = [re.search(by, path.name) for path in paths]
+            found = [match and match.group(1) for match in matches]
+    except (OSError, ValueError, AttributeError, re.error, IndexError) as error:
+        raise InputError(f"--by {by}: {what} ({error})") from error
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
-        raise InputError([f"{file}: has no patient by --by {by}; correct it" for file in lost])
+        raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])
     return found
 
 
@@ -259,11 +245,8 @@ def _load(path: Path) -> tuple[Callable[[np.ndarray], float], FrontEnd, float]:
         from hsutils.export import THRESHOLD, load_model
 
         network, profile, _ = load_model(path)
-        return (
-            torch.no_grad()(lambda x: network(torch.from_numpy(x)).item()),
-            profile.front_end,
-            THRESHOLD,
-        )
+        logit = torch.no_grad()(lambda x: network(torch.from_numpy(x)).item())
+        return logit, profile.front_end, THRESHOLD
     if not path.is_file():
         raise InputError(f"{path}: no such model")
     from onnxruntime import InferenceSession, SessionOptions

@@ -2,11 +2,14 @@
 
 import math
 import re
+import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
@@ -110,11 +113,14 @@ def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
     try:
         if path.is_dir():
             raise InputError(f"{path}: a folder; name the files in it")
-        if not path.is_file():
+        if not path.is_file() and path.name != "-":
             problem = "not a regular file" if path.exists() else "no such file"
             raise InputError(f"{path}: {problem}")
         # Opened here, since libsndfile takes no names that are not UTF-8.
-        with path.open("rb") as stream:
+        with path.open("rb") if path.name != "-" else TemporaryFile() as stream:
+            if path.name == "-":
+                shutil.copyfileobj(sys.stdin.buffer, stream)
+                stream.seek(0)
             if _is_cut_ogg(stream):
                 raise InputError(f"{path}: cut short, its last page is missing; use a good copy")
             with soundfile.SoundFile(stream) as file:
@@ -128,7 +134,7 @@ def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
 
 def _read(file: soundfile.SoundFile, wanted: int, path: Path | str) -> np.ndarray:
     """The next samples of a file, block by block: a header may claim any number of them."""
-    dtype, blocks = "int16" if file.subtype == "PCM_16" else "float32", []
+    dtype, blocks, problem = "int16" if file.subtype == "PCM_16" else "float32", [], ""
     while len(block := file.read(min(wanted, BLOCK), dtype, always_2d=True)):
         blocks.append(block)
         wanted -= len(block)
@@ -139,10 +145,10 @@ def _read(file: soundfile.SoundFile, wanted: int, path: Path | str) -> np.ndarra
         peak = np.abs(samples).max()
         if not np.isfinite(peak):
             problem = "holds NaN or infinite samples; export it anew, best as 16-bit PCM"
-            raise InputError(f"{path}: {problem}")
-        if peak > OVERSHOOT:
+        elif peak > OVERSHOOT:
             problem = f"peaks at {peak:.6g} times full scale; rescale it to [-1, 1]"
-            raise InputError(f"{path}: {problem}")
+    if problem:
+        raise InputError(f"{path}: {problem}")
     return samples
 
 
