@@ -66,11 +66,9 @@ def export(source: Path | str, target: Path | str) -> Path:
     source, target = Path(source), Path(target)
     network, profile, metadata = load_model(source)
     if "command" not in metadata:  # a run's, which keeps the rest beside it
-        note, command = (
-            Run(source.parent, profile).note(source.name),
-            command_of(profile, metadata["model"]),
-        )
-        metadata |= {"profile": profile.portable().to_toml(), "command": command}
+        note = Run(source.parent, profile).note(source.name)
+        metadata["command"] = command_of(profile, metadata["model"])
+        metadata["profile"] = profile.portable().to_toml()
         metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
     with atomic_path(target) as temporary:
         if target.suffix == ".onnx":

@@ -114,12 +114,9 @@ class Classifier:
     def logit(self, waveform: np.ndarray) -> float:
         """Of a waveform (samples,) at `RECORDED_RATE`, whatever it holds."""
         count = math.ceil(len(waveform) / (self.front_end.clip_seconds * RECORDED_RATE))
-        clips = [
-            log_mel(w, RECORDED_RATE, self.front_end)[0] for w in np.array_split(waveform, count)
-        ]
-        return float(
-            np.mean([self._network(standardize(c, self.front_end)[None, None]) for c in clips])
-        )
+        clips = (log_mel(w, RECORDED_RATE, self.front_end) for w in np.array_split(waveform, count))
+        images = (standardize(clip, self.front_end)[None, None] for clip, _ in clips)
+        return float(np.mean([self._network(image) for image in images]))
 
     def _verdict(self, windows: Iterable[tuple[np.ndarray, int]]) -> Verdict:
         parts, length = [], 0.0
@@ -218,23 +215,23 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
     Raises:
         InputError: naming the files that have none; if `by` is not as described.
     """
-    paths, what = [Path(file).resolve() for file in files], "no CSV with path and patient"
+    paths, what = [Path(file).absolute() for file in files], "no CSV with path and patient"
     try:
         if by == "folder":
             found = [path.parent.name for path in paths]
         elif by.lower().endswith(".csv"):
             table = pd.read_csv(by, dtype=str).rename(columns={"file": "path"})
-            known = {(Path(by).parent / p).resolve(): n for p, n in zip(table.path, table.patient)}
-            found = [known.get(path) for path in paths]
+            places = [(Path(by).parent / path).resolve() for path in table.path]
+            found = table.patient.set_axis(places).reindex([path.resolve() for path in paths])
         else:
             what = "no regular expression with one group, such as '([0-9]+)_'"
             matches = [re.search(by, path.name) for path in paths]
             found = [match and match.group(1) for match in matches]
-    except (OSError, ValueError, AttributeError, re.error, IndexError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, re.error) as error:
         raise InputError(f"--by {by}: {what} ({error})") from error
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
         raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])
-    return found
+    return list(found)
 
 
 def _load(path: Path) -> tuple[Callable[[np.ndarray], float], FrontEnd, float]:
