@@ -1,6 +1,7 @@
 """Heart sound classification by teacher-student distillation: the helper package."""
 
 import os
+from typing import Any
 
 from hsutils.environment import reuse_memory
 
@@ -8,3 +9,14 @@ from hsutils.environment import reuse_memory
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # PyTorch reads its allocator's settings once, at the first tensor.
 reuse_memory()
+
+
+def load_classifier(*arguments: Any, **options: Any) -> Any:
+    """The packaged model for a waveform and its rate in Hz; see `hsutils.predict.Classifier`.
+
+    >>> verdict = hsutils.load_classifier()(waveform, sample_rate)  # doctest: +SKIP
+    >>> verdict.decision, verdict.heart_rate, verdict.note  # doctest: +SKIP
+    """
+    from hsutils.predict import Classifier  # what `import hsutils` alone must not wait for
+
+    return Classifier(*arguments, **options)

@@ -4,7 +4,9 @@ Studies over many runs have their own: python -m hsutils.studies --help
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from hsutils.errors import InputError
@@ -13,17 +15,18 @@ MODELS = ("teacher", "student", "baseline")
 CORPORA = ("challenge-2016", "circor-2022")
 COMPUTE = ("accelerator", "devices", "nodes", "precision")
 GO_ON = "run the same command again to go on from here"
+RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
+PURPOSE = "For research and teaching: not for clinical use, and not for children."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and run one command; 0, or 2 after a line that says what is wrong.
+    """Parse the command line and run one command; 0, or 2 after lines that say what is wrong.
 
     Commands import what they need when they run, so that `--help` is quick.
     """
     options, code = _parser().parse_args(arguments), 2
     try:
-        options.command(options)
-        return 0
+        return options.command(options) or 0
     except InputError as error:
         message = str(error)
     except OSError as error:
@@ -67,17 +70,25 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--unsure", action="store_true", help=unsure)
     fetch.set_defaults(command=_fetch)
 
-    predict = commands.add_parser("predict", help="classify recordings with a trained model")
-    predict.add_argument("wav", nargs="+", help="heart sound recordings (WAV or FLAC)")
-    predict.add_argument("--pretrained", action="store_true", help="the packaged compact CNN")
+    what = "find the heartbeat in recordings, and classify them"
+    predict = commands.add_parser("predict", help=what, description=f"{what}. {PURPOSE}")
+    kinds = "WAV, FLAC, OGG, MP3 or AIFF files, folders of them, or - for standard input"
+    predict.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
+    predict.add_argument("--threshold", type=float, metavar="LOGIT", help="above it: abnormal")
+    patient = "a row a patient: folder, a regular expression with one group, a CSV of path,patient"
+    predict.add_argument("--by", metavar="WHAT", help=patient)
+    predict.add_argument("--beats", metavar="CSV", help="also write when S1 and S2 are heard")
+    kinds = {"choices": ("table", "csv", "json"), "help": "default: table on a terminal, else csv"}
+    predict.add_argument("--format", **kinds)
     predict.set_defaults(command=_predict)
 
     export = commands.add_parser("export", help="one file of a model and what made it")
-    export.add_argument("--to", required=True, help="file to write (.safetensors)")
+    export.add_argument("--to", required=True, help="file to write (.safetensors or .onnx)")
     export.set_defaults(command=_export)
     for parser_of_model in (predict, export):
-        parser_of_model.add_argument("--run-dir", default="runs/demo", help="default runs/demo")
-        parser_of_model.add_argument("--model", default="student", choices=MODELS)
+        parser_of_model.add_argument("--run-dir", help="a run of yours; default: packaged model")
+        help_text = f"of the run: {', '.join(MODELS)} (default student); else an exported file"
+        parser_of_model.add_argument("--model", help=help_text)
     return parser
 
 
@@ -172,18 +183,65 @@ def _fetch(options: argparse.Namespace) -> None:
         print(f"{folder / 'recordings.csv'}: a table of recordings for run, predict and evaluate")
 
 
-def _predict(options: argparse.Namespace) -> None:
-    from hsutils.config import PROJECT
-    from hsutils.predict import PACKAGED, classify
+def _predict(options: argparse.Namespace) -> int:
+    from hsutils import predict
+    from hsutils.files import write_csv
 
-    weights = PROJECT / options.run_dir / f"{options.model}.safetensors"
-    table, problems = classify(options.wav, PACKAGED if options.pretrained else weights)
-    print(table.to_csv(index=False), end="")
-    if problems:
-        raise InputError(problems)
+    files, problems = find_recordings(options.paths)
+    patients = predict.patients_of(files, options.by) if options.by else files
+    patients = dict(zip(files, patients, strict=True))
+    classifier = predict.Classifier(_model(options, predict.PACKAGED), options.threshold)
+    verdicts, unreadable = classifier.read_all(files)
+    table = predict.as_table(verdicts)
+    if options.beats:
+        write_csv(options.beats, predict.beats_table(verdicts))
+    if options.by:
+        table = predict.pool(table, table.file.map(patients), classifier.threshold)
+    else:  # a probability without a heart would be taken for a verdict
+        table.loc[table.decision == "", ["logit", "probability"]] = None
+    kind = options.format or ("table" if sys.stdout.isatty() else "csv")
+    if kind == "json":
+        print(table.to_json(orient="records", indent=2, force_ascii=False))
+    elif kind == "csv":
+        print(table.to_csv(index=False), end="")
+    else:
+        print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+    for line in [*problems, *unreadable, PURPOSE]:
+        print(f"hsutils: {line}", file=sys.stderr)
+    return 2 if problems or unreadable else 0
+
+
+def find_recordings(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Files as they are named, those inside folders; and a line for each folder without any."""
+    files, problems = [], []
+    for path in paths:
+        found, failed = [] if Path(path).is_dir() else [path], []
+        for folder, _, names in os.walk(path, onerror=failed.append):
+            kept = [n for n in names if n.lower().endswith(RECORDINGS) and n[0] != "."]
+            found += [str(Path(folder, name)) for name in kept]
+        files += sorted(found)
+        if Path(path).is_dir():
+            problems += [f"{error.filename}: {error.strerror}" for error in failed]
+            if not found:
+                problems.append(f"{path}: a folder without recordings ({', '.join(RECORDINGS)})")
+    return list(dict.fromkeys(files)), problems
+
+
+def _model(options: argparse.Namespace, packaged: Path) -> Path:
+    """The model that --run-dir and --model name."""
+    from hsutils.config import PROJECT
+
+    name = options.model
+    if options.run_dir:
+        if name not in (None, *MODELS):
+            raise InputError(f"--model {name}: a run has {', '.join(MODELS)}; or omit --run-dir")
+        return PROJECT / options.run_dir / f"{name or 'student'}.safetensors"
+    if name in MODELS:
+        raise InputError(f"--model {name}: name its run with --run-dir")
+    return Path(name) if name else packaged
 
 
 def _export(options: argparse.Namespace) -> None:
-    from hsutils.predict import export
+    from hsutils.export import PACKAGED_WEIGHTS, export
 
-    print(export(options.run_dir, options.model, options.to))
+    print(export(_model(options, PACKAGED_WEIGHTS), options.to))

@@ -100,7 +100,7 @@ def _found_above_the_median(run: Run) -> float:
 def _filters_above(run: Run) -> int:
     front_end = run.profile.front_end
     above = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft > RECORDED_RATE / 2
-    weights = mel_filters(front_end).numpy() > 0
+    weights = mel_filters(front_end) > 0
     return (weights[above].any(axis=0) & ~weights[~above].any(axis=0)).sum()
 
 

@@ -26,10 +26,11 @@ from hsutils.data.corpus import load_corpus
 from hsutils.errors import InputError
 from hsutils.evaluation.attribution import contributions
 from hsutils.evaluation.metrics import CLASSES
+from hsutils.export import PACKAGED_WEIGHTS, load_model
 from hsutils.files import digest_of, write_csv
 from hsutils.notebook import PLAYED_RATE, axes_of, caption
 from hsutils.pipeline import MODELS, load_predictions, train_all
-from hsutils.predict import PACKAGED, classify, load_model
+from hsutils.predict import PACKAGED, classify
 from hsutils.run import Run
 from hsutils.widgets import Drawn, explore
 
@@ -55,7 +56,7 @@ class Room:
         run.cached("predictions/packaged-test.csv", stamp, partial(_judge, test))
         logits = {m: load_predictions(run, m, "test").set_index("record").logit for m in JUDGES}
         self.recordings = test.set_index("record", drop=False).assign(**logits)
-        files = [*(run.path(f"{model}.safetensors") for model in MODELS), PACKAGED]
+        files = [*(run.path(f"{model}.safetensors") for model in MODELS), PACKAGED_WEIGHTS]
         self.networks = {m: load_model(f)[:2] for m, f in zip(JUDGES, files, strict=True)}
         self.see = lru_cache(maxsize=64)(self._see)
         self.uploads = TemporaryDirectory()
@@ -101,7 +102,8 @@ def examine(
         The logit, and the arguments of `plots.where_it_looked` but for the title.
     """
     spectrogram, occupied = log_mel(waveform, RECORDED_RATE, front_end)
-    image, filled = standardize(spectrogram, front_end), slice(*occupied.frames)
+    image = torch.from_numpy(standardize(spectrogram, front_end))
+    filled = slice(*occupied.frames)
     with torch.no_grad():
         logit = network(image[None, None]).item()
     found = contributions(network, image, occupied)[:, filled]

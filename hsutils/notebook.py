@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Audio, Code, Image, Markdown, display
 from matplotlib.figure import Figure
-from torch import Tensor
-from torch.nn import functional
 
 from hsutils import plots
 from hsutils.audio.heart_cycles import mean_cycle
@@ -150,7 +148,7 @@ def heart_cycle(recording: pd.Series) -> Figure:
     return plots.beats_and_cycle(waveform, rhythm, cycle, name)
 
 
-def excerpt(recording: pd.Series, front_end: FrontEnd, seconds: float) -> Tensor:
+def excerpt(recording: pd.Series, front_end: FrontEnd, seconds: float) -> np.ndarray:
     """The start of a recording's standardized spectrogram, shape (mels, frames).
 
     Where the recording or the clip is shorter, padding follows.
@@ -159,7 +157,7 @@ def excerpt(recording: pd.Series, front_end: FrontEnd, seconds: float) -> Tensor
     count = round(seconds * front_end.sample_rate / front_end.hop)
     first, last = occupied.frames
     part = scaled[:, first : min(first + count, last)]
-    return standardize(functional.pad(part, (0, count - part.shape[1])), front_end)
+    return standardize(np.pad(part, ((0, 0), (0, count - part.shape[1]))), front_end)
 
 
 def gallery(
@@ -167,5 +165,5 @@ def gallery(
 ) -> Figure:
     """The spectrogram of the start of each recording under its own caption."""
     front_end = run.profile.front_end
-    parts = [excerpt(row, front_end, seconds).numpy() for _, row in recordings.iterrows()]
+    parts = [excerpt(row, front_end, seconds) for _, row in recordings.iterrows()]
     return plots.spectrogram_gallery(np.stack(parts), captions, **axes_of(front_end), title=title)

@@ -1,111 +1,261 @@
-"""A trained model as one file: read it, classify WAV files with it, and write it for others."""
+"""A recording of any length -> heart rate, logit and decision, without PyTorch.
 
-import json
-import shlex
-from collections.abc import Sequence
+For research and teaching, not for care. A recording is read in windows, and a heartbeat is looked
+for in each. The logits of the windows that have one are averaged; without any, nothing is decided.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import nn
 
-from hsutils.audio.spectrograms import read_log_mel, standardize
-from hsutils.config import PROFILES, PROJECT, Profile, load_profile, parse_profile
+from hsutils.audio.heart_cycles import CLEAR_HEARTBEAT, STEP, Rhythm, envelope, find_beats
+from hsutils.audio.spectrograms import log_mel, standardize
+from hsutils.audio.wav import LAST_BIT, RATES, one_channel, read_windows, resampled
+from hsutils.config import RECORDED_RATE, FrontEnd, parse_profile
+from hsutils.environment import usable_cores
 from hsutils.errors import InputError
-from hsutils.files import atomic_path
-from hsutils.models.build import MODELS, new_network
-from hsutils.run import Run
-from hsutils.training.checkpoints import load_weights, save_weights
+from hsutils.progress import progress
 
-PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"
+PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.onnx"
 """The compact CNN that comes with the package, see MODEL_CARD.md."""
+WINDOW = 56.0  # s
+# A clock: more regular than any recording of the Challenge; or beats that scatter by less than
+# 5.5 ms, with no second sound (less than 0.2 of the loudness of the first): none of those does.
+EXACT, EVEN, SECOND_SOUND = 0.97, 0.0055, 0.2
+COLUMNS = ["file", "seconds", "heart_rate", "heartbeat", "logit", "probability", "decision", "note"]
 
 
-def load_model(path: Path | str) -> tuple[nn.Module, Profile, dict[str, str]]:
-    """A trained network as it was trained, whatever the settings beside it say now.
+@dataclass(frozen=True)
+class Verdict:
+    """What a model makes of one recording.
 
-    Returns:
-        The network in evaluation mode, its profile, and the file's metadata: `profile` (TOML) and
-        `model`; from `export` also `command`, `environment` (JSON) and `history` (JSON).
-
-    Raises:
-        InputError: if there is no such file, or it holds no model of this project.
+    Attributes:
+        seconds: of the sound that was used.
+        heart_rate: beats a minute; NaN without a heartbeat.
+        logit: a larger one speaks for abnormal; NaN without sound.
+        decision: normal or abnormal; empty without a heartbeat, whatever the logit.
+        note: why there is no decision, and what else is to be known.
+        beats: when S1 and S2 are loudest, s, shape (beats, 2); none without a heartbeat.
     """
-    path = Path(path)
-    if not path.is_file():
-        what = "a folder, not a model" if path.is_dir() else "no such model"
-        raise InputError(f"{path}: {what}; train it with `make run`, or name another --run-dir")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: no weights, or damaged ones ({error})") from error
-    if metadata.get("model") not in MODELS or "profile" not in metadata:
-        raise InputError(f"{path}: holds no {', '.join(MODELS)} with its profile")
-    profile = parse_profile(metadata["profile"], str(path))
-    network = load_weights(new_network(profile, metadata["model"]), path)
-    return network.eval(), profile, metadata
+
+    seconds: float
+    heart_rate: float
+    logit: float
+    decision: str
+    note: str
+    beats: np.ndarray
+
+    @property
+    def heartbeat(self) -> bool:
+        """Whether there is one, clear and regular."""
+        return len(self.beats) > 0
+
+    @property
+    def probability(self) -> float:
+        """Sigmoid of the logit: of abnormal, if the model were calibrated for this device."""
+        return float(1 / (1 + np.exp(-self.logit)))
 
 
-@torch.no_grad()
-def classify(
-    files: Sequence[Path | str], model: Path | str = PACKAGED
-) -> tuple[pd.DataFrame, list[str]]:
-    """Logit, probability and class of each WAV file. For research and teaching, not for care.
+class Classifier:
+    """A trained model that judges waveforms and files.
 
     Args:
-        files: of any sample rate; only the first `front_end.clip_seconds` are used.
-        model: weights of a run, or what `export` wrote; refused as `load_model` does.
-
-    Returns:
-        Table file, logit, probability (of abnormal), prediction (normal or abnormal), and a line
-        for each file that cannot be read.
-    """
-    network, profile, _ = load_model(model)
-    network.to(memory_format=torch.channels_last)
-    rows, problems = [], []
-    for file in map(Path, files):
-        try:
-            spectrogram, _ = read_log_mel(file, profile.front_end)
-        except InputError as error:
-            problems += error.problems
-            continue
-        image = standardize(spectrogram, profile.front_end)[None, None]
-        rows.append((str(file), network(image).item()))
-    table = pd.DataFrame(rows, columns=["file", "logit"])
-    table["probability"] = 1 / (1 + np.exp(-table.logit))
-    table["prediction"] = np.where(table.logit > 0, "abnormal", "normal")
-    return table.round(4), problems
-
-
-def export(run_dir: Path | str, model: str, target: Path | str) -> Path:
-    """Write a model of a run as one file whose metadata (see `load_model`) say what made it.
+        model: what `export` wrote (.onnx runs without PyTorch), or weights of a run (.safetensors).
+        threshold: a logit above it is called abnormal; by default the model's own.
 
     Raises:
-        InputError: if the run has no such model.
+        InputError: if there is no such model.
     """
-    source = PROJECT / run_dir / f"{model}.safetensors"
-    network, profile, metadata = load_model(source)
-    note = Run(source.parent, profile).note(source.name)
-    metadata |= {"profile": profile.portable().to_toml(), "command": command_of(profile, model)}
-    metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
-    with atomic_path(target) as temporary:
-        save_weights(temporary, network.state_dict(), metadata)
-    return Path(target)
+
+    def __init__(self, model: Path | str = PACKAGED, threshold: float | None = None):
+        self._network, self.front_end, usual = _load(Path(model))
+        self.threshold = usual if threshold is None else threshold
+
+    def __call__(self, waveform: np.ndarray, sample_rate: int) -> Verdict:
+        """The verdict on a waveform (samples,) or (samples, channels) of a rate in Hz.
+
+        It is of int16, or of floats of full scale [-1, 1].
+
+        Raises:
+            InputError: if it is empty, not finite or of another shape, or if the rate is.
+        """
+        samples = np.asarray(waveform)
+        samples = samples if samples.dtype == np.int16 else samples.astype(np.float32)
+        samples = samples[:, None] if samples.ndim == 1 else samples
+        if samples.ndim != 2 or not samples.size or not np.isfinite(samples).all():
+            raise InputError("waveform: give finite samples (samples,) or (samples, channels)")
+        if not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
+            raise InputError(f"sample_rate: give whole Hz, {RATES[0]} to {RATES[1]:,}")
+        parts = np.array_split(samples, math.ceil(len(samples) / (WINDOW * sample_rate)))
+        return self._verdict((part, int(sample_rate)) for part in parts)
+
+    def read(self, path: Path | str) -> Verdict:
+        """The verdict on a file; raises as `read_windows`."""
+        return self._verdict(read_windows(path, WINDOW))
+
+    def read_all(self, files: Iterable[Path | str]) -> tuple[dict[str, Verdict], list[str]]:
+        """The verdict on each file, and a line for each file that cannot be read."""
+        names, verdicts, problems = list(dict.fromkeys(map(str, files))), {}, []
+        with ThreadPoolExecutor(usable_cores()) as threads:
+            waiting = [(name, threads.submit(self.read, name)) for name in names]
+            for name, verdict in progress(waiting, len(names), "recordings"):
+                try:
+                    verdicts[name] = verdict.result()
+                except InputError as error:
+                    problems += error.problems
+        return verdicts, problems
+
+    def logit(self, waveform: np.ndarray) -> float:
+        """Of a waveform (samples,) at `RECORDED_RATE`, whatever it holds."""
+        count = math.ceil(len(waveform) / (self.front_end.clip_seconds * RECORDED_RATE))
+        clips = (log_mel(w, RECORDED_RATE, self.front_end) for w in np.array_split(waveform, count))
+        images = (standardize(clip, self.front_end)[None, None] for clip, _ in clips)
+        return float(np.mean([self._network(image) for image in images]))
+
+    def _verdict(self, windows: Iterable[tuple[np.ndarray, int]]) -> Verdict:
+        parts, length = [], 0.0
+        for samples, rate in windows:
+            parts.append(self._of_window(samples, rate, length))
+            length += len(samples) / rate
+        beating = [part for part in parts if part.heartbeat]
+        used = beating or [part for part in parts if not math.isnan(part.logit)]
+        seconds, logits = sum(part.seconds for part in used), [part.logit for part in used]
+        logit = float(np.mean(logits)) if used else math.nan
+        rate = float(np.median([part.heart_rate for part in beating])) if beating else math.nan
+        decision = ("abnormal" if logit > self.threshold else "normal") if beating else ""
+        notes = list(dict.fromkeys(part.note for part in beating or parts if part.note))
+        if 0 < len(beating) < len(parts):
+            notes.append(f"no heartbeat in {length - seconds:.0f} of {length:.0f} s")
+        beats = np.concatenate([part.beats for part in parts])
+        return Verdict(seconds, rate, logit, decision, "; ".join(notes), beats)
+
+    def _of_window(self, samples: np.ndarray, rate: int, start: float) -> Verdict:
+        waveform, seconds, none = one_channel(samples), len(samples) / rate, np.empty((0, 2))
+        if not np.ptp(waveform):
+            sound = np.ptp(samples, axis=0).any()
+            note = "its channels cancel each other" if sound else "no sound: all samples are equal"
+            return Verdict(seconds, math.nan, math.nan, "", note, none)
+        peak, waveform = np.abs(waveform).max(), resampled(waveform, rate)
+        logit, rhythm = self.logit(waveform), find_beats(waveform)
+        if note := no_heartbeat(waveform, rhythm):
+            return Verdict(seconds, math.nan, logit, "", note, none)
+        note = f"clipped: peaks at {peak:.3g} times full scale" if peak > 1 + LAST_BIT else ""
+        beats = start + np.stack([rhythm.onset, rhythm.onset + rhythm.systole], axis=1)
+        return Verdict(seconds, 60 / rhythm.period, logit, "", note, beats)
 
 
-def command_of(profile: Profile, model: str) -> str:
-    """What trains a model again: a profile of the package, and whatever differs from it."""
-    base = profile.name if (PROFILES / f"{profile.name}.toml").is_file() else "paper"
-    usual, asked = (
-        pd.json_normalize(p.model_dump()).to_dict("records")[0]
-        for p in (load_profile(base), profile.portable())
-    )
-    speed = ("compute.threads", "compute.workers")
-    differs = [key for key in asked if asked[key] != usual[key] and key not in speed]
-    # As an override is read: TOML, in which truth is lower case.
-    sets = [f"--set {shlex.quote(f'{key}={json.dumps(asked[key])}')}" for key in differs]
-    command = f"python -m hsutils run --trainings-only --profile {base} --models {model}"
-    return " ".join([command, *sets])
+def no_heartbeat(waveform: np.ndarray, rhythm: Rhythm) -> str:
+    """Why the beats of a waveform (samples,) at `RECORDED_RATE` are no heart's; empty if they are.
+
+    See `EXACT` for clocks. Sounds that repeat unevenly cannot be told from hearts.
+    """
+    if len(rhythm.onset) < 2:
+        return "too short to find a heartbeat"
+    if rhythm.regularity < CLEAR_HEARTBEAT:
+        return "no regular heartbeat was found"
+    steps = (np.stack([rhythm.onset, rhythm.onset + rhythm.systole]) * RECORDED_RATE / STEP).round()
+    first, second = np.median(np.take(envelope(waveform), steps.astype(int), mode="clip"), axis=1)
+    even = np.diff(rhythm.onset).std() < EVEN and second < SECOND_SOUND * first
+    return "too even for a heart: a clock?" if even or rhythm.regularity > EXACT else ""
+
+
+def classify(
+    files: Sequence[Path | str], model: Path | str = PACKAGED, threshold: float | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """`Verdict` of each file (WAV, FLAC, OGG, MP3 or AIFF of any length) by a `Classifier`.
+
+    Returns:
+        Table of `COLUMNS`, a row a file, and a line for each file that cannot be read.
+    """
+    verdicts, problems = Classifier(model, threshold).read_all(files)
+    return as_table(verdicts), problems
+
+
+def as_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """Verdicts by file as a table of `COLUMNS`."""
+    rows = [[name, *(getattr(v, c) for c in COLUMNS[1:])] for name, v in verdicts.items()]
+    digits = {"seconds": 2, "heart_rate": 0, "logit": 4, "probability": 4}
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"heartbeat": bool}).round(digits)
+
+
+def beats_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """Every beat found: file, and when S1 and S2 are loudest, in s from its start."""
+    rows = [(name, *beat) for name, verdict in verdicts.items() for beat in verdict.beats]
+    return pd.DataFrame(rows, columns=["file", "s1", "s2"]).round(3)
+
+
+def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.DataFrame:
+    """A row a patient, from `classify`'s table and the patient of each row.
+
+    `heartbeats` counts the recordings that have one; their logits and heart rates are averaged.
+    """
+    table = table.assign(patient=patients)
+    groups = table.groupby("patient", sort=False)
+    pooled = groups.agg(recordings=("file", "size"), heartbeats=("heartbeat", "sum"))
+    means = table[table.heartbeat].groupby("patient")[["heart_rate", "logit"]].mean()
+    pooled = pooled.join(means.round({"heart_rate": 0, "logit": 4}))
+    pooled["probability"] = (1 / (1 + np.exp(-pooled.logit))).round(4)
+    decisions = np.where(pooled.logit > threshold, "abnormal", "normal")
+    return pooled.assign(decision=np.where(pooled.heartbeats > 0, decisions, "")).reset_index()
+
+
+def patients_of(files: Sequence[str], by: str) -> list[str]:
+    """The patient of each file.
+
+    Args:
+        by: `folder`, whose name is the patient; a CSV of path (or file) and patient, relative to
+            its folder; or a regular expression, whose one group in a file's name is the patient.
+
+    Raises:
+        InputError: naming the files that have none; if `by` is not as described.
+    """
+    paths, what = [Path(file).absolute() for file in files], "no CSV with path and patient"
+    try:
+        if by == "folder":
+            found = [path.parent.name for path in paths]
+        elif by.lower().endswith(".csv"):
+            table = pd.read_csv(by, dtype=str).rename(columns={"file": "path"})
+            places = [(Path(by).parent / path).resolve() for path in table.path]
+            found = table.patient.set_axis(places).reindex([path.resolve() for path in paths])
+        else:
+            what = "no regular expression with one group, such as '([0-9]+)_'"
+            matches = [re.search(by, path.name) for path in paths]
+            found = [match and match.group(1) for match in matches]
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, re.error) as error:
+        raise InputError(f"--by {by}: {what} ({error})") from error
+    if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
+        raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])
+    return list(found)
+
+
+def _load(path: Path) -> tuple[Callable[[np.ndarray], float], FrontEnd, float]:
+    """A network as a function of spectrograms (1, 1, mels, frames), its front end and threshold."""
+    if path.suffix == ".safetensors":
+        import torch
+
+        from hsutils.export import THRESHOLD, load_model
+
+        network, profile, _ = load_model(path)
+        logit = torch.no_grad()(lambda x: network(torch.from_numpy(x)).item())
+        return logit, profile.front_end, THRESHOLD
+    if not path.is_file():
+        raise InputError(f"{path}: no such model")
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = 1  # recordings run in parallel
+    try:
+        session = InferenceSession(path, options)
+        about = session.get_modelmeta().custom_metadata_map
+        text, threshold = about["profile"], float(about["threshold"])
+    except Exception as error:  # ONNX Runtime's have no base of their own
+        why = str(error).splitlines()[0]
+        raise InputError(f"{path}: no model that `export` wrote, or damaged ({why})") from error
+    front_end = parse_profile(text, str(path)).front_end
+    return lambda x: session.run(None, {"spectrogram": x})[0].item(), front_end, threshold

@@ -1,19 +1,24 @@
 """What a user types: every mistake is one line that names it, before any work."""
 
 import errno
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from io import StringIO, TextIOWrapper
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from hsutils import pipeline
-from hsutils.cli import MODELS, main
+from hsutils.cli import MODELS, PURPOSE, find_recordings, main
 from hsutils.config import PROJECT
 from hsutils.models import build
 
@@ -168,14 +173,104 @@ def test_installed_without_notebooks_nothing_is_run_or_written(tmp_path):
     assert done.stdout.strip() == str(elsewhere), "results never go beside an installed package"
 
 
-def test_verdicts_go_to_stdout_and_unreadable_files_to_stderr(tmp_path, capsys):
-    noise = np.random.default_rng(0).integers(-9000, 9000, 20_000).astype(np.int16)
-    soundfile.write(tmp_path / "good.wav", noise, 2000)
-    (tmp_path / "bad.wav").write_text("<html>404")
-    files = [str(tmp_path / f"{name}.wav") for name in ("bad", "good", "absent")]
-    assert main(["predict", "--pretrained", *files]) == 2
+# predict
+
+
+@pytest.fixture
+def hearts(tmp_path) -> Path:
+    """A folder with a heart and a text that ends in .wav, and one below it with another heart."""
+    (tmp_path / "hearts" / "more").mkdir(parents=True)
+    clips = PROJECT / "hsutils" / "clips"
+    shutil.copy(clips / "training-a" / "a0006.flac", tmp_path / "hearts")
+    shutil.copy(clips / "training-e" / "e00282.flac", tmp_path / "hearts" / "more" / "E.FLAC")
+    (tmp_path / "hearts" / "bad.wav").write_text("<html>404")
+    (tmp_path / "hearts" / ".hidden.wav").write_text("not looked at")
+    return tmp_path / "hearts"
+
+
+def test_good_files_are_done_and_bad_ones_named_with_exit_2(hearts, capsys):
+    asked = [hearts, hearts.parent / "absent.wav", hearts / "a0006.flac"]
+    assert main(["predict", *map(str, asked)]) == 2
     said = capsys.readouterr()
-    header, row = said.out.splitlines()
-    assert header == "file,logit,probability,prediction" and row.startswith(f"{files[1]},")
-    assert files[0] in said.err and f"{files[2]}: no such file" in said.err
-    assert files[1] not in said.err
+    table = pd.read_csv(StringIO(said.out), keep_default_na=False)
+    assert table.file.tolist() == [str(hearts / "a0006.flac"), str(hearts / "more" / "E.FLAC")]
+    assert table.decision.tolist() == ["abnormal", "normal"]
+    lines = said.err.splitlines()
+    assert lines[0].startswith(f"hsutils: {hearts / 'bad.wav'}: not a readable audio file")
+    assert lines[1:] == [f"hsutils: {asked[1]}: no such file", f"hsutils: {PURPOSE}"]
+
+
+def test_without_a_heartbeat_no_number_is_shown_that_looks_like_a_verdict(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(-9000, 9000, 20_000).astype(np.int16)
+    soundfile.write(tmp_path / "noise.wav", noise, 2000)
+    for form in ("csv", "json", "table"):
+        assert main(["predict", str(tmp_path), "--format", form]) == 0
+        shown = capsys.readouterr().out
+        assert "no regular heartbeat" in shown
+        if form == "csv":
+            assert shown.endswith("noise.wav,10.0,,False,,,,no regular heartbeat was found\n")
+        elif form == "json":
+            assert json.loads(shown)[0]["probability"] is None
+        else:
+            assert not re.search(r"\bNaN|\.\d{3}", shown)
+
+
+def test_a_recording_may_come_through_a_pipe(hearts, capsys, monkeypatch):
+    with (hearts / "a0006.flac").open("rb") as file:
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(file))
+        assert main(["predict", "-"]) == 0
+    piped = capsys.readouterr().out.splitlines()[1]
+    main(["predict", str(hearts / "a0006.flac")])
+    named = capsys.readouterr().out.splitlines()[1]
+    assert piped.partition(",")[2] == named.partition(",")[2] and piped.startswith("-,")
+
+
+def test_patients_and_beats_are_written_as_asked(hearts, capsys):
+    beats = hearts.parent / "beats.csv"
+    (hearts / "bad.wav").unlink()
+    asked = ["predict", str(hearts), "--by", "folder", "--beats", str(beats), "--threshold", "9"]
+    assert main(asked) == 0
+    table = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert table.patient.tolist() == ["hearts", "more"] and set(table.decision) == {"normal"}
+    found = pd.read_csv(beats)
+    assert found.file.unique().tolist() == [str(hearts / n) for n in ("a0006.flac", "more/E.FLAC")]
+    assert (found.s1 < found.s2).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "teacher"], "--model teacher: name its run with --run-dir"),
+        (["--run-dir", "r", "--model", "x.onnx"], "--model x.onnx: a run has teacher, student, "),
+        (["--model", "x.onnx"], "x.onnx: no such model"),
+        (["--run-dir", "nowhere"], "student.safetensors: no such model"),
+        (["--by", "(x"], "--by (x: no regular expression"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_before_any_work(failed, hearts, options, said):
+    line = failed("predict", hearts / "a0006.flac", *options)
+    assert said in line and "\n" not in line and "fetch" not in line
+
+
+def test_folders_without_recordings_are_named_and_hidden_files_left_out(hearts, tmp_path):
+    (tmp_path / "empty").mkdir()
+    files, (problem,) = find_recordings([str(tmp_path / "empty"), str(hearts / "more"), "-"])
+    assert files == [str(hearts / "more" / "E.FLAC"), "-"]
+    assert problem.startswith(f"{tmp_path / 'empty'}: a folder without recordings (.wav, .flac")
+
+
+def test_every_use_says_what_it_is_not_for(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert PURPOSE in said and "clinical" in PURPOSE and "children" in PURPOSE
+
+
+def test_export_writes_the_packaged_model_and_says_where(tmp_path, capsys):
+    assert main(["export", "--to", str(tmp_path / "model.safetensors")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "model.safetensors")
+    ours, theirs = (
+        tmp_path / "model.safetensors",
+        PROJECT / "hsutils/pretrained/compact.safetensors",
+    )
+    assert load_file(ours).keys() == load_file(theirs).keys()

@@ -166,7 +166,7 @@ def test_half_speed_lasts_twice_as_long_at_the_same_pitch():
 
 
 def test_of_a_long_recording_the_seconds_that_speak_most_for_abnormal_are_shown(monkeypatch):
-    front_end = listening.load_model(listening.PACKAGED)[1].front_end
+    front_end = listening.load_model(listening.PACKAGED_WEIGHTS)[1].front_end
     monkeypatch.setattr(
         listening,
         "contributions",

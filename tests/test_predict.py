@@ -1,146 +1,251 @@
-"""One file holds a model and what made it, and works without the run."""
+"""A recording gets a verdict where it holds a heartbeat, and the reason where it does not."""
 
-import json
-import shlex
-from itertools import pairwise
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
-from safetensors.torch import load_file, save_file
 
+import hsutils
 from hsutils.audio.spectrograms import log_mel, standardize
-from hsutils.config import load_profile
+from hsutils.audio.wav import read_waveform
+from hsutils.config import CHECKOUT
+from hsutils.config import RECORDED_RATE as RATE
 from hsutils.errors import InputError
-from hsutils.models.build import new_network
-from hsutils.predict import PACKAGED, classify, command_of, export, load_model
-from hsutils.run import Run, open_run
-from hsutils.training.checkpoints import save_weights
+from hsutils.export import PACKAGED_WEIGHTS, load_model
+from hsutils.predict import COLUMNS, WINDOW, Classifier, classify, patients_of, pool
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CLIPS = sorted((CHECKOUT / "hsutils" / "clips").glob("training-?/*.flac"))
+CLIP = next(path for path in CLIPS if path.stem == "a0006")
+TIME = np.arange(10 * RATE) / RATE
 
 
-@pytest.fixture
-def run(tmp_path) -> Run:
-    """A run with a student of random weights."""
-    run = open_run("small", tmp_path / "run", {"data.folder": str(tmp_path), "seed": 3})
-    torch.manual_seed(0)
-    metadata = {"profile": run.profile.to_toml(), "model": "student"}
-    state = new_network(run.profile, "student").state_dict()
-    history = [{"epoch": 1, "loss": 0.5, "dev_auroc": 0.8, "seconds": 1.0}]
-
-    def make(path) -> dict:
-        save_weights(path, state, metadata)
-        return {"history": history, "environment": {"git_commit": "abc"}}
-
-    run.store("student.safetensors", "stamp", make)
-    return run
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier()
 
 
-@pytest.fixture
-def heart(tmp_path) -> str:
-    noise = np.random.default_rng(0).integers(-9000, 9000, 6000).astype(np.int16)
-    soundfile.write(tmp_path / "heart.wav", noise, 2000)
-    return str(tmp_path / "heart.wav")
+@pytest.fixture(scope="module")
+def heart() -> np.ndarray:
+    """8 s of a real heart at 2,000 Hz, int16."""
+    return soundfile.read(CLIP, dtype="int16")[0]
 
 
-def test_a_file_gets_the_models_own_logit(run, heart):
-    weights, front_end = run.path("student.safetensors"), run.profile.front_end
-    model = new_network(run.profile, "student").eval()
-    model.load_state_dict(load_file(weights))
-    spectrogram, _ = log_mel(soundfile.read(heart)[0].astype(np.float32), 2000, front_end)
-    logit = model(standardize(spectrogram, front_end)[None, None]).item()
-    table, problems = classify([heart], weights)
-    row = table.iloc[0]
-    assert not problems and table.columns.tolist() == ["file", "logit", "probability", "prediction"]
-    assert row.logit == pytest.approx(logit, abs=1e-3)
-    assert row.probability == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
-    assert row.prediction == ("abnormal" if logit > 0 else "normal")
+@pytest.fixture(scope="module")
+def window(classifier, heart) -> np.ndarray:
+    """A window of that heart, from its first S1 to its last one again and again."""
+    first, *_, last = np.round(classifier(heart, RATE).beats[:, 0] * RATE).astype(int)
+    return np.resize(heart[first:last], round(WINDOW * RATE))
 
 
-@pytest.mark.parametrize(
-    "change", ["front_end.scale=0.3", "front_end.hop=80", "networks.cnn=compact"]
-)
-def test_weights_are_read_with_the_settings_they_were_trained_with(run, heart, change):
-    weights = run.path("student.safetensors")
-    before, _ = classify([heart], weights)
-    open_run("small", run.folder, [change])
-    assert classify([heart], weights)[0].equals(before)
-    exported = export(run.folder, "student", run.path("exported.safetensors"))
-    assert classify([heart], exported)[0].equals(before)
-    assert load_model(exported)[1].front_end == run.profile.front_end
+def noise(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=len(TIME))
 
 
-def test_files_that_cannot_be_read_are_named_beside_the_verdicts_of_the_others(
-    run, heart, tmp_path
-):
-    (tmp_path / "text.wav").write_text("not a recording")
-    files = [tmp_path / "text.wav", heart, tmp_path / "absent.wav", tmp_path]
-    table, (text, absent, folder) = classify(files, run.path("student.safetensors"))
-    assert table.file.tolist() == [heart]
-    assert "text.wav" in text and "absent.wav: no such file" in absent
-    assert folder == f"{tmp_path}: a folder; name the files in it"
-    assert not any("fetch" in line for line in (text, absent, folder))
+def ticks(period: float, seed: int) -> np.ndarray:
+    """Short knocks at equal intervals, each a little louder or softer, in weak noise."""
+    knock = np.exp(-np.arange(200) / 20) * np.sin(2 * np.pi * 90 * np.arange(200) / RATE)
+    found, loudness = 0.005 * noise(seed), np.random.default_rng(seed).uniform(0.4, 0.5, 99)
+    for place, loud in zip(np.arange(0.3, 9.8, period), loudness, strict=False):
+        found[round(place * RATE) :][:200] += loud * knock
+    return found
 
 
-def test_a_run_without_the_model_says_how_to_get_it(run):
-    with pytest.raises(InputError, match=r"teacher\.safetensors: no such model.*make run"):
-        classify(["heart.wav"], run.path("teacher.safetensors"))
-    with pytest.raises(InputError, match="a folder, not a model"):
-        load_model(run.folder)
+def test_a_file_gets_the_models_own_logit_and_pytorch_gives_the_same():
+    network, profile, _ = load_model(PACKAGED_WEIGHTS)
+    spectrogram, _ = log_mel(read_waveform(CLIP), RATE, profile.front_end)
+    image = torch.from_numpy(standardize(spectrogram, profile.front_end))
+    logit = network(image[None, None]).item()
+    for model in ({}, {"model": PACKAGED_WEIGHTS}):
+        table, problems = classify([CLIP], **model)
+        (row,) = table.itertuples()
+        assert not problems and table.columns.tolist() == COLUMNS
+        assert row.logit == pytest.approx(logit, abs=1e-3) and row.file == str(CLIP)
+        assert row.probability == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
+        assert (row.seconds, row.heartbeat, row.note) == (8, True, "")
 
 
-GOOD = {"model": "student", "profile": load_profile("small").to_toml()}
-CRAFTED = {
-    "no metadata": None,
-    "no profile": {"model": "student"},
-    "no model": {"profile": GOOD["profile"]},
-    "an unknown model": GOOD | {"model": "encoder"},
-    "a profile that is not TOML": GOOD | {"profile": "= 3"},
-    "a number without end": GOOD | {"profile": f"seed = {'9' * 5000}"},
-    "an unknown field": GOOD | {"profile": "[pretrain]\ncolour = 3"},
-    "weights of another network": GOOD,
+def test_the_decision_is_that_of_the_threshold():
+    (logit,) = classify([CLIP])[0].logit
+    for threshold, decision in ((logit - 0.1, "abnormal"), (logit + 0.1, "normal")):
+        assert Classifier(threshold=threshold).read(CLIP).decision == decision
+
+
+# What holds no heartbeat
+
+SILENT = {
+    "silence": (np.zeros(len(TIME)), "no sound"),
+    "a constant": (np.full(len(TIME), 0.25), "no sound"),
+    "channels that cancel": (np.stack([noise(), -noise()], axis=1) / 9, "channels cancel"),
 }
+HEARTLESS = {
+    "hum of 50 Hz": 0.3 * np.sin(2 * np.pi * 50 * TIME),
+    "hum of 60 Hz and noise": 0.3 * np.sin(2 * np.pi * 60 * TIME) + 0.01 * noise(),
+    "a tone": 0.3 * np.sin(2 * np.pi * 100 * TIME),
+    "white noise": 0.1 * noise(),
+    "rumble": np.cumsum(noise()) / 500,
+    "breath": 0.1 * noise() * np.abs(np.sin(np.pi * 0.3 * TIME)),
+    "a click": np.eye(1, len(TIME), 6_000)[0],
+    "the last bit": (np.arange(len(TIME)) % 2) / 32_768,
+}
+CLOCKS = {f"ticks {period} s apart": ticks(period, 1) for period in (0.5, 0.75, 1.0, 1.2)}
+CLOCKS |= {"single samples": 0.5 * (np.arange(len(TIME)) % RATE == 600)}
+CLOCKS |= {"beeps": 0.3 * np.sin(2 * np.pi * 800 * TIME) * (TIME % 1 < 0.05)}
+CLOCKS |= {"beats of two hums": sum(np.sin(2 * np.pi * hz * TIME) for hz in (50, 51.2)) / 4}
+HEARTLESS = {name: (sound, "no regular heartbeat") for name, sound in HEARTLESS.items()}
+HEARTLESS |= {name: (sound, "a clock") for name, sound in CLOCKS.items()}
 
 
-@pytest.mark.parametrize("kind", [*CRAFTED, b"", b"no weights", b"\xff" * 100, "cut"])
-def test_a_foreign_or_damaged_file_is_told_in_one_line(run, tmp_path, kind):
-    path = tmp_path / "foreign.safetensors"
-    if kind in CRAFTED:
-        save_file({"a": torch.zeros(1)}, path, CRAFTED[kind])
-    else:
-        cut = run.path("student.safetensors").read_bytes()[:-9]
-        path.write_bytes(cut if kind == "cut" else kind)
-    with pytest.raises(InputError) as error:
-        load_model(path)
-    said = str(error.value)
-    assert str(path) in said and "\n" not in said and "delete" not in said
+@pytest.mark.parametrize("name", [*SILENT, *HEARTLESS])
+def test_what_holds_no_heartbeat_gets_no_verdict_but_the_reason(classifier, tmp_path, name):
+    sound, reason = (SILENT | HEARTLESS)[name]
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    verdict = classifier.read(tmp_path / "a.wav")
+    assert reason in verdict.note
+    assert verdict.decision == "" and not verdict.heartbeat and np.isnan(verdict.heart_rate)
+    assert np.isnan(verdict.logit) == (name in SILENT)
+    assert verdict.seconds == (0 if name in SILENT else 10)
 
 
-def test_an_exported_file_says_what_made_it_and_names_no_place(run, tmp_path):
-    exported = export(run.folder, "student", tmp_path / "new folder" / "model.safetensors")
-    _, profile, metadata = load_model(exported)
-    assert profile == run.profile.portable()
-    assert json.loads(metadata["environment"])["git_commit"] == "abc"
-    assert json.loads(metadata["history"])[0]["dev_auroc"] == 0.8
-    assert str(tmp_path) not in "".join(metadata.values())
+def test_a_recording_too_short_for_a_rhythm_says_so(classifier, heart):
+    for seconds in (0.05, 1, 2.9):
+        verdict = classifier(heart[: round(seconds * RATE)], RATE)
+        assert (verdict.decision, verdict.note) == ("", "too short to find a heartbeat")
 
 
-@pytest.mark.parametrize("name", ["robust", "mine"])
-def test_the_command_asks_for_the_same_profile(name):
-    changes = ["baseline.epochs=2", "splits.leave_out=b", 'compute.precision="32-true"', "seed=3"]
-    profile = load_profile("robust", [*changes, "front_end.repair_clips=false", f"name={name}"])
-    words = shlex.split(command_of(profile, "baseline"))
-    assert words[:5] == ["python", "-m", "hsutils", "run", "--trainings-only"]
-    options = dict(pairwise(words))
-    asked = [value for word, value in pairwise(words) if word == "--set"]
-    assert load_profile(options["--profile"], asked) == profile
-    assert options["--models"] == "baseline"
+def test_nearly_all_real_clips_get_a_verdict():
+    table, problems = classify(CLIPS[::5])
+    assert not problems and len(table) > 100
+    assert (table.decision != "").mean() > 0.92
+    assert table.heart_rate.dropna().between(40, 200).all()
+    assert (table.note != "").eq(table.decision == "").all()
 
 
-def test_the_packaged_model_is_small_and_says_what_made_it():
-    network, profile, metadata = load_model(PACKAGED)
-    assert PACKAGED.stat().st_size < 2_000_000
-    plain = load_profile("robust", {"compute": profile.compute.model_dump()})
-    assert profile == plain.portable() and metadata["model"] == "baseline"
-    assert json.loads(metadata["environment"])["git_commit"].isalnum(), "a commit, unchanged"
-    assert network(torch.zeros(1, *profile.front_end.shape)).isfinite().all()
+@pytest.mark.real
+def test_nearly_all_real_recordings_get_a_verdict(real_recordings):
+    table, problems = classify(real_recordings.path[::10])
+    assert not problems and (table.decision != "").mean() > 0.94
+    assert not table.note.str.contains("clock").any()
+
+
+# Any length, rate and number of channels
+
+
+def test_windows_of_the_same_sound_have_the_verdict_of_one(classifier, window):
+    once, thrice = classifier(window, RATE), classifier(np.tile(window, 3), RATE)
+    assert thrice.logit == pytest.approx(once.logit, rel=1e-12)
+    assert (thrice.seconds, thrice.heart_rate) == (3 * once.seconds, once.heart_rate)
+    expected = np.concatenate([once.beats + k * WINDOW for k in range(3)])
+    assert len(once.beats) > 50
+    np.testing.assert_allclose(thrice.beats, expected)
+
+
+def test_a_window_without_a_heartbeat_is_left_out_and_told(classifier, window):
+    hiss = np.random.default_rng(0).integers(-9_000, 9_000, len(window)).astype(np.int16)
+    once, both = classifier(window, RATE), classifier(np.append(window, hiss), RATE)
+    assert (both.logit, both.seconds) == (once.logit, WINDOW)
+    assert both.note == "no heartbeat in 56 of 112 s"
+
+
+def test_a_heart_sounds_the_same_in_floats_two_channels_and_at_another_rate(classifier, heart):
+    plain = classifier(heart, RATE)
+    for same in (heart / 32_768, np.stack([heart, heart], axis=1)):
+        found = classifier(same, RATE)
+        assert found.logit == pytest.approx(plain.logit, abs=1e-6)
+        np.testing.assert_array_equal(found.beats, plain.beats)
+    twice = np.interp(np.arange(2 * len(heart)) / 2, np.arange(len(heart)), heart) / 32_768
+    found = classifier(twice, 2 * RATE)
+    assert found.heart_rate == pytest.approx(plain.heart_rate, rel=0.02)
+    assert found.decision == plain.decision and found.seconds == plain.seconds
+
+
+@pytest.mark.parametrize("wrong", [[], [np.nan] * 9_000, np.zeros((2, 2, 2)), 3.0])
+def test_a_waveform_that_is_none_is_refused(classifier, wrong):
+    with pytest.raises(InputError, match="waveform: give finite samples"):
+        classifier(wrong, RATE)
+    for rate in (499, 1e9, 2_000.5, np.nan):
+        with pytest.raises(InputError, match="sample_rate: give whole Hz, 500 to 384,000"):
+            classifier(np.ones(9_000), rate)
+
+
+def test_peaks_beyond_full_scale_are_clipped_with_a_note(classifier, heart):
+    loud = heart * (1.3 / np.abs(heart).max())
+    assert classifier(loud, RATE).note == "clipped: peaks at 1.3 times full scale"
+
+
+def test_memory_does_not_grow_with_the_recording(classifier, window, tmp_path):
+    peaks = []
+    for windows in (1, 9):
+        with soundfile.SoundFile(tmp_path / "long.wav", "w", RATE, 2, "PCM_16") as file:
+            for _ in range(windows):
+                file.write(np.stack([window, window], axis=1))
+        tracemalloc.start()
+        classifier.read(tmp_path / "long.wav")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_the_beats_are_the_hearts_and_their_rate_is_told(classifier, heart):
+    verdict = classifier(heart, RATE)
+    (s1, s2), gaps = verdict.beats.T, np.diff(verdict.beats[:, 0])
+    assert (s1 > 0).all() and (s1 < s2).all() and (s2[:-1] < s1[1:]).all() and s1[-1] < 8
+    assert verdict.heart_rate == pytest.approx(60 / np.median(gaps), rel=0.05)
+
+
+# Patients
+
+
+TABLE = pd.DataFrame({"file": list("abcd"), "heartbeat": [True, True, False, False]})
+TABLE = TABLE.assign(logit=[1.0, -2.0, 9.0, 9.0], heart_rate=[60, 80, np.nan, np.nan])
+
+
+def test_the_logits_of_a_patients_recordings_with_a_heartbeat_are_averaged():
+    pooled = pool(TABLE, ["one", "one", "one", "two"], threshold=-1).set_index("patient")
+    assert pooled.loc["one", ["recordings", "heartbeats", "heart_rate"]].tolist() == [3, 2, 70]
+    assert pooled.logit["one"] == -0.5 and pooled.decision.tolist() == ["abnormal", ""]
+    assert pooled.probability["one"] == pytest.approx(1 / (1 + np.exp(0.5)), abs=1e-4)
+    assert pooled.loc["two", ["logit", "probability", "heart_rate"]].isna().all()
+
+
+def test_patients_are_folders_parts_of_names_or_rows_of_a_table(tmp_path):
+    files = [str(tmp_path / "7" / "9_AV.wav"), str(tmp_path / "7" / "10_MV.wav")]
+    table = pd.DataFrame({"path": ["7/10_MV.wav", "7/9_AV.wav"], "patient": ["x", "y"]})
+    table.to_csv(tmp_path / "of.csv", index=False)
+    assert patients_of(files, "folder") == ["7", "7"]
+    assert patients_of(files, r"^(\d+)_") == ["9", "10"]
+    assert patients_of(files, str(tmp_path / "of.csv")) == ["y", "x"]
+    wrong = {"(": "no regular expression", "9": "one group", str(tmp_path / "no.csv"): "no CSV"}
+    for by, problem in (wrong | {"(A)V": "10_MV.wav: --by (A)V gives it no patient"}).items():
+        with pytest.raises(InputError) as caught:
+            patients_of(files, by)
+        assert problem in str(caught.value) and "\n" not in str(caught.value)
+
+
+# Without PyTorch
+
+
+def test_the_first_answer_needs_no_pytorch_and_importing_the_package_nothing():
+    code = "import sys, hsutils; before = set(sys.modules)\n"
+    code += "from hsutils.predict import classify; print(classify(sys.argv[1:])[0].decision[0])\n"
+    code += "print({'numpy', 'scipy', 'pandas', 'onnxruntime'} & before, 'torch' in sys.modules)\n"
+    command = [sys.executable, "-c", code, str(CLIP)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert done.stdout.splitlines() == [Classifier().read(CLIP).decision, "set() False"]
+    assert hsutils.load_classifier(threshold=99)(np.zeros(9_000), RATE).decision == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", "cut", None])
+def test_a_damaged_or_absent_model_is_one_line(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        whole = (CHECKOUT / "hsutils/pretrained/compact.onnx").read_bytes()
+        path.write_bytes(whole[:-9_000] if content == "cut" else content)
+    with pytest.raises(InputError) as caught:
+        Classifier(path)
+    assert str(caught.value).startswith(f"{path}: no") and "\n" not in str(caught.value)

@@ -149,7 +149,7 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
     bands, _ = log_mel(clean, RECORDED_RATE, FRONT_END.model_copy(update=plain))
     middle = FRONT_END.n_fft / 2 / RECORDED_RATE  # of a frame, for which it stands
     frames = np.round((edges - middle) * RECORDED_RATE / STEP).astype(int)
-    frames, loudness = np.clip(frames, 0, bands.shape[1]), bands.T.double().numpy()
+    frames, loudness = np.clip(frames, 0, bands.shape[1]), bands.T.astype(float)
     starts = np.minimum(frames[:, :-1], len(loudness) - 1)
     stops = np.maximum(frames[:, 1:], starts + 1)
     means = [loudness[a:b].mean(axis=0) for a, b in zip(starts.flat, stops.flat, strict=True)]

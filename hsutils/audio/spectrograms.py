@@ -5,15 +5,15 @@ The paper gives only the size; the rest follows the lab's public code, which cal
 computed: a frame of pure padding has zero power and so the floor's value, exactly.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal.windows import tukey
-from torch import Tensor
-from torchaudio.functional import resample
 
 from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.wav import read_waveform
@@ -21,9 +21,8 @@ from hsutils.config import RECORDED_RATE, FrontEnd
 
 READ_SECONDS = 300.0  # of a recording, at most; artefacts are removed from all of them
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
-# the spectrogram's floor, which torchaudio's default filter does not achieve.
-KAISER_BEST = {"resampling_method": "sinc_interp_kaiser", "beta": 14.769656459379492}
-KAISER_BEST |= {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596}
+# the spectrogram's floor, which shorter filters do not achieve.
+ZEROS, BETA, ROLLOFF = 64, 14.769656459379492, 0.9475937167399596
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Occupied:
 
 
 @lru_cache
-def mel_filters(front_end: FrontEnd) -> Tensor:
+def mel_filters(front_end: FrontEnd) -> np.ndarray:
     """Triangular HTK mel filters of peak 1, shape (bins, mels)."""
     hz = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft
     edges = mel_edges(front_end)
     lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
     rising = (hz[:, None] - lower) / (center - lower)
     falling = (upper - hz[:, None]) / (upper - center)
-    return torch.from_numpy(np.clip(np.minimum(rising, falling), 0, None))
+    return np.clip(np.minimum(rising, falling), 0, None)
 
 
 def mel_edges(front_end: FrontEnd) -> np.ndarray:
@@ -53,20 +52,37 @@ def mel_edges(front_end: FrontEnd) -> np.ndarray:
     return 700 * (10 ** (mels / 2595) - 1)
 
 
-def resample_waveform(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> Tensor:
-    """The first `clip_seconds` of a waveform (samples,) at the front end's sample rate."""
-    clip = waveform[: round(front_end.clip_seconds * rate)]
-    samples = torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float64))
-    return resample(samples, rate, front_end.sample_rate, **KAISER_BEST)
+def resample_waveform(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
+    """The first `clip_seconds` of a waveform (samples,) at the front end's sample rate, float64."""
+    clip = waveform[: round(front_end.clip_seconds * rate)].astype(float)
+    common = math.gcd(rate, front_end.sample_rate)
+    up, down = front_end.sample_rate // common, rate // common
+    if up == down:
+        return clip
+    kernel = _kaiser_best(up, down)
+    reach = (len(kernel) - down) // 2
+    blocks = sliding_window_view(np.pad(clip, (reach, reach + down)), len(kernel))[::down]
+    return (blocks @ kernel).ravel()[: math.ceil(len(clip) * up / down)]
 
 
-def read_log_mel(path: Path | str, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
+@lru_cache
+def _kaiser_best(up: int, down: int) -> np.ndarray:
+    """Windowed sincs of which each makes one of `up` samples from `down` and those around them."""
+    cutoff = ROLLOFF * min(1, up / down)  # of the input's Nyquist frequency
+    reach = math.ceil(ZEROS / cutoff)
+    time = np.arange(-reach, reach + down)[:, None] - np.arange(up) * down / up
+    window = np.sqrt(np.clip(1 - (time * cutoff / ZEROS) ** 2, 0, None))
+    window = np.i0(BETA * window) * (window > 0) / np.i0(BETA)
+    return cutoff * np.sinc(time * cutoff) * window
+
+
+def read_log_mel(path: Path | str, front_end: FrontEnd) -> tuple[np.ndarray, Occupied]:
     """`log_mel` of a WAV file, no more of which is read than needed; raises as `read_waveform`."""
     seconds = max(front_end.clip_seconds, READ_SECONDS)
     return log_mel(read_waveform(path, seconds=seconds), RECORDED_RATE, front_end)
 
 
-def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tensor, Occupied]:
+def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[np.ndarray, Occupied]:
     """The scaled log-mel spectrogram of a waveform (samples,) at `rate` Hz, before standardization.
 
     It is scaled by the recording's minimum and maximum (the paper), or each band's mean is
@@ -79,23 +95,26 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[Tenso
     clip = resample_waveform(remove_artefacts(waveform, rate, front_end), rate, front_end)
     first, last, chunk = _occupied_chunk(clip, front_end)
     power = _power_density(chunk, front_end) @ mel_filters(front_end)
-    occupied = torch.log10(power + front_end.floor).T
+    occupied = np.log10(power + front_end.floor).T
     if front_end.scaling == "band mean":
-        scaled = occupied - occupied.mean(dim=1, keepdim=True)
+        scaled = occupied - occupied.mean(axis=1, keepdims=True)
     else:
         padded = last - first < front_end.frames
-        lowest = np.log10(front_end.floor) if padded else occupied.min().item()
-        span = occupied.max().item() - lowest
+        lowest = np.log10(front_end.floor) if padded else occupied.min()
+        span = occupied.max() - lowest
         # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
-        scaled = (occupied - lowest) / span if span > 1e-9 else torch.zeros_like(occupied)
-    spectrogram = torch.zeros(front_end.mels, front_end.frames)
+        scaled = (occupied - lowest) / span if span > 1e-9 else np.zeros_like(occupied)
+    spectrogram = np.zeros((front_end.mels, front_end.frames), np.float32)
     spectrogram[:, first:last] = scaled
-    rows = torch.nonzero(scaled.amax(dim=1) > 1e-3).flatten().tolist() or [0, front_end.mels - 1]
+    rows = np.flatnonzero(scaled.max(axis=1) > 1e-3).tolist() or [0, front_end.mels - 1]
     return spectrogram, Occupied((rows[0], rows[-1] + 1), (first, last))
 
 
-def standardize(spectrograms: Tensor, front_end: FrontEnd) -> Tensor:
-    """Shifted and scaled spectrograms, as the lab's code gives them to the networks."""
+def standardize(spectrograms: Any, front_end: FrontEnd) -> Any:
+    """Shifted and scaled spectrograms (array or tensor), as the lab's code gives them to networks.
+
+    Their type and precision stay.
+    """
     return (spectrograms + front_end.offset) / front_end.scale
 
 
@@ -104,7 +123,7 @@ def padding_value(front_end: FrontEnd) -> float:
     return front_end.offset / front_end.scale
 
 
-def _occupied_chunk(clip: Tensor, front_end: FrontEnd) -> tuple[int, int, Tensor]:
+def _occupied_chunk(clip: np.ndarray, front_end: FrontEnd) -> tuple[int, int, np.ndarray]:
     """First and one past the last frame that touch the centred clip, and their samples."""
     total = round(front_end.clip_seconds * front_end.sample_rate)
     clip = clip[:total]
@@ -113,15 +132,17 @@ def _occupied_chunk(clip: Tensor, front_end: FrontEnd) -> tuple[int, int, Tensor
     last = min(front_end.frames, (left + len(clip) - 1) // front_end.hop + 1)
     start, stop = first * front_end.hop, (last - 1) * front_end.hop + front_end.n_fft
     before, after = left - start, stop - (left + len(clip))
-    return first, last, torch.nn.functional.pad(clip, (before, after))
+    # Below 0: what a last frame, or a hop longer than a frame, leaves out.
+    chunk = np.pad(clip, (max(0, before), max(0, after)))[max(0, -before) :]
+    return first, last, chunk[: stop - start]
 
 
-def _power_density(samples: Tensor, front_end: FrontEnd) -> Tensor:
+def _power_density(samples: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     """One-sided power density, shape (frames, bins)."""
-    window = torch.from_numpy(tukey(front_end.n_fft, 0.25, sym=False))
-    frames = samples.unfold(0, front_end.n_fft, front_end.hop)
-    frames = (frames - frames.mean(dim=1, keepdim=True)) * window
-    spectrum = torch.fft.rfft(frames)[:, : front_end.bins]
+    window = tukey(front_end.n_fft, 0.25, sym=False)
+    frames = sliding_window_view(samples, front_end.n_fft)[:: front_end.hop]
+    frames = (frames - frames.mean(axis=1, keepdims=True)) * window
+    spectrum = np.fft.rfft(frames)[:, : front_end.bins]
     density = (spectrum.real**2 + spectrum.imag**2) / (front_end.sample_rate * (window**2).sum())
     # Every bin but 0 Hz and the Nyquist frequency counts twice.
     density[:, 1 : (front_end.n_fft + 1) // 2] *= 2

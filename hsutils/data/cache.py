@@ -6,9 +6,8 @@ a time and batches are read from the map.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -106,7 +105,7 @@ def build_cache(recordings: pd.DataFrame, front_end: FrontEnd) -> SpectrogramCac
 def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> tuple[Path, Path]:
     shape, paths, ends = (len(recordings), *front_end.shape[1:]), recordings.path.tolist(), []
     file, threads = folder / "spectrograms.npy", ThreadPoolExecutor(usable_cores())
-    with atomic_path(file) as temporary, one_torch_thread(), threads:
+    with atomic_path(file) as temporary, threads:
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         require_space(folder.parent, temporary.stat().st_size, "HSUTILS_CACHE", sparse=temporary)
         # A few at a time: a slow disk must not fill memory.
@@ -114,20 +113,9 @@ def _compute(recordings: pd.DataFrame, front_end: FrontEnd, folder: Path) -> tup
         made = (threads.map(read_log_mel, part, repeat(front_end)) for part in parts)
         made = progress(chain.from_iterable(made), len(paths), "spectrograms")
         for spectrogram, occupied in made:
-            array[len(ends)] = spectrogram.half().numpy()
+            array[len(ends)] = spectrogram
             ends.append((*occupied.rows, *occupied.frames))
         array.flush()
     columns = ["first_mel", "last_mel", "first_frame", "last_frame"]
     index = pd.DataFrame(ends, recordings.record, columns)
     return file, write_csv(folder / "index.csv", index, index=True)
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Recordings run in parallel, so that each needs no threads of its own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
@@ -86,7 +87,8 @@ def murmur_check(network: nn.Module, front_end: FrontEnd, hearts: int = 4) -> pd
         for seed in range(hearts):
             waveform, inside = simulated_murmur(lesion, seed, front_end)
             spectrogram, occupied = log_mel(waveform, RECORDED_RATE, front_end)
-            image, filled = standardize(spectrogram, front_end), slice(*occupied.frames)
+            image = torch.from_numpy(standardize(spectrogram, front_end))
+            filled = slice(*occupied.frames)
             found = contributions(network, image, occupied)[:, filled]
             logit = network(image[None, None]).item()
             rows.append((lesion, logit, *share_inside(found, inside)))

@@ -168,8 +168,8 @@ class _Views:
             for level in perturbation.levels:
                 rng = np.random.default_rng(key)
                 waveforms.append(perturbation.apply(waveforms[0], level, rng))
-        spectrograms = [log_mel(w, RECORDED_RATE, front_end)[0].half() for w in waveforms]
-        self.spectrograms, self.front_end = torch.stack(spectrograms), front_end
+        spectrograms = np.stack([log_mel(w, RECORDED_RATE, front_end)[0] for w in waveforms])
+        self.spectrograms, self.front_end = torch.from_numpy(spectrograms).half(), front_end
 
     def batch(self, rows: np.ndarray) -> Tensor:
         """Standardized float32 spectrograms of some rows, shape (N, 1, mels, frames)."""

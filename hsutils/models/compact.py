@@ -51,7 +51,8 @@ class _Features(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         x, mask = occupied(spectrograms, self.padding)
-        mask = None if mask.all() else mask  # crops last as long as their batch
+        if not torch.compiler.is_exporting() and mask.all():
+            mask = None  # crops last as long as their batch
         for block in self.blocks:
             x, mask = block(x, mask)
         x = _masked(torch.relu(self.join(x)), mask)
@@ -71,12 +72,11 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         x = _masked(torch.relu(self.norm(self.convolution(x), mask)), mask)
-        # A last frame without a partner is pooled with zeros: no recording is too short.
-        odd = (0, x.shape[3] % 2)
-        x = nn.functional.max_pool2d(nn.functional.pad(x, odd), 2)
+        # A last band without a partner is left out. A last frame is kept: none is too short.
+        x = nn.functional.max_pool2d(x[:, :, : x.shape[2] // 2 * 2], 2, ceil_mode=True)
         if mask is None:
             return x, None
-        return x, nn.functional.max_pool2d(nn.functional.pad(mask, odd), (1, 2))
+        return x, nn.functional.max_pool2d(mask, (1, 2), ceil_mode=True)
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
@@ -101,9 +101,11 @@ def occupied(spectrograms: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     """
     first, last = occupied_columns(spectrograms, padding)
     length = (last - first + 1).clamp(min=1)
-    column = torch.arange(int(length.max()), device=spectrograms.device)
+    # In an exported graph no size depends on values: there, padding stays and is masked.
+    exporting, frames = torch.compiler.is_exporting(), spectrograms.shape[3]
+    column = torch.arange(frames if exporting else int(length.max()), device=spectrograms.device)
     mask = (column < length[:, None])[:, None, None].to(spectrograms.dtype)
-    source = (first[:, None] + column).clamp(max=spectrograms.shape[3] - 1)
+    source = (first[:, None] + column).clamp(max=frames - 1)
     source = source[:, None, None].expand(-1, -1, spectrograms.shape[2], -1)
     return spectrograms.gather(3, source) * mask, mask
 

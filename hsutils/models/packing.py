@@ -63,7 +63,7 @@ def _forward(
     padding: float,
     spectrograms: Tensor,
 ) -> Tensor:
-    if spectrograms.device.type == "cpu":
+    if spectrograms.device.type == "cpu" and not torch.compiler.is_exporting():
         stages = RESNET_STAGES if isinstance(part, Encoder) else STUDENT_STAGES
         batch = pack(spectrograms, padding, stages)
         if batch.share < WORTHWHILE:

@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from hsutils.audio.heart_cycles import BANDS, FEATURES, PHASES, heart_cycle_features
 from hsutils.audio.wav import read_waveform
-from hsutils.data.cache import one_torch_thread
 from hsutils.data.splits import leave_out
 from hsutils.environment import usable_cores
 from hsutils.progress import progress
@@ -29,7 +28,7 @@ USUAL, MANY = 1e-4, 100
 
 def features_of(recordings: pd.DataFrame) -> np.ndarray:
     """The heart-cycle features of recordings."""
-    with ThreadPoolExecutor(usable_cores()) as threads, one_torch_thread():
+    with ThreadPoolExecutor(usable_cores()) as threads:
         found = threads.map(lambda path: heart_cycle_features(read_waveform(path)), recordings.path)
         return np.array(list(progress(found, len(recordings), "heart cycles")))
 

@@ -72,7 +72,7 @@ class ViewPairs(Dataset):
         if settings.simulate_devices:
             waveform = simulate_device(waveform, generator)
         scaled, occupied = log_mel(waveform, RECORDED_RATE, front_end)
-        spectrogram = standardize(scaled, front_end)[None]
+        spectrogram = torch.from_numpy(standardize(scaled, front_end))[None]
         return spec_augment(spectrogram, _inner(occupied), settings, generator)
 
 

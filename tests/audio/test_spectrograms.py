@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
-import torch
 
 from hsutils.audio import spectrograms
 from hsutils.audio.preprocessing import remove_artefacts
@@ -14,8 +13,6 @@ from hsutils.audio.spectrograms import Occupied, log_mel, mel_edges, mel_filters
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.config import FrontEnd
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAPER = FrontEnd()
 SHORT = FrontEnd(clip_seconds=3.0)
@@ -71,9 +68,9 @@ def reference_log_mel(waveform: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     return (log - log.min()) / (log.max() - log.min())
 
 
-def outside(spectrogram: torch.Tensor, occupied: Occupied) -> torch.Tensor:
+def outside(spectrogram: np.ndarray, occupied: Occupied) -> np.ndarray:
     first, last = occupied.frames
-    return torch.cat([spectrogram[..., :first], spectrogram[..., last:]], dim=-1)
+    return np.concatenate([spectrogram[..., :first], spectrogram[..., last:]], axis=-1)
 
 
 # Agreement with independent implementations
@@ -92,8 +89,8 @@ def outside(spectrogram: torch.Tensor, occupied: Occupied) -> torch.Tensor:
 def test_the_front_end_agrees_with_scipy_in_double_precision(front_end, seconds):
     waveform = beating(seconds)
     ours, _ = log_mel(waveform, RATE, front_end)
-    assert ours.shape == front_end.shape[1:] and ours.dtype == torch.float32
-    assert np.abs(ours.numpy() - reference_log_mel(waveform, front_end)).max() < 1e-5
+    assert ours.shape == front_end.shape[1:] and ours.dtype == np.float32
+    assert np.abs(ours - reference_log_mel(waveform, front_end)).max() < 1e-5
 
 
 @pytest.mark.real
@@ -102,21 +99,21 @@ def test_real_recordings_agree_with_scipy_in_double_precision(real_data, record)
     (path,) = Path(real_data).rglob(f"training-{record}.wav")
     waveform = read_waveform(path)
     ours, _ = log_mel(waveform, RATE, PAPER)
-    assert np.abs(ours.numpy() - reference_log_mel(waveform, PAPER)).max() < 1e-5
+    assert np.abs(ours - reference_log_mel(waveform, PAPER)).max() < 1e-5
 
 
 # The mel filters
 
 
 def test_mel_filters_agree_with_triangles_drawn_by_hand():
-    assert np.abs(mel_filters(PAPER).numpy().T - reference_filters(PAPER)).max() < 1e-12
+    assert np.abs(mel_filters(PAPER).T - reference_filters(PAPER)).max() < 1e-12
 
 
 def test_neighboring_filters_add_up_to_one_between_their_centers():
     hz = np.arange(PAPER.bins) * PAPER.sample_rate / PAPER.n_fft
     centers = mel_edges(PAPER)[1:-1]
     between = (hz >= centers[0]) & (hz <= centers[-1])
-    np.testing.assert_allclose(mel_filters(PAPER).sum(1).numpy()[between], 1, rtol=1e-12)
+    np.testing.assert_allclose(mel_filters(PAPER).sum(axis=1)[between], 1, rtol=1e-12)
 
 
 def test_most_of_the_papers_image_lies_above_what_2000_hz_recordings_hold():
@@ -128,7 +125,7 @@ def test_most_of_the_papers_image_lies_above_what_2000_hz_recordings_hold():
 @pytest.mark.parametrize("hz", [100, 400, 900])
 def test_resampling_leaves_no_image_above_the_recordings_nyquist_frequency(hz):
     tone = np.sin(2 * np.pi * hz * np.arange(6_000) / RATE) * np.hanning(6_000)
-    resampled = spectrograms.resample_waveform(tone, RATE, SHORT).numpy()
+    resampled = spectrograms.resample_waveform(tone, RATE, SHORT)
     power = np.abs(np.fft.rfft(resampled)) ** 2
     frequency = np.fft.rfftfreq(len(resampled), 1 / SHORT.sample_rate)
     assert frequency[power.argmax()] == pytest.approx(hz, abs=1)
@@ -141,7 +138,7 @@ def test_resampling_leaves_no_image_above_the_recordings_nyquist_frequency(hz):
 def test_a_long_recording_is_its_first_seconds():
     waveform = beating(5.0)
     whole, first = (log_mel(w, RATE, SHORT)[0] for w in (waveform, waveform[:6_000]))
-    assert torch.equal(whole, first)
+    assert np.array_equal(whole, first)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.9, 1.0, 1.7, 2.5, 2.9])
@@ -151,13 +148,13 @@ def test_padding_is_the_same_on_both_sides_and_holds_the_minimum_exactly(seconds
     assert abs(before - after) <= 1
     assert occupied.frames[1] - occupied.frames[0] == pytest.approx(seconds * 22_050 / 448, abs=2)
     padding = outside(spectrogram, occupied)
-    assert padding.numel() > 0 and (padding == 0).all()
+    assert padding.size > 0 and (padding == 0).all()
     assert (spectrogram.min(), spectrogram.max()) == (0, 1)
 
 
 def test_a_sound_in_the_middle_of_a_short_recording_is_in_the_middle_frame():
     click = np.eye(1, 2_001, 1_000, dtype=np.float32)[0]
-    loudest = log_mel(click, RATE, SHORT)[0].sum(0).argmax().item()
+    loudest = log_mel(click, RATE, SHORT)[0].sum(axis=0).argmax()
     assert abs(loudest - SHORT.frames // 2) <= 1
 
 
@@ -165,14 +162,14 @@ def test_a_sound_in_the_middle_of_a_short_recording_is_in_the_middle_frame():
 def test_occupied_frames_are_exactly_those_that_touch_the_recording(seconds):
     loud = np.random.default_rng(0).choice([-1.0, 1.0], round(seconds * RATE)).astype("f4")
     spectrogram, occupied = log_mel(loud, RATE, SHORT)
-    sounding = torch.nonzero(spectrogram.amax(0) > 0).flatten()
+    sounding = np.flatnonzero(spectrogram.max(axis=0) > 0)
     assert occupied.frames == (int(sounding[0]), int(sounding[-1]) + 1)
 
 
 def test_occupied_rows_are_the_bands_that_rise_from_the_floor():
     soft = beating(2.0) * np.hanning(4_000).astype("f4") / 100
     spectrogram, occupied = log_mel(soft, RATE, SHORT)
-    risen = torch.nonzero(spectrogram.amax(1) > 1e-3).flatten()
+    risen = np.flatnonzero(spectrogram.max(axis=1) > 1e-3)
     assert occupied.rows == (int(risen[0]), int(risen[-1]) + 1) and 10 < occupied.rows[1] < 50
 
 
@@ -188,9 +185,10 @@ def test_a_silent_recording_is_all_zeros(seconds, floor):
 
 def test_standardizing_maps_padding_to_the_padding_value():
     assert padding_value(PAPER) == pytest.approx(0.0035824 / 0.0735521)
-    ends = spectrograms.standardize(torch.tensor([0.0, 1.0]), PAPER)
-    assert ends[0].item() == pytest.approx(padding_value(PAPER))
-    assert (ends[1] - ends[0]).item() == pytest.approx(1 / 0.0735521)
+    ends = spectrograms.standardize(np.array([0, 1], np.float32), PAPER)
+    assert ends.dtype == np.float32
+    assert ends[0] == pytest.approx(padding_value(PAPER))
+    assert ends[1] - ends[0] == pytest.approx(1 / 0.0735521)
 
 
 # Beyond the paper
@@ -200,13 +198,13 @@ def test_bands_may_begin_above_zero():
     edges, filters = mel_edges(NATIVE), mel_filters(NATIVE)
     assert edges[0] == pytest.approx(20) and edges[-1] == pytest.approx(1000)
     assert np.diff(2595 * np.log10(1 + edges / 700)).std() < 1e-9
-    assert (filters.sum(dim=0) > 0).all(), "no band falls between two bins"
+    assert (filters.sum(axis=0) > 0).all(), "no band falls between two bins"
     assert filters[:3].sum() < 0.5, "nothing below 20 Hz"
 
 
 def test_without_band_means_every_band_averages_zero_and_padding_holds_zero():
     found, occupied = log_mel(beating(4.0), RATE, NATIVE)
-    assert found[:, slice(*occupied.frames)].mean(dim=1).abs().max() < 1e-5
+    assert np.abs(found[:, slice(*occupied.frames)].mean(axis=1)).max() < 1e-5
     assert not outside(found, occupied).any()
     assert padding_value(NATIVE) == 0
 
@@ -227,4 +225,4 @@ def test_artefacts_are_removed_before_the_waveform_is_transformed():
     front_end = NATIVE.model_copy(update={"bits": 9, "pass_high_hz": 300.0, "repair_clips": True})
     clean = remove_artefacts(beating(4.0), RATE, front_end)
     expected, _ = log_mel(clean, RATE, NATIVE)
-    assert torch.equal(log_mel(beating(4.0), RATE, front_end)[0], expected)
+    assert np.array_equal(log_mel(beating(4.0), RATE, front_end)[0], expected)

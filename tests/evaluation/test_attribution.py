@@ -8,8 +8,8 @@ from torch import nn
 
 from hsutils.audio.spectrograms import Occupied
 from hsutils.evaluation import attribution
+from hsutils.export import PACKAGED_WEIGHTS, load_model
 from hsutils.models.build import new_network
-from hsutils.predict import PACKAGED, load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,12 +45,12 @@ def test_chance_is_the_share_over_all_shifts_in_time():
 
 
 def test_the_mask_holds_the_loudest_of_a_murmur_and_follows_its_phase():
-    front_end = load_model(PACKAGED)[1].front_end
+    front_end = load_model(PACKAGED_WEIGHTS)[1].front_end
     share = {}
     for lesion in attribution.LESIONS:
         waveform, inside = attribution.simulated_murmur(lesion, 1, front_end)
         image, occupied = attribution.log_mel(waveform, 2_000, front_end)
-        image = image[:, slice(*occupied.frames)].numpy()
+        image = image[:, slice(*occupied.frames)]
         assert image.shape == inside.shape and np.abs(waveform).max() == 1
         assert image[inside].mean() > image[~inside].mean() + 0.3
         share[lesion] = inside.any(axis=0).mean()
@@ -60,7 +60,7 @@ def test_the_mask_holds_the_loudest_of_a_murmur_and_follows_its_phase():
 @pytest.fixture(scope="module")
 def checks():
     """Gain over chance of each simulated heart, for the packaged network and one untrained."""
-    network, profile, _ = load_model(PACKAGED)
+    network, profile, _ = load_model(PACKAGED_WEIGHTS)
     torch.manual_seed(0)
     networks = {"packaged": network, "untrained": new_network(profile, "baseline").eval()}
     tables = {n: attribution.murmur_check(m, profile.front_end, 8) for n, m in networks.items()}
@@ -80,7 +80,7 @@ def test_the_map_finds_murmurs_beyond_chance_and_beyond_their_loudness(checks):
 
 
 def test_a_map_of_noise_does_not_pass_this_check(monkeypatch):
-    rng, (network, profile, _) = np.random.default_rng(0), load_model(PACKAGED)
+    rng, (network, profile, _) = np.random.default_rng(0), load_model(PACKAGED_WEIGHTS)
     noise = lambda network, image, occupied: rng.normal(size=image.shape)  # noqa: E731
     monkeypatch.setattr(attribution, "contributions", noise)
     table = attribution.murmur_check(network, profile.front_end, 2)

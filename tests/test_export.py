@@ -1,0 +1,181 @@
+"""One file holds a model and what made it, works without the run, and without PyTorch."""
+
+import json
+import shlex
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from onnxruntime import InferenceSession
+from safetensors.torch import save_file
+from torch import nn
+
+from hsutils import export as module
+from hsutils.audio.spectrograms import log_mel, standardize
+from hsutils.audio.wav import read_waveform
+from hsutils.config import RECORDED_RATE, load_profile
+from hsutils.errors import InputError
+from hsutils.export import AGREEMENT, PACKAGED_WEIGHTS, command_of, disagreement, export, load_model
+from hsutils.models.build import new_network
+from hsutils.predict import PACKAGED, Classifier
+from hsutils.run import Run, open_run
+from hsutils.training.checkpoints import save_weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+METADATA = ("profile", "model", "command", "environment", "history")
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """A run with a student of random weights."""
+    run = open_run("small", tmp_path / "run", {"data.folder": str(tmp_path), "seed": 3})
+    torch.manual_seed(0)
+    metadata = {"profile": run.profile.to_toml(), "model": "student"}
+    state = new_network(run.profile, "student").state_dict()
+    history = [{"epoch": 1, "loss": 0.5, "dev_auroc": 0.8, "seconds": 1.0}]
+
+    def make(path) -> dict:
+        save_weights(path, state, metadata)
+        return {"history": history, "environment": {"git_commit": "abc"}}
+
+    run.store("student.safetensors", "stamp", make)
+    return run
+
+
+@pytest.mark.parametrize("change", ["front_end.hop=80", "networks.cnn=compact"])
+def test_an_exported_model_keeps_the_settings_it_was_trained_with(run, change):
+    open_run("small", run.folder, [change])
+    exported = export(run.path("student.safetensors"), run.path("exported.safetensors"))
+    assert load_model(exported)[1].front_end == run.profile.front_end
+
+
+def test_a_run_without_the_model_says_how_to_get_it(run):
+    with pytest.raises(InputError, match=r"teacher\.safetensors: no such model.*make run"):
+        load_model(run.path("teacher.safetensors"))
+    with pytest.raises(InputError, match="a folder, not a model"):
+        load_model(run.folder)
+
+
+GOOD = {"model": "student", "profile": load_profile("small").to_toml()}
+CRAFTED = {
+    "no metadata": None,
+    "no profile": {"model": "student"},
+    "no model": {"profile": GOOD["profile"]},
+    "an unknown model": GOOD | {"model": "encoder"},
+    "a profile that is not TOML": GOOD | {"profile": "= 3"},
+    "a number without end": GOOD | {"profile": f"seed = {'9' * 5000}"},
+    "an unknown field": GOOD | {"profile": "[pretrain]\ncolour = 3"},
+    "weights of another network": GOOD,
+}
+
+
+@pytest.mark.parametrize("kind", [*CRAFTED, b"", b"no weights", b"\xff" * 100, "cut"])
+def test_a_foreign_or_damaged_file_is_told_in_one_line(run, tmp_path, kind):
+    path = tmp_path / "foreign.safetensors"
+    if kind in CRAFTED:
+        save_file({"a": torch.zeros(1)}, path, CRAFTED[kind])
+    else:
+        cut = run.path("student.safetensors").read_bytes()[:-9]
+        path.write_bytes(cut if kind == "cut" else kind)
+    with pytest.raises(InputError) as error:
+        load_model(path)
+    said = str(error.value)
+    assert str(path) in said and "\n" not in said and "delete" not in said
+
+
+def test_an_exported_file_says_what_made_it_and_names_no_place(run, tmp_path):
+    target = tmp_path / "new folder" / "model.safetensors"
+    exported = export(run.path("student.safetensors"), target)
+    _, profile, metadata = load_model(exported)
+    assert profile == run.profile.portable()
+    assert json.loads(metadata["environment"])["git_commit"] == "abc"
+    assert json.loads(metadata["history"])[0]["dev_auroc"] == 0.8
+    assert str(tmp_path) not in "".join(metadata.values())
+
+
+@pytest.mark.parametrize("name", ["robust", "mine"])
+def test_the_command_asks_for_the_same_profile(name):
+    changes = ["baseline.epochs=2", "splits.leave_out=b", 'compute.precision="32-true"', "seed=3"]
+    profile = load_profile("robust", [*changes, "front_end.repair_clips=false", f"name={name}"])
+    words = shlex.split(command_of(profile, "baseline"))
+    assert words[:5] == ["python", "-m", "hsutils", "run", "--trainings-only"]
+    options = dict(pairwise(words))
+    asked = [value for word, value in pairwise(words) if word == "--set"]
+    assert load_profile(options["--profile"], asked) == profile
+    assert options["--models"] == "baseline"
+
+
+def test_the_packaged_model_is_small_and_says_what_made_it():
+    network, profile, metadata = load_model(PACKAGED_WEIGHTS)
+    assert PACKAGED_WEIGHTS.stat().st_size < 2_000_000
+    plain = load_profile("robust", {"compute": profile.compute.model_dump()})
+    assert profile == plain.portable() and metadata["model"] == "baseline"
+    assert json.loads(metadata["environment"])["git_commit"].isalnum(), "a commit, unchanged"
+    assert network(torch.zeros(1, *profile.front_end.shape)).isfinite().all()
+
+
+# ONNX
+
+
+def test_a_network_as_onnx_gives_pytorchs_logits_and_holds_what_made_it(run, tmp_path):
+    """The paper's CNN, whose images have one size; the packaged file is of the compact one."""
+    weights = run.path("student.safetensors")
+    exported = export(weights, tmp_path / "student.onnx")
+    network, profile, _ = load_model(weights)
+    noise = 0.1 * np.random.default_rng(0).normal(size=3 * RECORDED_RATE)
+    image = standardize(log_mel(noise, RECORDED_RATE, profile.front_end)[0], profile.front_end)
+    expected = network(torch.from_numpy(image)[None, None]).item()
+    assert Classifier(exported).logit(noise) == pytest.approx(expected, abs=AGREEMENT)
+    kept = InferenceSession(exported).get_modelmeta().custom_metadata_map
+    assert set(kept) == {*METADATA, "threshold"} and kept["model"] == "student"
+    assert str(tmp_path).encode() not in exported.read_bytes()
+
+
+def test_the_packaged_onnx_file_is_that_of_the_packaged_weights():
+    network, profile, metadata = load_model(PACKAGED_WEIGHTS)
+    assert disagreement(network, PACKAGED, profile.front_end) < AGREEMENT
+    kept = InferenceSession(PACKAGED).get_modelmeta().custom_metadata_map
+    assert kept == {**{name: metadata[name] for name in METADATA}, "threshold": "0.0"}
+    assert b"/" + PACKAGED.parts[1].encode() + b"/" not in PACKAGED.read_bytes()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [1, 2, 3, 15, 16, 17, 333, 1_000, 4_001])
+def test_the_graph_takes_any_number_of_frames_padded_or_not_alone_or_in_batches(frames):
+    network, session = load_model(PACKAGED_WEIGHTS)[0], InferenceSession(PACKAGED)
+    images = torch.randn(2, 1, 50, frames, generator=torch.Generator().manual_seed(frames))
+    expected = network(images).numpy()
+    for before, after in ((0, 0), (0, 1), (31, 100)):
+        padded = nn.functional.pad(images, (before, after)).numpy()
+        (logits,) = session.run(None, {"spectrogram": padded})
+        assert np.abs(logits - expected).max() < AGREEMENT
+        (alone,) = session.run(None, {"spectrogram": padded[:1]})
+        assert alone == pytest.approx(expected[:1], abs=AGREEMENT)
+
+
+def test_an_onnx_file_that_disagrees_with_pytorch_is_not_written(tmp_path, monkeypatch):
+    """Here the graph is that of the packaged weights, and the network has one other weight."""
+    network, _, metadata = load_model(PACKAGED_WEIGHTS)
+    with torch.no_grad():
+        network.head[3].bias += 2 * AGREEMENT
+    save_weights(tmp_path / "other.safetensors", network.state_dict(), metadata)
+    monkeypatch.setattr(module, "_write_onnx", lambda p, *_: p.write_bytes(PACKAGED.read_bytes()))
+    with pytest.raises(InputError, match=r"other\.onnx: ONNX Runtime's logits differ .* by 0.0002"):
+        export(tmp_path / "other.safetensors", tmp_path / "other.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
+
+
+@pytest.mark.real
+@torch.no_grad()
+def test_pytorch_and_onnx_runtime_agree_on_300_real_recordings(real_recordings):
+    """The longest, the shortest and others between, in equal steps of length."""
+    network, profile, _ = load_model(PACKAGED_WEIGHTS)
+    paths = real_recordings.sort_values("seconds").path
+    chosen, classifier, apart = np.linspace(0, len(paths) - 1, 300).astype(int), Classifier(), []
+    for path in paths.iloc[chosen]:
+        waveform = read_waveform(path, seconds=profile.front_end.clip_seconds)
+        spectrogram, _ = log_mel(waveform, RECORDED_RATE, profile.front_end)
+        image = torch.from_numpy(standardize(spectrogram, profile.front_end))
+        apart.append(abs(network(image[None, None]).item() - classifier.logit(waveform)))
+    assert len(apart) == 300 and max(apart) < AGREEMENT
