@@ -13,6 +13,7 @@ between hearts, not with its neighbor.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import next_fast_len
 from scipy.signal import butter, hilbert, sosfiltfilt
 
 from hsutils.audio.preprocessing import remove_artefacts
@@ -20,7 +21,8 @@ from hsutils.audio.spectrograms import log_mel, mel_edges
 from hsutils.config import RECORDED_RATE, load_profile
 
 STEP = 20  # samples from one value of the envelope to the next: 10 ms
-PERIOD, SYSTOLE = (45, 150), (20, 45)  # steps; the period is that of 40 to 133 beats a minute
+PERIOD = (30, 151)  # steps: 200 to 40 beats a minute
+USUAL_SYSTOLE = 0.33  # s from S1 to S2 in a period of 1 s; it grows with the period's root
 GAPS = (0.8, 1.25)  # between beats, in periods; a rhythm more uneven is evened out
 TIGHTNESS = 40.0  # penalty on the squared logarithm of such a gap, in deviations of the envelope
 CLEAR_HEARTBEAT = 0.2
@@ -46,26 +48,33 @@ class Rhythm:
 
 def find_beats(waveform: np.ndarray) -> Rhythm:
     """The beats of a waveform (samples,) at `RECORDED_RATE`; silence and scraps have none."""
+    best, rhythm = -np.inf, Rhythm(np.empty(0), np.empty(0), np.nan, 0.0)
     if len(waveform) < 2 * PERIOD[1] * STEP or not np.ptp(waveform):
-        return Rhythm(np.empty(0), np.empty(0), np.nan, 0.0)
-    loudness = envelope(waveform)
+        return rhythm
+    loudness, seconds = envelope(waveform), STEP / RECORDED_RATE
     correlation = _autocorrelation(loudness)
-    period = _period(correlation)
-    # Systole is shorter than diastole at rest, which tells S1 from S2.
-    low, high = SYSTOLE[0], min(SYSTOLE[1], period // 2)
-    systole = low + int(correlation[low:high].argmax())
-    onset = _chain(_score(loudness, period, systole), period)
-    around = np.take(loudness, onset[:, None] + systole + np.arange(-5, 6), mode="clip")
-    second = systole - 5 + around.argmax(axis=1)
-    peaks = correlation[period] >= max(correlation[period - 1], correlation[period + 1])
-    seconds, regularity = STEP / RECORDED_RATE, float(correlation[period]) if peaks else 0.0
-    return Rhythm(onset * seconds, second * seconds, period * seconds, regularity)
+    for period in _periods(correlation):
+        systole = _systole(correlation, period)
+        every = _score(loudness, np.arange(len(loudness)), period, systole)
+        first = _loudest(loudness, _chain(every, period), 3)
+        second = _loudest(loudness, first + systole, 5)
+        repeats = float(correlation[period])
+        # What was taken for S1 may be S2.
+        for onset, closing in ((first, second), (second[:-1], first[1:])):
+            if not len(onset):
+                continue
+            found = _evidence(loudness, onset, closing - onset, period) + repeats
+            if found > best:
+                best, systoles = found, (closing - onset) * seconds
+                rhythm = Rhythm(onset * seconds, systoles, period * seconds, repeats)
+    return rhythm
 
 
 def envelope(waveform: np.ndarray) -> np.ndarray:
     """Loudness from 25 to 150 Hz, one value in `STEP` samples, mean 0 and deviation 1."""
     sections = butter(2, (25, 150), "bandpass", fs=RECORDED_RATE, output="sos")
-    magnitude = np.abs(hilbert(sosfiltfilt(sections, waveform)))
+    n = len(waveform)  # the transform of some lengths is slow
+    magnitude = np.abs(hilbert(sosfiltfilt(sections, waveform), next_fast_len(n))[:n])
     window = np.hanning(round(0.05 * RECORDED_RATE))
     smooth = np.convolve(magnitude, window / window.sum(), "same")[::STEP]
     # Root and ceiling keep a knock from outweighing the heart.
@@ -80,27 +89,53 @@ def _autocorrelation(values: np.ndarray) -> np.ndarray:
     return sums / (n - np.arange(n)) / max(sums[0] / n, 1e-12)
 
 
-def _period(correlation: np.ndarray) -> int:
-    """Where it peaks. Two periods repeat as well as one, so half of it nearly as good wins."""
-    low, high = PERIOD
-    period = low + int(correlation[low:high].argmax())
-    around = period // 2 + np.arange(-3, 4)
-    around = around[around >= low]
-    if len(around) and correlation[around].max() > 0.85 * correlation[period]:
-        return int(around[correlation[around].argmax()])
-    return period
+def _periods(correlation: np.ndarray) -> np.ndarray:
+    """The lags of its highest peaks, at most three: one, two and one and a half periods."""
+    lags = np.arange(*PERIOD)
+    here = correlation[lags]
+    peaks = lags[(here > correlation[lags - 1]) & (here >= correlation[lags + 1])]
+    return peaks[np.argsort(-correlation[peaks])[:3]]
 
 
-def _score(loudness: np.ndarray, period: int, systole: int) -> np.ndarray:
-    """How well a beat fits that starts here: loud now and a systole later, quiet in between."""
+def _systole(correlation: np.ndarray, period: int) -> int:
+    """Where it peaks near the usual systole."""
+    usual = _usual_systole(period)
+    lags = np.arange(int(0.75 * usual) + 1, int(min(1.33 * usual, 0.68 * period)) + 1)
+    return int(lags[(correlation[lags] - 5 * np.log(lags / usual) ** 2).argmax()])
+
+
+def _usual_systole(period: float) -> float:
+    """Of a heart with this period, both in steps."""
+    return USUAL_SYSTOLE * np.sqrt(period * RECORDED_RATE / STEP)
+
+
+def _loudest(loudness: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:
+    """The loudest of the steps around each of some, shape (beats,)."""
+    around = np.take(loudness, at[:, None] + np.arange(-reach, reach + 1), mode="clip")
+    return at - reach + around.argmax(axis=1)
+
+
+def _score(loudness: np.ndarray, at: np.ndarray, period: int, systole: float) -> np.ndarray:
+    """How well beats fit that start at some steps: loud then and a systole later, else quiet."""
     time = np.arange(len(loudness))
 
     def after(steps: float) -> np.ndarray:
-        return np.interp(time + steps, time, loudness, right=0)
+        return np.interp(at + steps, time, loudness, right=0)
 
-    # Diastole counts more than systole, in which a murmur may be.
+    # Diastole counts more than systole, in which a murmur may be. S1 lasts longer than S2.
     between = 0.6 * after(systole / 2) + 0.9 * after((period + systole) / 2)
-    return loudness + 0.8 * after(systole) - between
+    return after(0) + 0.8 * after(systole) - between + after(8) - after(systole + 8)
+
+
+def _evidence(loudness: np.ndarray, onset: np.ndarray, systole: np.ndarray, period: int) -> float:
+    """That these are the beats: they fit, and systole is as usual, and always as long."""
+    n, median = len(onset), np.median(systole)
+    # A sum over noise grows with the root of n.
+    fit = _score(loudness, onset, period, median).sum() / np.sqrt(n)
+    unusual = abs(np.log(median / _usual_systole(period)))
+    # As if five more beats scattered by two steps: few beats may agree by chance.
+    scatter = (np.abs(systole - median).sum() + 10) / (n + 5)
+    return np.log(max(fit, 1e-3)) - 2 * unusual - np.log(scatter)
 
 
 def _chain(score: np.ndarray, period: int) -> np.ndarray:
