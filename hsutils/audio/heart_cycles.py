@@ -1,9 +1,11 @@
 """When a heart beats, and its mean cycle: seven phases by eight bands, and its rhythm.
 
-The autocorrelation of a recording's loudness peaks at the heart's period and, earlier, at the
-systolic interval from the first heart sound (S1) to the second (S2). The best chain of beats about
-one period apart is found by dynamic programming, as beats of music are (Ellis 2007, J. New Music
-Research 36:51).
+The autocorrelation of a recording's loudness peaks at the heart's period, at its multiples and at
+the systolic interval from the first heart sound (S1) to the second (S2). For each possible period
+the best chain of beats is found by dynamic programming, as beats of music are (Ellis 2007, J. New
+Music Research 36:51). Of these chains, and of each with S1 and S2 exchanged, the likeliest wins: it
+fits the loudness, and its systole is steady and grows with the root of the period (Bazett 1920,
+Heart 7:353). The constants are fitted to children: `hsutils.studies.beats`.
 
 Every beat is then cut into phases. How much louder a band is in one phase than in the whole
 recording owes little to the device. Windows of 128 ms are as long as a phase: compare a phase
@@ -22,7 +24,7 @@ from hsutils.config import RECORDED_RATE, load_profile
 
 STEP = 20  # samples from one value of the envelope to the next: 10 ms
 PERIOD = (30, 151)  # steps: 200 to 40 beats a minute
-USUAL_SYSTOLE = 0.33  # s from S1 to S2 in a period of 1 s; it grows with the period's root
+SYSTOLE = 3.3  # steps, times the root of the period in steps: 0.33 s in a period of 1 s
 GAPS = (0.8, 1.25)  # between beats, in periods; a rhythm more uneven is evened out
 TIGHTNESS = 40.0  # penalty on the squared logarithm of such a gap, in deviations of the envelope
 CLEAR_HEARTBEAT = 0.2
@@ -58,15 +60,14 @@ def find_beats(waveform: np.ndarray) -> Rhythm:
         every = _score(loudness, np.arange(len(loudness)), period, systole)
         first = _loudest(loudness, _chain(every, period), 3)
         second = _loudest(loudness, first + systole, 5)
-        repeats = float(correlation[period])
-        # What was taken for S1 may be S2.
-        for onset, closing in ((first, second), (second[:-1], first[1:])):
-            if not len(onset):
-                continue
-            found = _evidence(loudness, onset, closing - onset, period) + repeats
-            if found > best:
-                best, systoles = found, (closing - onset) * seconds
-                rhythm = Rhythm(onset * seconds, systoles, period * seconds, repeats)
+        # What was taken for S1 may be S2; a single beat cannot tell.
+        orders = (first, second), (second[:-1], first[1:])
+        for onset, closing in orders[: len(first)]:
+            regularity = float(correlation[period])
+            evidence = 3 * regularity + _evidence(loudness, onset, closing - onset, period)
+            if evidence > best:
+                times = onset * seconds, (closing - onset) * seconds, period * seconds
+                best, rhythm = evidence, Rhythm(*times, regularity)
     return rhythm
 
 
@@ -90,50 +91,45 @@ def _autocorrelation(values: np.ndarray) -> np.ndarray:
 
 
 def _periods(correlation: np.ndarray) -> np.ndarray:
-    """The lags of its highest peaks, at most three: one, two and one and a half periods."""
+    """Where it has its three highest peaks, of which one is the period and others multiples."""
     lags = np.arange(*PERIOD)
-    here = correlation[lags]
-    peaks = lags[(here > correlation[lags - 1]) & (here >= correlation[lags + 1])]
+    before, here, after = (correlation[lags + shift] for shift in (-1, 0, 1))
+    peaks = lags[(here > before) & (here >= after)]
     return peaks[np.argsort(-correlation[peaks])[:3]]
 
 
 def _systole(correlation: np.ndarray, period: int) -> int:
     """Where it peaks near the usual systole."""
-    usual = _usual_systole(period)
+    usual = SYSTOLE * np.sqrt(period)
     lags = np.arange(int(0.75 * usual) + 1, int(min(1.33 * usual, 0.68 * period)) + 1)
     return int(lags[(correlation[lags] - 5 * np.log(lags / usual) ** 2).argmax()])
 
 
-def _usual_systole(period: float) -> float:
-    """Of a heart with this period, both in steps."""
-    return USUAL_SYSTOLE * np.sqrt(period * RECORDED_RATE / STEP)
-
-
 def _loudest(loudness: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:
-    """The loudest of the steps around each of some, shape (beats,)."""
+    """The loudest step around each of some, shape (beats,)."""
     around = np.take(loudness, at[:, None] + np.arange(-reach, reach + 1), mode="clip")
     return at - reach + around.argmax(axis=1)
 
 
 def _score(loudness: np.ndarray, at: np.ndarray, period: int, systole: float) -> np.ndarray:
-    """How well beats fit that start at some steps: loud then and a systole later, else quiet."""
+    """How well a beat fits that starts at each step: loud now and a systole later, else quiet."""
     time = np.arange(len(loudness))
 
     def after(steps: float) -> np.ndarray:
         return np.interp(at + steps, time, loudness, right=0)
 
-    # Diastole counts more than systole, in which a murmur may be. S1 lasts longer than S2.
+    # Diastole counts more than systole, in which a murmur may be; S1 fades later than S2.
     between = 0.6 * after(systole / 2) + 0.9 * after((period + systole) / 2)
     return after(0) + 0.8 * after(systole) - between + after(8) - after(systole + 8)
 
 
 def _evidence(loudness: np.ndarray, onset: np.ndarray, systole: np.ndarray, period: int) -> float:
-    """That these are the beats: they fit, and systole is as usual, and always as long."""
+    """For these beats: they fit, and systole lasts as long as usual, and always as long."""
     n, median = len(onset), np.median(systole)
     # A sum over noise grows with the root of n.
     fit = _score(loudness, onset, period, median).sum() / np.sqrt(n)
-    unusual = abs(np.log(median / _usual_systole(period)))
-    # As if five more beats scattered by two steps: few beats may agree by chance.
+    unusual = abs(np.log(median / (SYSTOLE * np.sqrt(period))))
+    # As if five more beats scattered by two steps: a few may agree by chance.
     scatter = (np.abs(systole - median).sum() + 10) / (n + 5)
     return np.log(max(fit, 1e-3)) - 2 * unusual - np.log(scatter)
 
