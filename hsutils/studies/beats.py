@@ -5,6 +5,7 @@ is, beside the scores of other code that the folder holds.
 """
 
 import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -83,19 +84,18 @@ def results(inputs: Tables) -> pd.DataFrame:
     for keys, table in every.groupby(["part", "age", "code"], observed=True):
         change = table["annotated rate"] / table["rate"]
         known, sums = change.notna(), {}  # above and below the line of a ratio
-        for name in ("S1", "S2"):
-            found, true = table[f"{name} found"], table[f"{name} annotated"]
-            for ms in WITHIN:
-                hits = table[f"{name} {ms}"]
-                sums[f"{name} F1, {ms} ms"] = 2 * hits, found + true
-                sums[f"{name} precision, {ms} ms"] = hits, found
-                sums[f"{name} recall, {ms} ms"] = hits, true
+        for name, ms in product(("S1", "S2"), WITHIN):
+            hits, found, true = (table[f"{name} {what}"] for what in (ms, "found", "annotated"))
+            sums[f"{name} F1, {ms} ms"] = 2 * hits, found + true
+            sums[f"{name} precision, {ms} ms"] = hits, found
+            sums[f"{name} recall, {ms} ms"] = hits, true
         sums["heart rate error"] = (table["rate"] - table["annotated rate"]).abs(), known
         sums["period doubled"] = change > np.sqrt(2), known
         sums["period halved"] = change < np.sqrt(0.5), known
         sums["clear heartbeat"] = table.regularity > CLEAR_HEARTBEAT, table.regularity.notna()
         n, groups = len(table), table.patient.to_numpy()
-        rows += [(*keys, "recordings", n), (*keys, "patients", table.patient.nunique())]
+        counts = {"recordings": n, "patients": table.patient.nunique()}
+        rows += [(*keys, name, count, np.nan, np.nan) for name, count in counts.items()]
         draws = np.concatenate([*multiplicities(np.zeros(n, int), groups)])
         wider = expansion(np.repeat([0, 1], n), np.tile(groups, 2))
         for metric, (above, below) in sums.items():
@@ -109,7 +109,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     """The metrics that say most, of the part on which nothing was chosen."""
     shown = ["S1 F1, 60 ms", "S2 F1, 60 ms", "period doubled"]
-    table = found[found.part.eq("report") & found.metric.isin(shown)]
+    table = found[found.part.eq("report") & found.metric.isin(shown)].dropna(subset="low")
     title = "Are the beats where CirCor's annotators saw them?"
     look = {"row": "code", "group": "age", "panel": "metric", "digits": 2}
     return {"beats": plots.forest_plot(table, title=title, xlabel="share", **look)}
