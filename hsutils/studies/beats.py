@@ -109,7 +109,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     """The metrics that say most, of the part on which nothing was chosen."""
     shown = ["S1 F1, 60 ms", "S2 F1, 60 ms", "period doubled"]
-    table = found[found.part.eq("report") & found.metric.isin(shown)].dropna(subset="low")
+    table = found[found.part.eq("report") & found.metric.isin(shown)]
     title = "Are the beats where CirCor's annotators saw them?"
     look = {"row": "code", "group": "age", "panel": "metric", "digits": 2}
     return {"beats": plots.forest_plot(table, title=title, xlabel="share", **look)}
