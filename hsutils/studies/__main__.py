@@ -10,11 +10,12 @@ from pathlib import Path
 from hsutils.errors import InputError
 from hsutils.files import write_csv
 from hsutils.plots import save_figure
-from hsutils.studies import lessons, new_databases, reproduction, trust
+from hsutils.studies import beats, lessons, new_databases, reproduction, trust
 from hsutils.studies.seeds import Study, Tables, gather, read_tables, train
 
 MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust}
 MODULES |= {"unseen": new_databases, "heart-cycles": new_databases, "lessons": lessons}
+MODULES |= {"beats": beats}
 TRAINED = {"ablations": reproduction.VARIANTS, "unseen": new_databases.CONFIGURATIONS}
 """What a study trains, if not only seeds of a profile."""
 
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _gathered(options: argparse.Namespace) -> Tables:
     """The inputs of a study, after training what is missing."""
+    if options.study == "beats":
+        return beats.gather(options.data or "data/circor-2022", options.to)
     known = TRAINED.get(options.study, {})
     names = options.only.split(",") if options.only else [*known]
     if unknown := [name for name in names if name not in known]:

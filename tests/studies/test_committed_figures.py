@@ -7,18 +7,19 @@ import pandas as pd
 import pytest
 
 from hsutils.config import CHECKOUT
-from hsutils.studies import lessons, new_databases, reproduction, trust
+from hsutils.studies import beats, lessons, new_databases, reproduction, trust
 from hsutils.studies.seeds import read_tables
 
 FIGURES = CHECKOUT / "figures"
 MODULES = {"reproduction": reproduction, "trust": trust, "unseen": new_databases}
-MODULES |= {"demo": lessons}
+MODULES |= {"demo": lessons, "beats": beats}
 PICTURES = {
     "reproduction": "roc confusion dev-auroc paper-figure-5 learning-rates ablations",
     "trust": "heart-or-stethoscope intervals paired leak-effect separation thresholds reliability "
     "quality robustness probe stored-levels",
     "unseen": "unseen-databases changes mean-cycles",
     "demo": "",
+    "beats": "beats",
 }
 
 
