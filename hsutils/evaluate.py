@@ -23,6 +23,7 @@ from hsutils.predict import PACKAGED, Classifier, as_table
 
 KEY = ["study", "model", "variant", "group", "part", "protocol", "cases", "abnormal"]
 METRICS = ["auroc", "sensitivity", "specificity", "macc", "threshold"]
+FOUND = ["file", "heart_rate", "heartbeat", "logit"]
 COUNTS = ["recordings", "patients", "recordings with a heartbeat", "patients with a heartbeat"]
 FEW = (5, 10, 20)  # labelled cases of each class to choose a threshold on
 LEAST, MOST = 5, 8  # patients of each class; values of a column that makes subgroups
@@ -52,7 +53,8 @@ def evaluate(
         InputError: as `read_table` and `Classifier`; if a class has less than `LEAST` patients or a
             column makes no groups.
     """
-    recordings, folder, classifier = read_table(table), Path(folder), Classifier(model, threshold)
+    classifier, folder = Classifier(model, threshold), Path(folder)
+    recordings = read_table(table).drop(columns=FOUND, errors="ignore")
     _require_patients(recordings, table)
     named = ["database", "quality", *recordings.columns.difference(COLUMNS, sort=False)]
     usable = list(dict.fromkeys(name for name, *_ in subgroups(recordings, named)))
@@ -60,8 +62,7 @@ def evaluate(
         can = ", ".join(usable) or "none"
         raise InputError(f"{table}: --groups {lost[0]} makes no groups; columns that do: {can}")
     verdicts, problems = classifier.read_all(recordings.path)
-    found = as_table(verdicts)[["file", "heart_rate", "heartbeat", "logit"]]
-    cases = recordings.merge(found, left_on="path", right_on="file")
+    cases = recordings.merge(as_table(verdicts)[FOUND], left_on="path", right_on="file")
     judged = cases[cases.heartbeat].reset_index(drop=True)
     _require_patients(judged, table)
     judged = judged.join(shortcuts.cross_validated_controls(judged))
@@ -70,10 +71,10 @@ def evaluate(
         parts.append(("heartbeat", "found or not", every))
     made = results(judged, parts, classifier.threshold)
     write_csv(folder / "results.csv", made)
-    kept = ["record", "group", "label", "seconds", *found.columns[1:], *named]
+    kept = ["record", "group", "label", "seconds", *FOUND[1:], *named]
     write_csv(folder / "predictions.csv", cases[kept].round(4))
     counts = [part.groupby("label").group.agg(["size", "nunique"]) for part in (cases, judged)]
-    counts = pd.concat(counts, axis=1).set_axis(COUNTS, axis=1).set_axis(CLASSES).reset_index()
+    counts = pd.concat(counts, axis=1).set_axis(COUNTS, axis=1).assign(label=CLASSES)
     images = {
         name: base64.b64encode(plots.save_figure(figure, folder, name).read_bytes()).decode()
         for name, figure in figures(made, judged).items()
@@ -203,7 +204,7 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
         ),
     }
     if len(parts):
-        parts = parts.assign(part=parts.part + counts)
+        parts = parts.assign(part=parts.part + counts, group=parts.group.str.replace("_", " "))
         found["subgroups"] = plots.forest_plot(parts, row="part", **part)
     return found
 
