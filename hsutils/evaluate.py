@@ -24,7 +24,6 @@ from hsutils.predict import PACKAGED, Classifier, as_table
 KEY = ["study", "model", "variant", "group", "part", "protocol", "cases", "abnormal"]
 METRICS = ["auroc", "sensitivity", "specificity", "macc", "threshold"]
 FOUND = ["file", "heart_rate", "heartbeat", "logit"]
-COUNTS = ["recordings", "patients", "recordings with a heartbeat", "patients with a heartbeat"]
 FEW = (5, 10, 20)  # labelled cases of each class to choose a threshold on
 LEAST, MOST = 5, 8  # patients of each class; values of a column that makes subgroups
 PAGE = Path(__file__).with_suffix(".html")
@@ -73,14 +72,12 @@ def evaluate(
     write_csv(folder / "results.csv", made)
     kept = ["record", "group", "label", "seconds", *FOUND[1:], *named]
     write_csv(folder / "predictions.csv", cases[kept].round(4))
-    counts = [part.groupby("label").group.agg(["size", "nunique"]) for part in (cases, judged)]
-    counts = pd.concat(counts, axis=1).set_axis(COUNTS, axis=1).assign(label=CLASSES)
     images = {
         name: base64.b64encode(plots.save_figure(figure, folder, name).read_bytes()).decode()
         for name, figure in figures(made, judged).items()
     }
     about = {"table": Path(table).name, "model": Path(model).name, "problems": problems}
-    about |= {"images": images, "tables": {"cases": counts, **tables(made)}}
+    about |= {"all": cases, "judged": judged, "images": images, "tables": tables(made)}
     page = Template(PAGE.read_text(encoding="utf-8"), autoescape=True)
     write_text(folder / "report.html", page.render(about))
     return made, problems
@@ -186,27 +183,23 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
     rules = study["thresholds"].query("metric not in ('threshold', 'gain')")
     parts = study["subgroups"].query("protocol == 'recordings' and metric != 'balanced accuracy'")
     counts = " (" + parts.abnormal.astype(str) + " of " + parts.cases.astype(str) + ")"
+    parts = parts.assign(part=parts.part + counts, group=parts.group.str.replace("_", " "))
     scores = study["calibration"].pivot(index="protocol", columns="metric", values="value")
     pools = {"recordings": cases, "patients": by_patient(cases)}
     curves = [calibration.reliability(p.label, p.logit).assign(model=n) for n, p in pools.items()]
-    curves, scores = pd.concat(curves), scores.assign(model=scores.index)
+    named = {"model": scores.index, "calibration": "as trained"}
+    curves = pd.concat(curves).assign(calibration=named["calibration"])
     rank = {"panel": "protocol", "xlabel": "AUROC", "reference": {"guessing": 0.5}}
+    rate = {"panel": "metric", "xlabel": "", "digits": 2}
     rank["title"] = "Does the model rank abnormal above normal?"
-    rule = {"panel": "metric", "xlabel": "", "digits": 2, "group": "protocol"}
-    rule["title"] = "Which threshold suits these recordings?"
-    part = rule | {"group": "group", "title": "Where does the model do well, and where not?"}
-    found = {
+    rule = rate | {"group": "protocol", "title": "Which threshold suits these recordings?"}
+    part = rate | {"group": "group", "title": "Where does the model do well, and where not?"}
+    return {
         "ranking": plots.forest_plot(study["ranking"], row="model", **rank),
         "logits": plots.score_histograms({"recordings": cases}),
         "thresholds": plots.forest_plot(rules, row="variant", **rule),
-        "calibration": plots.reliability(
-            *(t.assign(calibration="as trained") for t in (curves, scores))
-        ),
-    }
-    if len(parts):
-        parts = parts.assign(part=parts.part + counts, group=parts.group.str.replace("_", " "))
-        found["subgroups"] = plots.forest_plot(parts, row="part", **part)
-    return found
+        "calibration": plots.reliability(curves, scores.assign(**named)),
+    } | ({"subgroups": plots.forest_plot(parts, row="part", **part)} if len(parts) else {})
 
 
 def tables(made: pd.DataFrame) -> dict[str, pd.DataFrame]:
