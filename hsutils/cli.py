@@ -1,4 +1,4 @@
-"""The command line: python -m hsutils run | fetch | predict | export
+"""The command line: python -m hsutils run | fetch | predict | evaluate | export
 
 Studies over many runs have their own: python -m hsutils.studies --help
 """
@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help=what, description=f"{what}. {PURPOSE}")
     kinds = "WAV, FLAC, OGG, MP3 or AIFF files, folders of them, or - for standard input"
     predict.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
-    predict.add_argument("--threshold", type=float, metavar="LOGIT", help="above it: abnormal")
     patient = "a row a patient: folder, a regular expression with one group, a CSV of path,patient"
     predict.add_argument("--by", metavar="WHAT", help=patient)
     predict.add_argument("--beats", metavar="CSV", help="also write when S1 and S2 are heard")
@@ -82,10 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--format", **kinds)
     predict.set_defaults(command=_predict)
 
+    what = "say how good a model is on labelled recordings"
+    evaluate = commands.add_parser("evaluate", help=what, description=f"{what}. {PURPOSE}")
+    columns = "CSV table: path, label; perhaps patient, and columns such as site, age, grade"
+    evaluate.add_argument("table", help=columns)
+    evaluate.add_argument("--to", default="evaluation", help="folder for results and report.html")
+    evaluate.add_argument("--groups", help="columns whose values are told apart; default: all")
+    evaluate.set_defaults(command=_evaluate)
+
     export = commands.add_parser("export", help="one file of a model and what made it")
     export.add_argument("--to", required=True, help="file to write (.safetensors or .onnx)")
     export.set_defaults(command=_export)
-    for parser_of_model in (predict, export):
+    for judge in (predict, evaluate):
+        judge.add_argument("--threshold", type=float, metavar="LOGIT", help="above it: abnormal")
+    for parser_of_model in (predict, evaluate, export):
         parser_of_model.add_argument("--run-dir", help="a run of yours; default: packaged model")
         help_text = f"of the run: {', '.join(MODELS)} (default student); else an exported file"
         parser_of_model.add_argument("--model", help=help_text)
@@ -239,6 +248,20 @@ def _model(options: argparse.Namespace, packaged: Path) -> Path:
     if name in MODELS:
         raise InputError(f"--model {name}: name its run with --run-dir")
     return Path(name) if name else packaged
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from hsutils.evaluate import PACKAGED, evaluate, tables
+
+    groups = options.groups.split(",") if options.groups else ()
+    model = _model(options, PACKAGED)
+    made, problems = evaluate(options.table, options.to, model, options.threshold, groups)
+    for name in ("ranking", "thresholds"):
+        print(tables(made)[name].to_string(index=False), end="\n\n")
+    print(f"report  {Path(options.to) / 'report.html'}")
+    for line in [*problems, PURPOSE]:
+        print(f"hsutils: {line}", file=sys.stderr)
+    return 2 if problems else 0
 
 
 def _export(options: argparse.Namespace) -> None:

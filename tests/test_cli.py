@@ -38,7 +38,7 @@ def failed(capsys):
     return run
 
 
-@pytest.mark.parametrize("command", ["run", "fetch", "predict", "export"])
+@pytest.mark.parametrize("command", ["run", "fetch", "predict", "evaluate", "export"])
 def test_every_command_is_there_and_explains_itself(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])

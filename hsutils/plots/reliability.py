@@ -49,7 +49,8 @@ def reliability(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         axes.set_title("\n".join(lines), size=9.5)
         axes.set(xlabel="probability given", ylabel="share abnormal", aspect="equal")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    marks = CALIBRATIONS | {"95% interval": style.BAR, "perfect": style.DASHED}
+    marks = {name: look for name, look in CALIBRATIONS.items() if name in set(table["calibration"])}
+    marks |= {"95% interval": style.BAR, "perfect": style.DASHED}
     return style.with_legend(figure, marks)
 
 
