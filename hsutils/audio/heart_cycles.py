@@ -109,7 +109,7 @@ def _systole(correlation: np.ndarray, period: int) -> int:
 def _loudest(loudness: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:
     """The loudest step around each of some, shape (beats,)."""
     around = np.take(loudness, at[:, None] + np.arange(-reach, reach + 1), mode="clip")
-    return at - reach + around.argmax(axis=1)
+    return np.maximum(at - reach + around.argmax(axis=1), 0)
 
 
 def _score(loudness: np.ndarray, at: np.ndarray, period: int, systole: float) -> np.ndarray:
