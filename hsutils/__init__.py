@@ -12,11 +12,7 @@ reuse_memory()
 
 
 def load_classifier(*arguments: Any, **options: Any) -> Any:
-    """The packaged model for a waveform and its rate in Hz; see `hsutils.predict.Classifier`.
-
-    >>> verdict = hsutils.load_classifier()(waveform, sample_rate)  # doctest: +SKIP
-    >>> verdict.decision, verdict.heart_rate, verdict.note  # doctest: +SKIP
-    """
-    from hsutils.predict import Classifier  # what `import hsutils` alone must not wait for
+    """The packaged model for a waveform and its rate in Hz; see `hsutils.predict.Classifier`."""
+    from hsutils.predict import Classifier  # which takes a second to import
 
     return Classifier(*arguments, **options)

@@ -193,6 +193,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # recordings run in parallel
     from hsutils import predict
     from hsutils.files import write_csv
 

@@ -33,23 +33,14 @@ COLUMNS = ["file", "seconds", "heart_rate", "heartbeat", "logit", "probability",
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a model makes of one recording.
+    """What a model makes of one recording."""
 
-    Attributes:
-        seconds: of the sound that was used.
-        heart_rate: beats a minute; NaN without a heartbeat.
-        logit: a larger one speaks for abnormal; NaN without sound.
-        decision: normal or abnormal; empty without a heartbeat, whatever the logit.
-        note: why there is no decision, and what else is to be known.
-        beats: when S1 and S2 are loudest, s, shape (beats, 2); none without a heartbeat.
-    """
-
-    seconds: float
-    heart_rate: float
-    logit: float
-    decision: str
-    note: str
-    beats: np.ndarray
+    seconds: float  # of the sound that was used
+    heart_rate: float  # beats a minute; NaN without a heartbeat
+    logit: float  # a larger one speaks for abnormal; NaN without sound
+    decision: str  # normal or abnormal; empty without a heartbeat, whatever the logit
+    note: str  # why there is no decision, and what else is to be known
+    beats: np.ndarray  # when S1 and S2 are loudest, s, shape (beats, 2); none without a heartbeat
 
     @property
     def heartbeat(self) -> bool:
@@ -80,10 +71,7 @@ class Classifier:
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> Verdict:
         """The verdict on a waveform (samples,) or (samples, channels) of a rate in Hz.
 
-        It is of int16, or of floats of full scale [-1, 1].
-
-        Raises:
-            InputError: if it is empty, not finite or of another shape, or if the rate is.
+        It is of int16, or of floats of full scale [-1, 1]; all else is an InputError.
         """
         samples = np.asarray(waveform)
         samples = samples if samples.dtype == np.int16 else samples.astype(np.float32)
@@ -206,21 +194,17 @@ def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.D
 
 
 def patients_of(files: Sequence[str], by: str) -> list[str]:
-    """The patient of each file.
+    """The patient of each file, or an InputError that names those without one.
 
-    Args:
-        by: `folder`, whose name is the patient; a CSV of path (or file) and patient, relative to
-            its folder; or a regular expression, whose one group in a file's name is the patient.
-
-    Raises:
-        InputError: naming the files that have none; if `by` is not as described.
+    `by` is `folder`, whose name is the patient; a CSV of path (from its folder) and patient; or a
+    regular expression, whose one group in a file's name is the patient.
     """
     paths, what = [Path(file).absolute() for file in files], "no CSV with path and patient"
     try:
         if by == "folder":
             found = [path.parent.name for path in paths]
         elif by.lower().endswith(".csv"):
-            table = pd.read_csv(by, dtype=str).rename(columns={"file": "path"})
+            table = pd.read_csv(by, dtype=str)
             places = [(Path(by).parent / path).resolve() for path in table.path]
             found = table.patient.set_axis(places).reindex([path.resolve() for path in paths])
         else:
