@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hsutils.audio.heart_cycles import CLEAR_HEARTBEAT, STEP, Rhythm, envelope, find_beats
+from hsutils.audio.heart_cycles import CLEAR_HEARTBEAT, PERIOD, STEP, Rhythm, envelope, find_beats
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import LAST_BIT, RATES, one_channel, read_windows, resampled
 from hsutils.config import RECORDED_RATE, FrontEnd, parse_profile
@@ -143,9 +143,9 @@ def no_heartbeat(waveform: np.ndarray, rhythm: Rhythm) -> str:
 
     See `EXACT` for clocks. Sounds that repeat unevenly cannot be told from hearts.
     """
-    if len(rhythm.onset) < 2:
+    if len(waveform) < 2 * PERIOD[1] * STEP:
         return "too short to find a heartbeat"
-    if rhythm.regularity < CLEAR_HEARTBEAT:
+    if rhythm.regularity < CLEAR_HEARTBEAT or len(rhythm.onset) < 2:
         return "no regular heartbeat was found"
     steps = (np.stack([rhythm.onset, rhythm.onset + rhythm.systole]) * RECORDED_RATE / STEP).round()
     first, second = np.median(np.take(envelope(waveform), steps.astype(int), mode="clip"), axis=1)

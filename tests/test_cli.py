@@ -43,7 +43,9 @@ def test_every_command_is_there_and_explains_itself(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert f"hsutils {command}" in said and (PURPOSE in said) == (command == "predict")
+    assert f"hsutils {command}" in said and (PURPOSE in said) == (
+        command in ("predict", "evaluate")
+    )
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     help_text = capsys.readouterr().out
