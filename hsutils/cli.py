@@ -199,12 +199,13 @@ def _predict(options: argparse.Namespace) -> int:
 
     files, problems = find_recordings(options.paths)
     patients = predict.patients_of(files, options.by) if options.by else files
-    patients = dict(zip(files, patients, strict=True))
     classifier = predict.Classifier(_model(options, predict.PACKAGED), options.threshold)
     verdicts, unreadable = classifier.read_all(files)
+    # Names that are no text, from an older system, could not be printed.
+    named = {file: os.fsencode(file).decode(errors="replace") for file in files}
+    patients = dict(zip(named.values(), patients, strict=True))
+    verdicts = {named[file]: verdict for file, verdict in verdicts.items()}
     table = predict.as_table(verdicts)
-    if options.beats:
-        write_csv(options.beats, predict.beats_table(verdicts))
     if options.by:
         table = predict.pool(table, table.file.map(patients), classifier.threshold)
     else:  # a probability without a heart would be taken for a verdict
@@ -216,6 +217,8 @@ def _predict(options: argparse.Namespace) -> int:
         print(table.to_csv(index=False), end="")
     else:
         print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+    if options.beats:
+        write_csv(options.beats, predict.beats_table(verdicts))
     for line in [*problems, *unreadable, PURPOSE]:
         print(f"hsutils: {line}", file=sys.stderr)
     return 2 if problems or unreadable else 0

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hsutils.audio.heart_cycles import CLEAR_HEARTBEAT, PERIOD, STEP, Rhythm, envelope, find_beats
 from hsutils.audio.spectrograms import log_mel, standardize
-from hsutils.audio.wav import LAST_BIT, RATES, one_channel, read_windows, resampled
+from hsutils.audio.wav import LAST_BIT, OVERSHOOT, RATES, one_channel, read_windows, resampled
 from hsutils.config import RECORDED_RATE, FrontEnd, parse_profile
 from hsutils.environment import usable_cores
 from hsutils.errors import InputError
@@ -76,8 +76,10 @@ class Classifier:
         samples = np.asarray(waveform)
         samples = samples if samples.dtype == np.int16 else samples.astype(np.float32)
         samples = samples[:, None] if samples.ndim == 1 else samples
-        if samples.ndim != 2 or not samples.size or not np.isfinite(samples).all():
-            raise InputError("waveform: give finite samples (samples,) or (samples, channels)")
+        peak = 0 if samples.dtype == np.int16 else np.abs(samples).max(initial=0)
+        shaped = samples.ndim == 2 and 0 < samples.shape[1] <= len(samples)
+        if not shaped or not peak <= OVERSHOOT:  # NaN is not, either
+            raise InputError("waveform: give (samples,) or (samples, channels) within [-1, 1]")
         if not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
             raise InputError(f"sample_rate: give whole Hz, {RATES[0]} to {RATES[1]:,}")
         parts = np.array_split(samples, math.ceil(len(samples) / (WINDOW * sample_rate)))
@@ -90,13 +92,16 @@ class Classifier:
     def read_all(self, files: Iterable[Path | str]) -> tuple[dict[str, Verdict], list[str]]:
         """The verdict on each file, and a line for each file that cannot be read."""
         names, verdicts, problems = list(dict.fromkeys(map(str, files))), {}, []
-        with ThreadPoolExecutor(usable_cores()) as threads:
+        threads = ThreadPoolExecutor(usable_cores())
+        try:
             waiting = [(name, threads.submit(self.read, name)) for name in names]
             for name, verdict in progress(waiting, len(names), "recordings"):
                 try:
                     verdicts[name] = verdict.result()
                 except InputError as error:
                     problems += error.problems
+        finally:  # at an interruption, without those that have not begun
+            threads.shutdown(cancel_futures=True)
         return verdicts, problems
 
     def logit(self, waveform: np.ndarray) -> float:

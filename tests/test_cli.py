@@ -228,6 +228,15 @@ def test_a_recording_may_come_through_a_pipe(hearts, capsys, monkeypatch):
     assert piped.partition(",")[2] == named.partition(",")[2] and piped.startswith("-,")
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+def test_a_name_that_is_no_text_is_printed(hearts, capsys, form):
+    odd = hearts / "more" / os.fsdecode(b"caf\xe9.flac")
+    (hearts / "a0006.flac").rename(odd)
+    beats = str(hearts / "beats.csv")
+    assert main(["predict", str(hearts / "more"), "--format", form, "--beats", beats]) == 0
+    assert capsys.readouterr().out.count("caf\N{REPLACEMENT CHARACTER}.flac") == 1
+
+
 def test_patients_and_beats_are_written_as_asked(hearts, capsys):
     beats = hearts.parent / "beats.csv"
     (hearts / "bad.wav").unlink()
