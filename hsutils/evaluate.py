@@ -36,8 +36,8 @@ def evaluate(
 ) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
     """Evaluate a model on a table of labelled recordings (see `read_table`).
 
-    A recording without a patient is a patient of its own. One without a heartbeat gets no verdict
-    and is left out of all numbers but those of the subgroup heartbeat.
+    Without two recordings of a patient nothing is said of patients. A recording without a heartbeat
+    gets no verdict and is left out of all numbers but those of the subgroup heartbeat.
 
     Args:
         table: a CSV file.
@@ -60,6 +60,7 @@ def evaluate(
     if lost := sorted({*groups} - {*usable}):
         can = ", ".join(usable) or "none"
         raise InputError(f"{table}: --groups {lost[0]} makes no groups; columns that do: {can}")
+    folder.mkdir(parents=True, exist_ok=True)
     verdicts, problems = classifier.read_all(recordings.path)
     cases = recordings.merge(as_table(verdicts)[FOUND], left_on="path", right_on="file")
     judged = cases[cases.heartbeat].reset_index(drop=True)
@@ -128,6 +129,8 @@ def results(cases: pd.DataFrame, parts: Parts, threshold: float = 0.0) -> pd.Dat
     rows = []
     for protocol, pool in (("recordings", pd.DataFrame), ("patients", by_patient)):
         table = pool(cases)
+        if protocol == "patients" and len(table) == len(cases):
+            continue
         logits = {"model": table.logit, **table[[*shortcuts.CROSS_VALIDATED]]}
         scores = {name: _scores(table.assign(logit=x), 0.0) for name, x in logits.items()}
         found = [("ranking", n, "", "", "", table, s.loc[["auroc"]]) for n, s in scores.items()]
@@ -186,6 +189,7 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
     parts = parts.assign(part=parts.part + counts, group=parts.group.str.replace("_", " "))
     scores = study["calibration"].pivot(index="protocol", columns="metric", values="value")
     pools = {"recordings": cases, "patients": by_patient(cases)}
+    pools = {name: pools[name] for name in scores.index}
     curves = [calibration.reliability(p.label, p.logit).assign(model=n) for n, p in pools.items()]
     named = {"model": scores.index, "calibration": "as trained"}
     curves = pd.concat(curves).assign(calibration=named["calibration"])
@@ -209,7 +213,7 @@ def tables(made: pd.DataFrame) -> dict[str, pd.DataFrame]:
     text = (made.value.map("{:.2f}".format) + ends.where(made.low.notna(), "")).replace("nan", "")
     counts, shown = made.abnormal.astype(str) + " of " + made.cases.astype(str), {}
     for study, part in made.assign(text=text, abnormal=counts).groupby("study", sort=False):
-        keys = [key for key in KEY if key != "cases" and part[key].nunique() > 1]
+        keys = [key for key in KEY[1:5] if part[key].nunique() > 1] + ["protocol", "abnormal"]
         wide = part.pivot_table("text", keys, "metric", "first", sort=False)
         wide = wide.fillna("").rename(columns=plots.forest.METRICS)
         shown[study] = wide.reset_index().rename_axis(columns=None)

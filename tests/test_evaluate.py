@@ -56,6 +56,7 @@ def test_recordings_of_one_patient_make_the_interval_wider():
     made = [results(cases, []) for cases in (table, alone)]
     together, apart = (value(m, end="high") - value(m, end="low") for m in made)
     assert together > 1.5 * apart
+    assert set(made[1].protocol) == {"recordings"}, "each is a patient of its own"
 
 
 def test_of_shifted_logits_few_labels_find_a_threshold_and_the_shipped_one_does_not():
