@@ -25,6 +25,7 @@ from hsutils.progress import progress
 PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.onnx"
 """The compact CNN that comes with the package, see MODEL_CARD.md."""
 WINDOW = 56.0  # s
+BY_CHANCE = 0.56  # regularity of 1 s; few in 100 of white noise have this much
 # A clock: more regular than any recording of the Challenge; or beats that scatter by less than
 # 5.5 ms, with no second sound (less than 0.2 of the loudness of the first): none of those does.
 EXACT, EVEN, SECOND_SOUND = 0.97, 0.0055, 0.2
@@ -150,7 +151,8 @@ def no_heartbeat(waveform: np.ndarray, rhythm: Rhythm) -> str:
     """
     if len(waveform) < 2 * PERIOD[1] * STEP:
         return "too short to find a heartbeat"
-    if rhythm.regularity < CLEAR_HEARTBEAT or len(rhythm.onset) < 2:
+    clear = max(CLEAR_HEARTBEAT, BY_CHANCE / math.sqrt(len(waveform) / RECORDED_RATE))
+    if rhythm.regularity < clear or len(rhythm.onset) < 2:
         return "no regular heartbeat was found"
     steps = (np.stack([rhythm.onset, rhythm.onset + rhythm.systole]) * RECORDED_RATE / STEP).round()
     first, second = np.median(np.take(envelope(waveform), steps.astype(int), mode="clip"), axis=1)

@@ -118,6 +118,13 @@ def test_a_recording_too_short_for_a_rhythm_says_so(classifier, heart):
         assert (verdict.decision, verdict.note) == ("", "too short to find a heartbeat")
 
 
+@pytest.mark.parametrize("seconds", [4, 6, 10])
+def test_noise_of_any_length_is_told_from_a_heart(classifier, seconds):
+    n, rng = round(seconds * RATE), np.random.default_rng(0)
+    found = [classifier(0.1 * rng.standard_normal(n), RATE).heartbeat for _ in range(40)]
+    assert np.mean(found) <= 0.05
+
+
 def test_nearly_all_real_clips_get_a_verdict():
     table, problems = classify(CLIPS[::5])
     assert not problems and len(table) > 100
