@@ -20,6 +20,7 @@ from hsutils.audio.heart_cycles import find_beats
 from hsutils.audio.preprocessing import pass_band
 from hsutils.audio.spectrograms import READ_SECONDS, log_mel, standardize
 from hsutils.audio.wav import read_waveform
+from hsutils.cli import RECORDINGS
 from hsutils.config import RECORDED_RATE, FrontEnd, fingerprint
 from hsutils.data.cache import identity
 from hsutils.data.corpus import load_corpus
@@ -153,8 +154,8 @@ def explore_room(room: Room) -> ipywidgets.VBox | None:
 
 
 def explore_own_file(room: Room) -> ipywidgets.VBox | None:
-    """See and hear a WAV or FLAC file of one's own; until there is one, a recording of *test*."""
-    button = ipywidgets.FileUpload(accept=".wav,.flac", description="choose a WAV or FLAC file")
+    """See and hear a file of one's own; until there is one, a recording of *test*."""
+    button = ipywidgets.FileUpload(accept=",".join(RECORDINGS), description="choose a recording")
 
     def draw(file: tuple[dict, ...], **chosen: str) -> list[Drawn]:
         path = Path(room.recordings.path.iloc[0])

@@ -123,7 +123,7 @@ def upload(button: ipywidgets.FileUpload, name: str, content: bytes) -> None:
 
 def test_ones_own_file_is_judged_by_every_model_and_a_bad_one_is_one_line(live):
     screen = live(listening.explore_own_file)
-    button, wav = screen.controls["choose a WAV or FLAC file"], BytesIO()
+    button, wav = screen.controls["choose a recording"], BytesIO()
     soundfile.write(wav, np.random.default_rng(1).normal(0, 0.1, 88_200), 44_100, format="WAV")
     upload(button, "my-heart.wav", wav.getvalue())
     figure, table, player = (place[-1] for place in screen.places)
