@@ -189,7 +189,7 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
     parts = parts.assign(part=parts.part + counts, group=parts.group.str.replace("_", " "))
     scores = study["calibration"].pivot(index="protocol", columns="metric", values="value")
     pools = {"recordings": cases, "patients": by_patient(cases)}
-    pools = {name: pools[name] for name in scores.index}
+    pools = {name: pool for name, pool in pools.items() if name in scores.index}
     curves = [calibration.reliability(p.label, p.logit).assign(model=n) for n, p in pools.items()]
     named = {"model": scores.index, "calibration": "as trained"}
     curves = pd.concat(curves).assign(calibration=named["calibration"])
