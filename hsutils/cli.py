@@ -4,6 +4,7 @@ Studies over many runs have their own: python -m hsutils.studies --help
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -93,12 +94,19 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, help="file to write (.safetensors or .onnx)")
     export.set_defaults(command=_export)
     for judge in (predict, evaluate):
-        judge.add_argument("--threshold", type=float, metavar="LOGIT", help="above it: abnormal")
+        judge.add_argument("--threshold", type=finite, metavar="LOGIT", help="above it: abnormal")
     for parser_of_model in (predict, evaluate, export):
         parser_of_model.add_argument("--run-dir", help="a run of yours; default: packaged model")
         help_text = f"of the run: {', '.join(MODELS)} (default student); else an exported file"
         parser_of_model.add_argument("--model", help=help_text)
     return parser
+
+
+def finite(text: str) -> float:
+    """A number that is neither infinite nor NaN; ValueError, which argparse expects, if not."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -215,7 +223,7 @@ def _predict(options: argparse.Namespace) -> int:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
     elif kind == "csv":
         print(table.to_csv(index=False), end="")
-    else:
+    elif len(table):
         print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
     if options.beats:
         write_csv(options.beats, predict.beats_table(verdicts))

@@ -53,7 +53,8 @@ def evaluate(
             column makes no groups.
     """
     classifier, folder = Classifier(model, threshold), Path(folder)
-    recordings = read_table(table).drop(columns=FOUND, errors="ignore")
+    taken = [*FOUND, *shortcuts.CROSS_VALIDATED]
+    recordings = read_table(table).rename(columns={name: f"{name} (table)" for name in taken})
     _require_patients(recordings, table)
     named = ["database", "quality", *recordings.columns.difference(COLUMNS, sort=False)]
     usable = list(dict.fromkeys(name for name, *_ in subgroups(recordings, named)))
@@ -102,8 +103,9 @@ def subgroups(cases: pd.DataFrame, names: Sequence[str]) -> Parts:
         if values.nunique() > MOST:
             numbers = pd.to_numeric(values, errors="coerce")
             edges = np.unique(numbers.dropna().quantile([0, 0.25, 0.5, 0.75, 1]))
-            spans = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
-            values = pd.cut(numbers, edges, labels=spans, include_lowest=True) if spans else values
+            spans = [f"{low:.10g} to {high:.10g}" for low, high in pairwise(edges.round(2))]
+            look = {"labels": spans, "include_lowest": True, "ordered": False}
+            values = pd.cut(numbers, edges, **look) if spans else values
         classes = pd.crosstab(values, cases.label).reindex(columns=[0, 1], fill_value=0)
         if 2 <= len(classes) <= MOST:
             apart = not classes.all(axis=1).any()
@@ -129,7 +131,8 @@ def results(cases: pd.DataFrame, parts: Parts, threshold: float = 0.0) -> pd.Dat
     rows = []
     for protocol, pool in (("recordings", pd.DataFrame), ("patients", by_patient)):
         table = pool(cases)
-        if protocol == "patients" and len(table) == len(cases):
+        classes = table.groupby("label").group.nunique().reindex([0, 1], fill_value=0)
+        if protocol == "patients" and (len(table) == len(cases) or classes.min() < LEAST):
             continue
         logits = {"model": table.logit, **table[[*shortcuts.CROSS_VALIDATED]]}
         scores = {name: _scores(table.assign(logit=x), 0.0) for name, x in logits.items()}
@@ -138,7 +141,7 @@ def results(cases: pd.DataFrame, parts: Parts, threshold: float = 0.0) -> pd.Dat
         rules["best in hindsight"] = choose_threshold(table.label, table.logit)
         scores = {rule: _scores(table, at).drop("auroc") for rule, at in rules.items()}
         for k in FEW:
-            if table.groupby("label").group.nunique().min() >= 2 * k:
+            if classes.min() >= 2 * k:
                 scores[f"{k} + {k} labelled"] = few_labels(table, k, threshold)
         found += [("thresholds", "model", n, "", "", table, s) for n, s in scores.items()]
         found.append(("calibration", "model", "", "", "", table, _calibration(table)))
@@ -156,7 +159,8 @@ def few_labels(table: pd.DataFrame, each: int, shipped: float, draws: int = 200)
     """What a threshold is worth that was chosen on `each` labelled cases of both classes.
 
     It lies halfway between the mean logits of the classes. A draw takes its cases from different
-    patients, and is evaluated on all cases (columns label, group, logit) of the others.
+    patients, and is evaluated on all cases (columns label, group, logit) of the others. Draws in
+    which a class has too few cases, or none to evaluate, do not count.
 
     Returns:
         By metric: value (mean), low, high (95% of the draws). `gain` is by how much macc is larger
@@ -169,12 +173,15 @@ def few_labels(table: pd.DataFrame, each: int, shipped: float, draws: int = 200)
         order = rng.permutation(len(table))
         one = order[np.sort(np.unique(codes[order], return_index=True)[1])]
         drawn = [one[labels[one] == label][:each] for label in (0, 1)]
-        at = np.mean([logits[some].mean() for some in drawn])
         rest = ~np.isin(codes, codes[np.concatenate(drawn)])
+        if min(map(len, drawn)) < each or len(np.unique(labels[rest])) < 2:
+            continue
+        at = np.mean([logits[some].mean() for some in drawn])
         called = logits[rest, None] > [at, shipped]
         hits, alarms = (called[labels[rest] == label].mean(axis=0) for label in (1, 0))
         macc = (hits + 1 - alarms) / 2
         found.append([hits[0], 1 - alarms[0], macc[0], at, macc[0] - macc[1]])
+    found = found or [[np.nan] * len(METRICS)]
     ends = np.quantile(found, [0.025, 0.975], axis=0)
     return _by_metric([*METRICS[1:], "gain"], np.mean(found, axis=0), *ends)
 

@@ -138,7 +138,8 @@ class Classifier:
         if note := no_heartbeat(waveform, rhythm):
             return Verdict(seconds, math.nan, logit, "", note, none)
         note = f"clipped: peaks at {peak:.3g} times full scale" if peak > 1 + LAST_BIT else ""
-        beats = start + np.stack([rhythm.onset, rhythm.onset + rhythm.systole], axis=1)
+        beats = np.stack([rhythm.onset, rhythm.onset + rhythm.systole], axis=1)
+        beats = start + beats[beats[:, 1] < seconds]  # the last S2 may lie behind the end
         return Verdict(seconds, 60 / rhythm.period, logit, "", note, beats)
 
 

@@ -59,7 +59,9 @@ def explore(
         control.observe(redraw, names="value")
     if not somebody_is_there():
         return None
-    gc.freeze()  # To visit all that is loaded, a collection would take half a second.
+    # To visit all that is loaded, a collection between two pictures would take half a second.
+    gc.collect()
+    gc.freeze()
     return ipywidgets.VBox(list(controls.values()))
 
 

@@ -97,10 +97,12 @@ def test_subgroups_are_values_quarters_and_grades_against_all_normal():
     table["grade"] = np.where(table.label == 0, "", np.where(table.index < 10, "II", "I"))
     table["murmur"] = table.grade.replace("", "absent")
     table["height"] = [str(number) for number in range(40)]
+    table["date"] = [str(20_240_100 + number) for number in range(40)]
     table["name"] = "n" + table.height
     table["nothing"] = ""
     found = {(name, part): some for name, part, some in subgroups(table, [*table.columns[6:]])}
-    assert {name for name, _ in found} == {"site", "grade", "murmur", "height"}
+    assert {name for name, _ in found} == {"site", "grade", "murmur", "height", "date"}
+    assert ("date", "20240100 to 20240109.75") in found
     assert found["site", "AV"].equals(table[:20])
     assert found["grade", "II"].equals(table[(table.label == 0) | (table.index < 10)])
     assert found["murmur", "I"].equals(found["grade", "I"]) and ("murmur", "absent") not in found
@@ -118,6 +120,23 @@ def test_subgroups_are_scored_apart_and_small_ones_only_counted():
     assert value(made, group="site", part="AV") > 0.7
     row = made[(made.part == "PV") & (made.protocol == "recordings")].iloc[0]
     assert row.cases == 4 and np.isnan(row.value)
+
+
+def test_where_every_patient_has_both_labels_nothing_is_said_of_patients():
+    table = planted().sort_values("group", kind="stable", ignore_index=True)
+    table["label"] = table.groupby("group").cumcount() % 2
+    made = results(table, [])
+    assert (
+        set(made.protocol) == {"recordings"} and made.query("metric == 'auroc'").value.notna().all()
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_draw_without_enough_labels_does_not_count():
+    table = planted(patients=10, each=2)
+    table["label"] = table.groupby("group").cumcount()
+    chosen = few_labels(table, 5, 0.0).value
+    assert chosen.isna().all() or chosen.between(-99, 99).all()
 
 
 @pytest.fixture

@@ -109,16 +109,16 @@ def read_windows(path: Path | str, seconds: float) -> Iterator[tuple[np.ndarray,
 
 @contextmanager
 def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
-    path = Path(path)
+    piped, path = str(path) == "-", Path(path)
     try:
         if path.is_dir():
             raise InputError(f"{path}: a folder; name the files in it")
-        if not path.is_file() and path.name != "-":
+        if not path.is_file() and not piped:
             problem = "not a regular file" if path.exists() else "no such file"
             raise InputError(f"{path}: {problem}")
         # Opened here, since libsndfile takes no names that are not UTF-8.
-        with path.open("rb") if path.name != "-" else TemporaryFile() as stream:
-            if path.name == "-":
+        with TemporaryFile() if piped else path.open("rb") as stream:
+            if piped:
                 shutil.copyfileobj(sys.stdin.buffer, stream)
                 stream.seek(0)
             if _is_cut_ogg(stream):

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from hsutils.audio.preprocessing import clipped
-from hsutils.audio.wav import read_samples, read_waveform
+from hsutils.audio.wav import one_channel, read_samples, read_windows, resampled
 from hsutils.config import RECORDED_RATE
 from hsutils.data.cache import SpectrogramCache
 from hsutils.data.corpus import Corpus
@@ -88,11 +88,13 @@ def cross_validated_controls(recordings: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         "length only"; "format only", given all `FACTS`; "band statistics", given how the power in
-        64 bands up to 1 kHz is distributed over the first minute.
+        64 bands up to 1 kHz is distributed over a minute, or less, that has sound.
     """
     facts, bands = format_facts(recordings)[[*FACTS]], []
     for path in recordings.path:
-        power = spectrogram(read_waveform(path, seconds=60), RECORDED_RATE, nperseg=128)[2][1:]
+        windows = ((one_channel(samples), rate) for samples, rate in read_windows(path, 60))
+        waveform = next(resampled(*window) for window in windows if np.ptp(window[0]))
+        power = spectrogram(waveform, RECORDED_RATE, nperseg=128)[2][1:]
         bands.append(_distribution(np.log10(power + 1e-11)))
     asked = {"y": recordings.label, "groups": recordings.group, "method": "predict_proba"}
     asked["cv"] = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
