@@ -27,7 +27,11 @@ pip     := $(bin)/python -m pip install --quiet --disable-pip-version-check
 uv      := $(bin)/uv pip install --quiet --native-tls --python $(bin)/python
 packages = ($(pip) uv==0.13.9 && $(uv) -c constraints.txt $(1)) || $(pip) -c constraints.txt $(1)
 
-.PHONY: run test lab filter install clean
+.DEFAULT_GOAL := help
+.PHONY: help run test lab filter install clean
+
+help:
+	@sed -n '1,4s/^# //p' Makefile
 
 run: .venv/installed
 	$(run)

@@ -263,6 +263,9 @@ def _model(options: argparse.Namespace, packaged: Path) -> Path:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from hsutils.data.table import table_rows
+
+    table_rows(options.table)  # a mistake is told before the long import
     from hsutils.evaluate import PACKAGED, evaluate, tables
 
     groups = options.groups.split(",") if options.groups else ()

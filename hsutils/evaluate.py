@@ -216,6 +216,7 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
 def tables(made: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """`results` to be read, by study: a column a metric, the interval beside each number."""
     made = made.assign(**(made[["value", "low", "high"]].round(2) + 0))  # no "-0.00"
+    made = made.dropna(subset="value")
     ends = made.low.map(" ({:.2f} to ".format) + made.high.map("{:.2f})".format)
     text = (made.value.map("{:.2f}".format) + ends.where(made.low.notna(), "")).replace("nan", "")
     counts, shown = made.abnormal.astype(str) + " of " + made.cases.astype(str), {}

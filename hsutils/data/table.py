@@ -1,5 +1,6 @@
 """A CSV table of anyone's recordings -> the table that everything after it knows."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -93,6 +94,8 @@ def _read_fields(table: Path) -> pd.DataFrame:
     fields = fields[(fields != "").any(axis=1)].rename(columns={"patient": "subject"})
     if lacking := [name for name in ("path", "label") if name not in fields]:
         problem = f"line 1 names no column {' and no column '.join(lacking)}"
+        if len(fields.columns) == 1 and (apart := re.search("[;\t|]", fields.columns[0])):
+            problem = f"fields are separated by {apart[0]!r}, not by commas"
         raise InputError(f"{table}: {problem}; name them as in path,label with commas between")
     if fields.empty:
         raise InputError(f"{table}: lists no recording; write a row for each")

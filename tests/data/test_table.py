@@ -89,7 +89,7 @@ def test_a_patient_or_shared_audio_makes_recordings_related(table_of, tmp_path, 
 
 
 FAULTS = [
-    (",", ";", "line 1 names no column path and no column label; name them"),
+    (",", ";", "fields are separated by ';', not by commas; name them"),
     (r"\A.*\n", "", "line 1 names no column path and no column label"),
     ("abnormal", "ill", "15 rows have label 'ill'; write one of 0, -1, normal, "),
     ("abnormal,", ",", "15 rows have label ''; write one of"),
