@@ -199,21 +199,33 @@ def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.D
 def patients_of(files: Sequence[str], by: str) -> list[str]:
     """The patient of each file, or an InputError that names those without one.
 
-    `by` is `folder`, whose name is the patient; a CSV of path (from its folder) and patient; or a
-    regular expression, whose one group in a file's name is the patient.
+    `by` is `folder`, whose name is the patient; a CSV of path (from its folder) and patient, which
+    may list a file again but with no other patient; or a regular expression, whose one group in a
+    file's name is the patient.
     """
     paths, what = [Path(file).absolute() for file in files], "no CSV with path and patient"
     try:
         if by == "folder":
             found = [path.parent.name for path in paths]
         elif by.lower().endswith(".csv"):
-            table = pd.read_csv(by, dtype=str)
-            places = [(Path(by).parent / path).resolve() for path in table.path]
-            found = table.patient.set_axis(places).reindex([path.resolve() for path in paths])
+            how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+            table = pd.read_csv(by, index_col=False, **how).fillna("").map(str.strip)
+            table.columns = table.columns.str.strip().str.lower()
+            if lacking := [name for name in ("path", "patient") if name not in table]:
+                problem = f"line 1 names no column {' and no '.join(lacking)}"
+                raise InputError(f"--by {by}: {problem}; name them as in path,patient")
+            table["path"] = [(Path(by).parent / path).resolve() for path in table.path]
+            table = table.loc[table.patient != "", ["path", "patient"]].drop_duplicates()
+            if len(twice := table.path[table.path.duplicated()].unique()):
+                problem = "is given two patients; correct it"
+                raise InputError([f"--by {by}: {file} {problem}" for file in twice])
+            found = table.set_index("path").patient.reindex([path.resolve() for path in paths])
         else:
             what = "no regular expression with one group, such as '([0-9]+)_'"
             matches = [re.search(by, path.name) for path in paths]
             found = [match and match.group(1) for match in matches]
+    except InputError:
+        raise
     except (OSError, ValueError, TypeError, AttributeError, IndexError, re.error) as error:
         raise InputError(f"--by {by}: {what} ({error})") from error
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:

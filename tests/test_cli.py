@@ -274,8 +274,7 @@ def test_folders_without_recordings_are_named_and_hidden_files_left_out(hearts, 
 def test_export_writes_the_packaged_model_and_says_where(tmp_path, capsys):
     assert main(["export", "--to", str(tmp_path / "model.safetensors")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "model.safetensors")
-    ours, theirs = (
-        tmp_path / "model.safetensors",
-        PROJECT / "hsutils/pretrained/compact.safetensors",
-    )
-    assert load_file(ours).keys() == load_file(theirs).keys()
+    ours = load_file(tmp_path / "model.safetensors")
+    theirs = load_file(PROJECT / "hsutils/pretrained/compact.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())

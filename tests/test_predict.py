@@ -237,6 +237,23 @@ def test_patients_are_folders_parts_of_names_or_rows_of_a_table(tmp_path):
         assert problem in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_table_of_patients_is_read_as_it_is_meant(tmp_path):
+    files, by = [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")], tmp_path / "of.csv"
+    by.write_text("Path, Patient ,note\na.wav, NA,\n b.wav,y,\n./a.wav,NA,again\na.wav,,\n")
+    assert patients_of(files, str(by)) == ["NA", "y"]
+    wrong = {
+        "path,patient\na.wav,x\nb.wav,y\na.wav,y\n": f"{files[0]} is given two patients",
+        "Path,who\na.wav,x\n": "line 1 names no column patient",
+        "file;patient\n": "line 1 names no column path and no patient",
+    }
+    for text, problem in wrong.items():
+        by.write_text(text)
+        with pytest.raises(InputError) as caught:
+            patients_of(files, str(by))
+        assert str(caught.value).startswith(f"--by {by}: {problem}")
+        assert "\n" not in str(caught.value)
+
+
 # Without PyTorch
 
 

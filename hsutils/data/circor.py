@@ -1,9 +1,9 @@
 """CirCor DigiScope in PhysioNet's layout -> a table of recordings.
 
-Phonocardiograms of children and young adults at up to four *sites* of the chest, with a physician's
-description of murmurs: https://physionet.org/content/circor-heart-sound/1.0.3 (ODC-By 1.0; Oliveira
-et al. 2022, IEEE J. Biomed. Health Inform. 26(6):2524). `training_data.csv` has a row a patient;
-`training_data` holds files such as `2530_AV.wav`, or `2530_AV_2.wav` of a second take.
+Phonocardiograms of children and some pregnant women, at up to four *sites* of the chest, with a
+physician's description of murmurs: https://physionet.org/content/circor-heart-sound/1.0.3 (ODC-By
+1.0; Oliveira et al. 2022, IEEE J. Biomed. Health Inform. 26(6):2524). `training_data.csv` has a row
+a patient; `training_data` holds files such as `2530_AV.wav`, or `2530_AV_2.wav` of a second take.
 """
 
 import warnings
@@ -34,8 +34,9 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
 
     Returns:
         One row a recording: record, path (from `root`), label, patient (the same at all visits),
-        database ("circor"), site, murmur (present, absent, other site, unknown), age, sex,
-        campaign; of murmurs heard here timing, grade, pitch, shape (systolic, else diastolic).
+        database ("circor"), site, murmur (present, absent, other site, unknown), age (empty
+        for the pregnant), sex, campaign, pregnant (yes, no); of murmurs heard here timing, grade,
+        pitch, shape (systolic, else diastolic).
 
     Raises:
         InputError: if there is no table of patients, no recording, or one of no patient.
@@ -76,25 +77,38 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
         site=files.site,
         murmur=murmur,
         **about[["Age", "Sex", "Campaign"]].rename(columns=str.lower),
+        pregnant=about["Pregnancy status"].str.lower().replace({"true": "yes", "false": "no"}),
     )
     for ending, name in MURMUR.items():
         systolic, diastolic = (about[f"{k} murmur {ending}"] for k in ("Systolic", "Diastolic"))
         table[name] = systolic.mask(systolic == "", diastolic).where(table.label == 1, "")
-    return table if unsure else table[murmur.isin(["present", "absent"])].reset_index(drop=True)
+    return table if unsure else _sure(table)
+
+
+def _sure(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table.murmur.isin(["present", "absent"])].reset_index(drop=True)
 
 
 def fetch_circor(to: Path | str, mirror: Path | str | None = None, unsure: bool = False) -> Path:
     """Put CirCor and `recordings.csv`, its `circor_table`, into the folder `to`; see `fetch`.
 
     A mirror may hold any archives or folders of its files, WAV or FLAC. Verified is that archives
-    are undamaged and that recordings and patients fit together.
+    are undamaged and that recordings and patients fit together. A `recordings.csv` that is there
+    already is written anew only if this command wrote it with the other `unsure`.
     """
 
     def faults(root: Path) -> list[str]:
         try:
-            write_csv(root / "recordings.csv", circor_table(root, unsure))
+            every = circor_table(root, unsure=True)
         except InputError as error:
             return [problem.split(": ", 1)[1].rsplit(";", 1)[0] for problem in error.problems]
+        listed, sure = root / "recordings.csv", _sure(every)
+        wanted, other = (every, sure) if unsure else (sure, every)
+        there = listed.read_bytes() if listed.exists() else None
+        if there in (None, other.to_csv(index=False).encode()):
+            write_csv(listed, wanted)
+        elif there != wanted.to_csv(index=False).encode():
+            print(f"{listed}: differs, but is left as it is; rename it to have it made again")
         return []
 
     return fetch(to, mirror, Source(PHYSIONET, (ARCHIVE,), _place, faults, loose=True))

@@ -15,13 +15,14 @@ from hsutils.errors import InputError
 
 PATIENTS = {
     "11": {"Murmur": "Present", "Murmur locations": "AV+MV", "Systolic murmur grading": "II/VI"},
-    "12": {"Murmur": "Absent", "Additional ID": "9.0"},
+    "12": {"Murmur": "Absent", "Additional ID": "9.0", "Pregnancy status": "True"},
     "9": {"Murmur": "Unknown", "Additional ID": "12.0"},
     "13": {"Murmur": "Present", "Murmur locations": "MV", "Diastolic murmur grading": "I/IV"},
     "14": {"Murmur": "Absent"},
 }
 FILES = ["11_AV", "11_PV", "11_MV_1", "11_MV_2", "12_AV", "9_AV", "13_MV"]
 COLUMNS = ["Murmur", "Murmur locations", "Age", "Sex", "Campaign", "Additional ID"]
+COLUMNS += ["Pregnancy status"]
 for _what in ("timing", "shape", "grading", "pitch"):
     COLUMNS += [f"Systolic murmur {_what}", f"Diastolic murmur {_what}"]
 
@@ -55,6 +56,7 @@ def test_visits_are_one_patient_and_a_murmur_is_described_where_it_is_heard(root
     assert table.patient.to_dict() == dict(zip(FILES, [11, 11, 11, 11, 9, 9, 13], strict=True))
     grades = {"11_AV": "II/VI", "11_MV_1": "II/VI", "11_MV_2": "II/VI", "13_MV": "I/IV"}
     assert table.grade[table.grade != ""].to_dict() == grades
+    assert table.index[table.pregnant == "yes"].tolist() == ["12_AV"]
     assert table.site.tolist() == [record.split("_")[1] for record in table.index]
 
 
@@ -105,6 +107,21 @@ def test_a_mirror_of_folders_or_archives_becomes_recordings_and_their_table(root
     assert len(read_table(to / "recordings.csv")) == len(FILES)
 
 
+@pytest.mark.parametrize("unsure", [False, True])
+def test_a_table_that_was_changed_is_left_and_one_that_is_missing_is_made(root, capsys, unsure):
+    listed = root / "recordings.csv"
+    for before, shown in [(None, 0), (not unsure, 0), (unsure, 0), ("path,label\n", 1)]:
+        listed.unlink(missing_ok=True)
+        if isinstance(before, bool):
+            circor_table(root, before).to_csv(listed, index=False)
+        elif before:
+            listed.write_text(before)
+        fetch_circor(root, unsure=unsure)
+        expected = before if shown else circor_table(root, unsure).to_csv(index=False)
+        assert listed.read_text() == expected
+        assert capsys.readouterr().out.count("is left as it is; rename it") == shown
+
+
 @pytest.mark.real
 @pytest.mark.filterwarnings("error:.*are not there:UserWarning")
 def test_the_real_table_agrees_with_what_is_said_of_every_patient():
@@ -117,6 +134,8 @@ def test_the_real_table_agrees_with_what_is_said_of_every_patient():
         about = patients.loc[visit]
         assert row.label == int(site in str(about["Murmur locations"]).split("+"))
         assert row.murmur == "unknown" or (about.Murmur == "Absent") == (row.murmur == "absent")
+        assert row.pregnant in ("yes", "no") and not (row.pregnant == "yes" and row.age)
+        assert (row.pregnant == "yes") == (about["Pregnancy status"] == "True")
         assert str(row.patient) in {visit, str(about["Additional ID"]).removesuffix(".0")}
     # What joins two visits is right: the same person has the same sex.
     assert table.groupby("patient").sex.nunique().eq(1).all()
