@@ -45,13 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """A file is run by one process, and all that needs the finished series by one."""
+    """A file is run by one process, and all that needs the finished series, or trained studies."""
     from xdist.scheduler import LoadFileScheduling
 
     class FilesOrSeries(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "series" if file.startswith(NEED_SERIES) else file
+            if file.startswith(NEED_SERIES):
+                return "series"
+            return "studies" if file.startswith("tests/studies/") else file
 
     config.option.loadscopereorder = False
     return FilesOrSeries(config, log)
