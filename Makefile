@@ -22,9 +22,9 @@ strip   := $(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"
 settings := .venv/share/jupyter/lab/settings
 no_news := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
-# uv installs in a quarter of the time; where it cannot, pip does.
+# uv installs faster; where it cannot, pip does.
 pip     := $(bin)/python -m pip install --quiet --disable-pip-version-check
-uv      := $(bin)/uv pip install --quiet --native-tls --python $(bin)/python
+uv      := $(bin)/uv pip install --quiet --native-tls --compile-bytecode --python $(bin)/python
 packages = ($(pip) uv==0.13.9 && $(uv) -c constraints.txt $(1)) || $(pip) -c constraints.txt $(1)
 
 .DEFAULT_GOAL := help
