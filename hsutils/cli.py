@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     columns = "CSV table: path, label; perhaps patient, and columns such as site, age, grade"
     evaluate.add_argument("table", help=columns)
     evaluate.add_argument("--to", default="evaluation", help="folder for results and report.html")
-    evaluate.add_argument("--groups", help="columns whose values are told apart; default: all")
+    evaluate.add_argument("--groups", help="columns that make subgroups; default: all")
     evaluate.set_defaults(command=_evaluate)
 
     export = commands.add_parser("export", help="one file of a model and what made it")
@@ -265,7 +265,7 @@ def _model(options: argparse.Namespace, packaged: Path) -> Path:
 def _evaluate(options: argparse.Namespace) -> int:
     from hsutils.data.table import table_rows
 
-    table_rows(options.table)  # a mistake is told before the long import
+    table_rows(options.table)  # a mistake is reported before the long import
     from hsutils.evaluate import PACKAGED, evaluate, tables
 
     groups = options.groups.split(",") if options.groups else ()

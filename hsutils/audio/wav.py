@@ -25,7 +25,7 @@ BLOCK = 2**20  # samples read at once
 OVERSHOOT = 1.5  # times full scale: resampling and lossy compression leave less, other units more
 LAST_BIT = 2**-15  # beyond full scale, which is no matter
 FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "OGG", "MP3")
-"""Formats in which a file that was cut short is told from a whole one."""
+"""Formats in which a file that was cut short can be recognized."""
 SAMPLE_FORMATS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 SAMPLE_FORMATS |= {"ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_LAYER_III"}
 MP3_FRAMES = 2 * 1_152  # samples by which an MP3 without a count of its frames may be shorter
