@@ -48,6 +48,8 @@ class Data(Section):
     # a CSV file (`hsutils.data.table`).
     source: Literal["challenge", "clips", "synthetic", "table"] = "challenge"
     folder: str = Field("data/challenge-2016", min_length=1)
+    # A table of further recordings: every training with all labels uses them, nothing else does.
+    more: str = ""
     recordings: Count = 0
     # Apart from the run's seed: runs with several seeds use the same recordings.
     seed: Seed = 0
@@ -143,6 +145,7 @@ class Fit(Training):
     # "even" gives every database and class the same number of places in an epoch.
     sampling: Literal["each once", "even"] = "each once"
     crop_seconds: float = Field(0.0, ge=0, le=3_600)  # a crop drawn anew in each epoch; 0 is all
+    tempo: float = Field(1.0, ge=1, le=4)  # crops are played up to so many times as fast
     masks: bool = False  # SpecAugment
     mixup: NotNegative = 0.0  # parameter of its beta distribution
     schedule: Literal["constant", "cosine"] = "constant"
@@ -156,6 +159,7 @@ class Synthetic(Section):
 
     recordings: int = Field(4_000, ge=2, le=1_000_000)
     seconds: Seconds = 10.0
+    hearts: Literal["adults", "all ages"] = "adults"  # the second with more lesions, too
     seed: Seed = 0
     folder: str = Field("data/synthetic-training", min_length=1)
 
@@ -213,6 +217,8 @@ class Profile(Section):
         """The same profile without the folders of this machine."""
         folder = "data/synthetic" if self.data.source == "synthetic" else Data().folder
         folders = {"data.folder": folder, "synthetic.folder": Synthetic().folder}
+        more = Path(self.data.more)
+        folders["data.more"] = f"data/{more.parent.name}/{more.name}" if self.data.more else ""
         return Profile(**_merged(self.model_dump(), folders | {"splits.lists": ""}))
 
     def to_toml(self) -> str:
@@ -354,5 +360,6 @@ def _contradictions(profile: Profile) -> list[str]:
             (too_long, f"'synthetic.seconds' must be at least {crop}"),
             (too_short, f"{crop} makes crops of fewer than {SMALLEST} frames"),
             (fixed, f"{crop} needs 'networks.cnn' \"compact\""),
+            (fit.tempo > 1 and not seconds, f"'{name}.tempo' needs {crop} above 0"),
         ]
     return [problem for broken, problem in rules if broken]

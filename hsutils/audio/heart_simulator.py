@@ -45,11 +45,17 @@ class Lesion:
     s3: float = 0.0  # gains of the extra sounds
     s4: float = 0.0
     click: float = 0.0
+    snap: float = 0.0  # of a stiff mitral valve that opens
+    split: float = 0.0  # s, from A2 to P2 at all times; 0 for a split that breathing moves
 
 
 # Timing and shape: Leatham 1958, "Systolic murmurs", Circulation 17:601 (ejection murmurs are
 # diamonds ending before S2, regurgitant ones fill systole); Barlow and Bosman 1966, Am. Heart J.
-# 71:166 (click and late murmur of mitral prolapse). Bands and gains are ours: typical, not fitted.
+# 71:166 (click and late murmur of mitral prolapse); Wood 1954, Br. Med. J. 1:1051 (loud S1, opening
+# snap about 0.08 s after S2 and rumble of mitral stenosis); Leatham and Weitzman 1957, Br. Heart J.
+# 19:303 (late P2 of pulmonary stenosis); Leatham and Segal 1962, Circulation 25:318 (ventricular
+# septal defect); Leatham and Gray 1956, Br. Heart J. 18:193 (fixed split of S2 and ejection murmur
+# of atrial septal defect). Bands and gains are ours: typical, not fitted.
 LESIONS = {
     "none": Lesion(),
     "innocent": Lesion(Murmur("systole", 0.15, 0.65, "diamond", 70, 220)),
@@ -59,6 +65,12 @@ LESIONS = {
     "aortic_regurgitation": Lesion(Murmur("diastole", 0.0, 0.65, "decrescendo", 130, 600)),
     "mitral_prolapse": Lesion(Murmur("systole", 0.5, 1.0, "crescendo", 120, 450), click=0.35),
     "gallop": Lesion(s1=0.8, s3=0.4, s4=0.3),
+    "mitral_stenosis": Lesion(Murmur("diastole", 0.25, 1, "plateau", 35, 120), s1=1.5, snap=0.35),
+    "tricuspid_regurgitation": Lesion(Murmur("systole", 0.02, 1.0, "plateau", 90, 350)),
+    "pulmonary_stenosis": Lesion(Murmur("systole", 0.1, 1, "diamond", 90, 400), split=0.07),
+    "pulmonary_regurgitation": Lesion(Murmur("diastole", 0.1, 0.7, "decrescendo", 80, 300)),
+    "ventricular_septal_defect": Lesion(Murmur("systole", 0.02, 1.0, "plateau", 100, 450)),
+    "atrial_septal_defect": Lesion(Murmur("systole", 0.15, 0.8, "diamond", 80, 300), split=0.05),
 }
 # The odds of each finding among normal (0) and abnormal (1) recordings, and of its grade on the
 # scale of Freeman and Levine 1933, Ann. Intern. Med. 6:1371. Grade 1 is nearly hidden by noise.
@@ -66,6 +78,13 @@ FINDINGS = {0: {"none": 0.68, "innocent": 0.26, "physiological_s3": 0.06}}
 FINDINGS[1] = {"aortic_stenosis": 0.25, "mitral_regurgitation": 0.27, "aortic_regurgitation": 0.2}
 FINDINGS[1] |= {"mitral_prolapse": 0.2, "gallop": 0.08}
 GRADES = {0: (0.5, 0.4, 0.1, 0.0), 1: (0.13, 0.32, 0.35, 0.2)}
+# At all ages: children often have an innocent murmur, and are born with defects.
+OF_ALL_AGES = {0: {"none": 0.6, "innocent": 0.34, "physiological_s3": 0.06}}
+OF_ALL_AGES[1] = {"aortic_stenosis": 0.17, "mitral_regurgitation": 0.17, "mitral_stenosis": 0.12}
+OF_ALL_AGES[1] |= {"aortic_regurgitation": 0.12, "mitral_prolapse": 0.12, "gallop": 0.05}
+OF_ALL_AGES[1] |= {"tricuspid_regurgitation": 0.05, "pulmonary_stenosis": 0.06}
+OF_ALL_AGES[1] |= {"pulmonary_regurgitation": 0.03, "ventricular_septal_defect": 0.06}
+OF_ALL_AGES[1] |= {"atrial_septal_defect": 0.05}
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,7 @@ class Patient:
     systole_offset: float = 0.0  # s, from the mean systolic interval at this rate
     pitch: float = 1.0  # factor on the frequency of every valve
     s2: float = 0.8  # second heart sound relative to the first, at this place on the chest
+    child: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,15 +113,23 @@ class Beats:
     breath: np.ndarray  # phase of breathing at S1, rad; its sine is positive while breathing in
 
 
-def draw_patient(label: int, rng: Rng) -> Patient:
-    """A random patient at rest, normal (label 0) or abnormal (1); only findings differ."""
-    lesion = str(rng.choice(list(FINDINGS[label]), p=list(FINDINGS[label].values())))
+def draw_patient(label: int, rng: Rng, all_ages: bool = False) -> Patient:
+    """A random patient at rest, normal (label 0) or abnormal (1); only findings differ.
+
+    An adult, or at `all_ages` a child in half of the cases, with the heart rates of newborns to
+    adolescents (Fleming et al. 2011, Lancet 377:1011).
+    """
+    odds = (OF_ALL_AGES if all_ages else FINDINGS)[label]
+    lesion = str(rng.choice(list(odds), p=list(odds.values())))
     grade = int(rng.choice(4, p=GRADES[label])) + 1 if LESIONS[lesion].murmur else 0
+    child = all_ages and rng.random() < 0.5
+    rate = rng.uniform(70, 190) if child else float(np.clip(rng.normal(76, 13), 48, 110))
     return Patient(
         lesion=lesion,
         grade=grade,
-        rate=float(np.clip(rng.normal(76, 13), 48, 110)),
-        breaths=rng.uniform(11, 20),
+        child=child,
+        rate=rate,
+        breaths=rng.uniform(11, 20) * (rate / 76 if child else 1),
         respiratory=rng.uniform(0.01, 0.06),
         mayer=rng.uniform(0.01, 0.03),
         systole_offset=rng.normal(0, 0.014),
@@ -125,7 +153,10 @@ def draw_beats(patient: Patient, seconds: float, rng: Rng) -> Beats:
     onset = np.cumsum(rr) - rr - rng.uniform() * rr[0]
     # Electromechanical systole QS2 = 546 - 2.1 rate ms (Weissler, Harris and Schoenfeld 1968,
     # Circulation 37:149, men), less about 60 ms from the Q wave to S1: diastole gives way first.
-    systole = (546 - 2.1 * (60 / rr) - 60) / 1000 + patient.systole_offset
+    systole = (546 - 2.1 * (60 / rr) - 60) / 1000
+    if patient.child:  # fitted to the S1 and S2 that CirCor's table of beats has of 778 recordings
+        systole = 0.338 * rr**0.57
+    systole = systole + patient.systole_offset
     systole = np.clip(systole, 0.15, 0.6 * rr)
     return Beats(onset, systole, rr - systole, breath)
 
@@ -159,9 +190,10 @@ def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
     1954, Lancet 267:607).
     """
     lesion, inspiration = LESIONS[patient.lesion], np.sin(beats.breath)
+    hurry = min(1, 110 / patient.rate)  # diastole is short in the fastest hearts
     loudness = (1 - 0.12 * inspiration) * rng.lognormal(0, 0.08, beats.onset.size)
     s2, s2_gain = beats.onset + beats.systole, lesion.s2 * patient.s2
-    split = 0.012 + 0.03 * np.maximum(0, inspiration)
+    split = lesion.split or 0.012 + 0.03 * np.maximum(0, inspiration)
     # Two short sharp parts, of 110 and 130 Hz, give S1 and S2 their energy above 100 Hz.
     components = (  # onset (s), gain, frequency (Hz), decay (s)
         (beats.onset, lesion.s1, 30, 0.016),
@@ -170,8 +202,9 @@ def valve_sounds(patient: Patient, beats: Beats, samples: int, rng: Rng) -> np.n
         (s2, s2_gain, 42, 0.011),
         (s2 + split, 0.5 * s2_gain, 35, 0.012),
         (s2 + 0.004, 0.3 * s2_gain, 130, 0.004),
-        (s2 + 0.15, lesion.s3, 26, 0.018),
-        (beats.onset - 0.1, lesion.s4, 22, 0.018),
+        (s2 + 0.15 * hurry, lesion.s3, 26, 0.018),
+        (beats.onset - 0.1 * hurry, lesion.s4, 22, 0.018),
+        (s2 + 0.08 * hurry, lesion.snap, 100, 0.006),
         (beats.onset + 0.5 * beats.systole, lesion.click, 120, 0.004),
     )
     return sum(

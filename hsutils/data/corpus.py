@@ -20,6 +20,7 @@ from hsutils.data.splits import (
 )
 from hsutils.data.synthetic import corpus_folder, write_corpus
 from hsutils.data.table import read_table, table_rows
+from hsutils.errors import InputError
 from hsutils.files import digest_of, write_csv
 from hsutils.run import Run
 
@@ -42,7 +43,7 @@ class Corpus:
         """The recordings of one split, by record."""
         named = {"labeled": ["finetune"], "unlabeled": ["pretrain"]}
         if self.settings.labeled == "all":
-            named = {name: ["pretrain", "finetune"] for name in named}
+            named = {name: ["pretrain", "finetune", "further"] for name in named}
         records = self.splits.record[self.splits.split.isin(named.get(split, [split]))]
         return self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
 
@@ -63,7 +64,13 @@ def load_recordings(run: Run) -> pd.DataFrame:
     read = read_table if data.source == "table" else read_recordings
 
     def make(file: Path) -> None:
-        write_csv(file, stratified_subset(read(folder)[COLUMNS], subset, data.seed))
+        table = stratified_subset(read(folder)[COLUMNS], subset, data.seed)
+        if data.more:
+            table = pd.concat([table, read_table(PROJECT / data.more)[COLUMNS]])
+            if len(twice := table.record[table.record.duplicated()]):
+                problem = f"{len(twice)} records are in the data, too ({', '.join(twice[:5])})"
+                raise InputError(f"data.more={data.more}: {problem}; rename them in column record")
+        write_csv(file, table)
 
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
     file = run.cached("recordings.csv", data_fingerprint(run), make)
@@ -75,6 +82,9 @@ def load_splits(run: Run) -> pd.DataFrame:
     recordings, settings, seed = load_recordings(run), run.profile.splits, run.profile.data.seed
     # Only the database left out is tested on: with "all" labels, train on the others' test split.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
+    more = table_rows(PROJECT / run.profile.data.more).record if run.profile.data.more else []
+    further = recordings.record.isin(more)
+    more, recordings = recordings[further], recordings[~further]
     is_table, given = run.profile.data.source == "table", recordings[:0]
     if is_table:
         rows = table_rows(data_folder(run)).reindex(columns=["record", "split"], fill_value="")
@@ -90,9 +100,10 @@ def load_splits(run: Run) -> pd.DataFrame:
         require_classes(table, recordings, "splits: too few recordings or patients")
         if settings.leave_out:
             table = leave_out(table, recordings, settings.leave_out, with_test)
-        write_csv(file, table)
+        write_csv(file, pd.concat([table, more[["record"]].assign(split="further")]))
 
     identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
+    identity += more.record.tolist()
     # Lists in a folder may be edited; those that are fetched cannot differ.
     own = settings.method == "published" and settings.lists
     lists = list_files(settings.lists).values() if own else []
@@ -131,5 +142,7 @@ def data_fingerprint(run: Run) -> str:
         files = [folder, *map(Path, table_rows(folder).path)]
     else:
         files = sorted(p for p in folder.rglob("*") if p.suffix in (*READ, ".csv") and p.is_file())
+    if more := run.profile.data.more:
+        files += [PROJECT / more, *map(Path, table_rows(PROJECT / more).path)]
     listing = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     return fingerprint(run.profile.data, listing)

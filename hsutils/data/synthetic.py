@@ -106,7 +106,8 @@ def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
     planned["file"] = planned.record + ".wav"
 
     def render(row: Any) -> Rendered:
-        return training_recording(row.label, row.seconds, [settings.seed, row.Index])
+        ages = settings.hearts == "all ages"
+        return training_recording(row.label, row.seconds, [settings.seed, row.Index], ages)
 
     table = _write(folder, "synthetic.folder", planned, render, {})
     return table.assign(path=[str(folder / file) for file in table.file])
@@ -153,7 +154,8 @@ def allocate(total: int, shares: np.ndarray, floor: int = 0) -> np.ndarray:
 def corpus_recording(row: Any, data: Data) -> Rendered:
     """One recording of a `plan`, drawn from the seed and its name alone."""
     rng = np.random.default_rng([data.seed, *row.record.encode()])
-    patient, _, heart = _heart(row.label, row.seconds, data.murmur_db, rng)
+    patient = simulator.draw_patient(row.label, rng)
+    _, heart = _heart(patient, row.seconds, data.murmur_db, rng)
     # Noisy recordings lie 13 dB deeper in noise than usable ones.
     snr = data.snr_db + rng.normal(0, 4) - (0 if row.quality else 13)
     noise = room_noise(len(heart), patient.breaths, not row.quality, rng)
@@ -163,10 +165,13 @@ def corpus_recording(row: Any, data: Data) -> Rendered:
     return capture(sound, Stethoscope(*REAL.device[row.database]), rng), drawn
 
 
-def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
+def training_recording(
+    label: int, seconds: float, seed: list[int], all_ages: bool = False
+) -> Rendered:
     """One recording to train with, of label 0 (normal) or 1, drawn from the seed alone."""
     rng = np.random.default_rng(seed)
-    patient, valves, heart = _heart(label, seconds, None, rng)
+    patient = simulator.draw_patient(label, rng, all_ages)
+    valves, heart = _heart(patient, seconds, None, rng)
     noise = room_noise(len(heart), patient.breaths, rng.random() < NOISY, rng)
     # Relative to the valves, which all hearts have: a murmur must not bring noise with it.
     sound = heart + valves.std() * 10 ** (-rng.uniform(*SNR_DB) / 20) * noise
@@ -178,14 +183,13 @@ def training_recording(label: int, seconds: float, seed: list[int]) -> Rendered:
 
 
 def _heart(
-    label: int, seconds: float, murmur_db: float | None, rng: np.random.Generator
-) -> tuple[simulator.Patient, np.ndarray, np.ndarray]:
-    """A patient, the sound of the valves, and that of the whole heart; None draws a gain."""
-    patient, samples = simulator.draw_patient(label, rng), round(seconds * RECORDED_RATE)
-    beats = simulator.draw_beats(patient, seconds, rng)
+    patient: simulator.Patient, seconds: float, murmur_db: float | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sound of the valves, and that of the whole heart; None draws a gain of the murmur."""
+    samples, beats = round(seconds * RECORDED_RATE), simulator.draw_beats(patient, seconds, rng)
     valves = simulator.valve_sounds(patient, beats, samples, rng)
     gain = 10 ** ((rng.uniform(*MURMUR_DB) if murmur_db is None else murmur_db) / 20)
-    return patient, valves, valves + gain * simulator.murmur_sound(patient, beats, samples, rng)
+    return valves, valves + gain * simulator.murmur_sound(patient, beats, samples, rng)
 
 
 def any_device(rng: np.random.Generator) -> Stethoscope:

@@ -4,6 +4,7 @@ Every view depends on nothing but seed, epoch and recording, so that it is the s
 number of workers or devices, and after a restart.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from hsutils.data.synthetic import VERSION, write_training_recordings
 from hsutils.run import Run
 
 Place = tuple[int, int]  # a recording's index, and how often it came before in the epoch
+SLOWEST, CHANGED = 0.85, 0.7  # tempo of a crop, at least; and the share of crops that are changed
 
 
 @dataclass(eq=False)
@@ -95,6 +97,7 @@ class Labeled(Dataset):
     targets: ArrayLike  # probability of abnormal for each row, shape (N,); becomes a tensor
     strata: np.ndarray | None = None  # what an even sampling is even over: `EvenSampler`
     crop_frames: int = 0  # 0 shows the whole spectrogram
+    tempo: float = 1.0  # the fastest; 1 leaves crops as they are
     masks: Augment | None = None  # SpecAugment's settings
     seed: int = 0  # of crops and masks
     more: "Labeled | None" = None  # of another cache, numbered on after the rows
@@ -117,13 +120,24 @@ class Labeled(Dataset):
         spectrogram, occupied = self.cache.batch([row])[0], self.cache.occupied(row)
         if self.crop_frames:
             first, last = occupied.frames
-            start = first + int(generator.integers(max(1, last - first - self.crop_frames + 1)))
-            whole = spectrogram[..., start : min(last, start + self.crop_frames)]
-            spectrogram = whole[..., torch.arange(self.crop_frames) % whole.shape[-1]]
+            tempo, length = self._tempo(generator), self.crop_frames
+            frames = math.ceil(tempo * length)
+            start = first + int(generator.integers(max(1, last - first - frames + 1)))
+            whole = spectrogram[..., start : min(last, start + frames)]
+            # Between two frames, where the tempo asks for it.
+            time = torch.arange(length) * tempo % whole.shape[-1]
+            before, after = time.long(), (time.long() + 1) % whole.shape[-1]
+            spectrogram = whole[..., before].lerp(whole[..., after], time - before)
             occupied = Occupied(occupied.rows, (0, self.crop_frames))
         if self.masks:
             spectrogram = spec_augment(spectrogram, _inner(occupied), self.masks, generator)
         return spectrogram, self.targets[index]
+
+    def _tempo(self, generator: np.random.Generator) -> float:
+        """How fast a crop is played; drawn in equal steps of its logarithm."""
+        if self.tempo == 1 or generator.random() >= CHANGED:
+            return 1.0
+        return float(np.exp(generator.uniform(*np.log([SLOWEST, self.tempo]))))
 
 
 def labeled(corpus: Corpus, split: str) -> Labeled:
@@ -140,6 +154,7 @@ def examples_of(run: Run, corpus: Corpus, section: str, split: str, targets: Arr
     front_end, recordings, strata = run.profile.front_end, corpus.of(split), None
     shown = {
         "crop_frames": round(settings.crop_seconds * front_end.sample_rate / front_end.hop),
+        "tempo": settings.tempo,
         "masks": run.profile.augment if settings.masks else None,
         "seed": run.profile.seed,
     }
