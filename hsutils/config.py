@@ -90,6 +90,7 @@ class FrontEnd(Section):
     pass_low_hz: NotNegative = 0.0
     pass_high_hz: NotNegative = 0.0
     bits: int = Field(0, ge=0, le=24)
+    heart_rate: float = Field(0.0, ge=0, le=200)  # a minute, to which faster hearts are slowed
 
     @property
     def frames(self) -> int:

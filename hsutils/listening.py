@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchaudio.functional import phase_vocoder, resample
 
 from hsutils import plots
-from hsutils.audio.heart_cycles import find_beats
+from hsutils.audio.beats import find_beats
 from hsutils.audio.preprocessing import pass_band
 from hsutils.audio.spectrograms import READ_SECONDS, log_mel, standardize
 from hsutils.audio.wav import read_waveform

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hsutils.audio.heart_cycles import CLEAR_HEARTBEAT, PERIOD, STEP, Rhythm, find_beats
+from hsutils.audio.beats import CLEAR_HEARTBEAT, PERIOD, STEP, Rhythm, find_beats
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import LAST_BIT, OVERSHOOT, RATES, one_channel, read_windows, resampled
 from hsutils.config import RECORDED_RATE, FrontEnd, parse_profile

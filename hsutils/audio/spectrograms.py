@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal.windows import tukey
 
+from hsutils.audio.beats import CLEAR_HEARTBEAT, Rhythm, find_beats
 from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd
@@ -104,10 +105,29 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[np.nd
         span = occupied.max() - lowest
         # Two libraries' logarithms of the floor may differ in the last bit: that is silence still.
         scaled = (occupied - lowest) / span if span > 1e-9 else np.zeros_like(occupied)
+    if front_end.heart_rate:
+        rhythm = find_beats(waveform[: round(front_end.clip_seconds * rate)])
+        scaled = slow_down(scaled, rhythm, front_end.heart_rate)[:, : front_end.frames]
+        first = (front_end.frames - scaled.shape[1]) // 2
+        last = first + scaled.shape[1]
     spectrogram = np.zeros((front_end.mels, front_end.frames), np.float32)
     spectrogram[:, first:last] = scaled
     rows = np.flatnonzero(scaled.max(axis=1) > 1e-3).tolist() or [0, front_end.mels - 1]
     return spectrogram, Occupied((rows[0], rows[-1] + 1), (first, last))
+
+
+def slow_down(spectrogram: np.ndarray, rhythm: Rhythm, rate: float) -> np.ndarray:
+    """A spectrogram (mels, frames) with more frames, as if its heart beat `rate` times a minute.
+
+    Frames are interpolated. Hearts that beat no faster, or not clearly, stay as they are.
+    """
+    if rhythm.regularity < CLEAR_HEARTBEAT or rhythm.period >= 60 / rate:
+        return spectrogram
+    slower, frames = 60 / rate / rhythm.period, spectrogram.shape[1]
+    time = np.arange(int(slower * frames)) / slower
+    before = time.astype(int)
+    after, share = np.minimum(before + 1, frames - 1), time - before
+    return (1 - share) * spectrogram[:, before] + share * spectrogram[:, after]
 
 
 def standardize(spectrograms: Any, front_end: FrontEnd) -> Any:

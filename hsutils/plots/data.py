@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from hsutils.audio.heart_cycles import PHASES, Rhythm, band_edges
+from hsutils.audio.beats import Rhythm
+from hsutils.audio.heart_cycles import PHASES, band_edges
 from hsutils.config import RECORDED_RATE
 from hsutils.data.splits import SPLITS
 from hsutils.errors import InputError

@@ -9,7 +9,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from hsutils.audio.heart_cycles import Rhythm
+from hsutils.audio.beats import Rhythm
 from hsutils.config import RECORDED_RATE
 from hsutils.plots import style
 from hsutils.plots.data import BEATS

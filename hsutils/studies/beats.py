@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from hsutils import plots
-from hsutils.audio.heart_cycles import CLEAR_HEARTBEAT, Rhythm, find_beats
+from hsutils.audio.beats import CLEAR_HEARTBEAT, Rhythm, find_beats
 from hsutils.audio.wav import read_waveform
 from hsutils.data.circor import circor_table
 from hsutils.errors import InputError

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from hsutils.audio import heart_cycles as module
+from hsutils.audio import beats as module
+from hsutils.audio import heart_cycles as cycles
 from hsutils.audio import heart_simulator as simulator
+from hsutils.audio.beats import find_beats
 from hsutils.audio.devices import room_noise
-from hsutils.audio.heart_cycles import PHASES, find_beats, heart_cycle_features, mean_cycle
+from hsutils.audio.heart_cycles import PHASES, heart_cycle_features, mean_cycle
 from hsutils.audio.heart_simulator import Beats, Patient
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.studies.beats import matched
@@ -194,7 +196,7 @@ def test_a_device_that_filters_and_amplifies_changes_little():
 
 def test_phases_follow_one_another_from_beat_to_beat():
     rhythm = mean_cycle(heart(3)[0])[1]
-    edges = module._edges(rhythm)
+    edges = cycles._edges(rhythm)
     assert edges.shape == (len(rhythm.onset) - 1, len(PHASES) + 1)
     assert (np.diff(edges, axis=1) > 0).all()
     assert edges[1:, 0] == pytest.approx(edges[:-1, -1])
@@ -211,7 +213,7 @@ def test_a_knock_in_one_beat_changes_nothing_but_that_beat():
 def test_the_end_of_a_recording_does_not_scatter_systole():
     waveform, made, _ = heart(0)
     cut = round((made.onset[6] + 0.1) * RATE)  # inside systole
-    scatter = module.FEATURES.index("scatter of systole")
+    scatter = cycles.FEATURES.index("scatter of systole")
     whole, short = (heart_cycle_features(w)[scatter] for w in (waveform, waveform[:cut]))
     assert short < 1.5 * whole
 
@@ -226,8 +228,8 @@ def test_the_rhythm_is_that_of_the_beats():
 
 
 def test_there_are_sixty_and_none_without_beats():
-    assert len(module.FEATURES) == len(set(module.FEATURES)) == len(PHASES) * module.BANDS + 4 == 60
+    assert len(cycles.FEATURES) == len(set(cycles.FEATURES)) == len(PHASES) * cycles.BANDS + 4 == 60
     assert np.isnan(heart_cycle_features(np.zeros(9_000))).all()
     features, cycle = heart_cycle_features(heart(0)[0]), mean_cycle(heart(0)[0])[0]
     assert np.isfinite(features).all()
-    assert features[module.FEATURES.index("S2, band 3")] == cycle[PHASES.index("S2"), 2]
+    assert features[cycles.FEATURES.index("S2, band 3")] == cycle[PHASES.index("S2"), 2]

@@ -11,7 +11,8 @@ import torch
 from matplotlib.figure import Figure
 
 from hsutils import plots
-from hsutils.audio.heart_cycles import BANDS, PHASES, Rhythm
+from hsutils.audio.beats import Rhythm
+from hsutils.audio.heart_cycles import BANDS, PHASES
 from hsutils.config import CHECKOUT
 from hsutils.models.teacher_student import StudentCNN
 

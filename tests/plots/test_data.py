@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hsutils import plots
-from hsutils.audio.heart_cycles import PHASES, Rhythm
+from hsutils.audio.beats import Rhythm
+from hsutils.audio.heart_cycles import PHASES
 from hsutils.errors import InputError
 
 

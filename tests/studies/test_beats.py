@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from scipy.optimize import linear_sum_assignment
 
-from hsutils.audio.heart_cycles import Rhythm
+from hsutils.audio.beats import Rhythm
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.studies import beats
 from hsutils.studies.__main__ import main
