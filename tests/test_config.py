@@ -143,7 +143,7 @@ def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path, content):
 
 
 def test_an_unknown_profile_is_answered_with_the_known_ones():
-    assert "use compact, demo, paper, robust, small" in problems("papers")[0]
+    assert "use all-ages, compact, demo, paper, robust, small" in problems("papers")[0]
 
 
 @pytest.mark.parametrize("profile", ["small", "paper"])
@@ -199,7 +199,7 @@ LIKE = ('"nobody"', '"mine"', '"mine.toml"', '""', "3")
     ("content", "said"),
     [
         *(
-            (f"like = {other}", "mine.toml: 'like' must name one of compact, demo")
+            (f"like = {other}", "mine.toml: 'like' must name one of all-ages, compact")
             for other in LIKE
         ),
         ('like = "paper"\n[seed]\nof = 1\n', "'seed' must be a valid integer"),

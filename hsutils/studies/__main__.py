@@ -9,9 +9,11 @@ from pathlib import Path
 
 from hsutils.errors import InputError
 from hsutils.files import write_csv
+from hsutils.models.build import MODELS
 from hsutils.plots import save_figure
 from hsutils.studies import beats, lessons, new_databases, reproduction, trust
-from hsutils.studies.seeds import Study, Tables, gather, read_tables, train
+from hsutils.studies.cluster import train_all
+from hsutils.studies.seeds import Study, Tables, gather, read_tables
 
 MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust}
 MODULES |= {"unseen": new_databases, "heart-cycles": new_databases, "lessons": lessons}
@@ -31,11 +33,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run-dir", default="", help="beginning of the run folders")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--only", help="what to train: names with commas between; default all")
+    parser.add_argument("--scheduler", default="", help="of dask, such as tcp://host:8786")
     parser.add_argument("--to", required=True, type=Path, help="folder to write into")
+    parser.add_argument("--lock", metavar="NAME", help="of `unseen`: the final configuration")
     parser.add_argument("--redraw", action="store_true", help="compute from the CSV files there")
     options = parser.parse_args(arguments)
     module, folder = MODULES[options.study], options.to
     try:
+        if options.lock:
+            print(new_databases.lock(folder, options.lock, _seeds(options)))
+            return 0
         made = {} if options.redraw else _gathered(options)
         for file in module.INPUTS if made else ():
             write_csv(folder / file, made[file.split(".")[0]])
@@ -58,29 +65,36 @@ def _gathered(options: argparse.Namespace) -> Tables:
     names = options.only.split(",") if options.only else [*known]
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"--only: no {', '.join(unknown)}; use some of {', '.join(known)}")
-    try:
-        seeds = tuple(int(seed) for seed in options.seeds.split(","))
-    except ValueError:
-        raise InputError(f"--seeds {options.seeds}: write such as 0,1,2") from None
+    seeds = _seeds(options)
     paths = {"data.folder": options.data, "splits.lists": options.lists}
     given = [f"{key}={Path(path).resolve()}" for key, path in paths.items() if path]
     given += ["data.source=challenge"] * bool(options.data)
     study = Study(options.profile, seeds, (*given, *options.set), options.run_dir)
     if options.study in ("unseen", "heart-cycles"):
-        for key, _, run in new_databases.runs(study, names):
-            train(run, new_databases.CONFIGURATIONS[key].models)
-        return new_databases.gather(study, known)
+        for name in names:
+            new_databases.require_lock(options.to, name, seeds)
+        left_out = new_databases.runs(study, names)
+        models = {key: new_databases.CONFIGURATIONS[key].models for key in names}
+        train_all(((run, models[key]) for key, _, run in left_out), options.scheduler)
+        return new_databases.gather(study, known, options.to)
     if options.study == "lessons":
         return lessons.gather_study(study)
-    for seed in seeds:
-        train(study.run(seed))
+    train_all(((study.run(seed), MODELS) for seed in seeds), options.scheduler)
     if options.study == "trust":
         return trust.gather_study(study)
-    for name in names:
-        model, change = reproduction.VARIANTS[name]
-        for seed in seeds:
-            train(study.run(seed, name, change(study.profile)), [model])
+    # After the runs of which they take over what they do not change.
+    changed = ((seed, name, *reproduction.VARIANTS[name]) for name in names for seed in seeds)
+    profile = study.profile
+    variants = ((study.run(s, n, change(profile)), [model]) for s, n, model, change in changed)
+    train_all(variants, options.scheduler)
     return gather(study, reproduction.VARIANTS)
+
+
+def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
+    try:
+        return tuple(int(seed) for seed in options.seeds.split(","))
+    except ValueError:
+        raise InputError(f"--seeds {options.seeds}: write such as 0,1,2") from None
 
 
 if __name__ == "__main__":

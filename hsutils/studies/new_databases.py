@@ -4,32 +4,43 @@ Configurations are compared on the same recordings, resample by resample, so tha
 database easy or hard for both does not widen the interval of their difference.
 """
 
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tomli_w
 from matplotlib.figure import Figure
+from statsmodels.stats.multitest import multipletests
 
 from hsutils import plots
+from hsutils.config import FITS, fingerprint, load_profile
 from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.errors import InputError
+from hsutils.evaluate import few_labels
 from hsutils.evaluation.domains import drawn_aurocs, unseen_databases
 from hsutils.evaluation.intervals import percentiles
 from hsutils.evaluation.metrics import choose_threshold
+from hsutils.export import THRESHOLD
+from hsutils.files import write_text
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions
 from hsutils.run import Run
 from hsutils.studies import heart_cycles
-from hsutils.studies.seeds import KEY, Study, Tables, is_trained, tidy, with_logits
+from hsutils.studies.seeds import KEY, Study, Tables, is_trained, read_tables, tidy, with_logits
 
 INPUTS = ("left_out.csv.gz", "cycles.csv", "weights.csv")
+LOCK = "selection.toml"
 DATABASES = "abcdef"
 LINEAR = "heart-cycles/linear model/0"
 ABOUT = ["database", "group", "label", "quality", "seconds"]
 DECIDED = ("sensitivity", "specificity", "balanced accuracy")
 DECIDED += ("balanced accuracy, own median", "balanced accuracy, own threshold")
+FEW = "balanced accuracy, 20 + 20 labelled"
+DECIDED += (FEW, FEW + ", gain")
 N_RESAMPLES = 1000
 
 
@@ -51,6 +62,8 @@ _FULL = (*_ARTEFACTS, "front_end.pass_low_hz=0.0", "front_end.pass_high_hz=0.0")
 _REAL = (*_FULL, "baseline.synthetic=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since synthetic ones are most of an epoch."""
 _ONCE, _MIN_MAX = "baseline.sampling=each once", "front_end.scaling=min-max"
+_MORE = "data.more=data/circor-2022/recordings.csv"
+_SLOWED = (*(f"{fit}.tempo=1.0" for fit in FITS), "front_end.heart_rate=75.0")
 
 CONFIGURATIONS = {
     "paper": Configuration("", models=MODELS),
@@ -62,6 +75,9 @@ CONFIGURATIONS = {
         overrides=(*_REAL, _ONCE), against="full-band-no-synthetic"
     ),
     "full-band-min-max": Configuration(overrides=(*_FULL, _MIN_MAX), against="full-band"),
+    "circor": Configuration(overrides=(_MORE,), against="robust"),
+    "all-ages": Configuration("all-ages", (_MORE,), against="circor"),
+    "slowed": Configuration("all-ages", (_MORE, *_SLOWED), against="circor"),
 }
 
 
@@ -77,8 +93,58 @@ def runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
                 yield key, database, own.run(seed, f"{key}-without-{database}", change)
 
 
-def gather(study: Study, keys: Iterable[str] = tuple(CONFIGURATIONS)) -> Tables:
+def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
+    """Write down which configuration is final, before more of its results are read.
+
+    `selection.toml` names its seeds, its threshold and the `identity` of its settings, and what it
+    was chosen by: the mean AUROC of each configuration and seed, over those databases in which it
+    and the final one were tested.
+
+    Raises:
+        InputError: if there is a lock already.
+    """
+    if (folder / LOCK).exists():
+        raise InputError(f"{folder / LOCK}: {key} cannot be locked, since a lock is there")
+    found = areas(read_tables(folder, INPUTS[:1])["left_out"])
+    single = found[found.database.isin([*DATABASES]) & found.seed.ne("mean")]
+    final = single[single.variant == key]
+    single = single[single.database.isin(final.database)]
+    means = single.groupby([*KEY], sort=False).auroc.agg(["mean", "size"])
+    means = means["mean"][means["size"] == final.database.nunique()].round(4)
+    text = {"variant": key, "seeds": [*seeds], "threshold": THRESHOLD, "settings": identity(key)}
+    text["chosen_in_databases"] = sorted(set(final.database))
+    text["mean_auroc"] = {"/".join(name): value for name, value in means.items()}
+    return write_text(folder / LOCK, tomli_w.dumps(text))
+
+
+def identity(key: str) -> str:
+    """A hash of the settings of a configuration, apart from seed, folders and machine."""
+    configuration = CONFIGURATIONS[key]
+    profile = load_profile(configuration.profile, configuration.overrides).portable()
+    return fingerprint(profile.model_dump(exclude={"seed", "compute"}))
+
+
+def require_lock(folder: Path, key: str, seeds: Iterable[int]) -> None:
+    """Refuse to train a configuration that was locked with other settings, or more seeds of it.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    locked = tomllib.loads((folder / LOCK).read_text()) if (folder / LOCK).exists() else {}
+    if locked.get("variant") == key:
+        differs = ["settings"] * (locked["settings"] != identity(key))
+        differs += ["seeds"] * (not {*seeds} <= {*locked["seeds"]})
+        if differs:
+            problem = f"{key} was locked with other {' and '.join(differs)}"
+            raise InputError(f"{folder / LOCK}: {problem}; write into another folder")
+
+
+def gather(
+    study: Study, keys: Iterable[str] = tuple(CONFIGURATIONS), to: Path | None = None
+) -> Tables:
     """Logits of every configuration that is trained, and of the linear model on heart cycles.
+
+    What the folder `to` holds of other configurations and seeds is kept.
 
     Returns:
         left_out: a row a recording: `ABOUT` and a column `variant/model/seed` each, NaN where a
@@ -101,8 +167,17 @@ def gather(study: Study, keys: Iterable[str] = tuple(CONFIGURATIONS)) -> Tables:
     table = pd.concat([with_logits(recordings, part) for part in logits.values()])
     table = table.sort_values(["database", "digest"], ignore_index=True)
     table = table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
+    table = table[[*ABOUT, *logit_columns(table)]].round(3).reset_index(drop=True)
+    if to and (to / INPUTS[0]).exists():
+        earlier = read_tables(to, INPUTS[:1])["left_out"]
+        if not earlier[ABOUT].astype(str).equals(table[ABOUT].astype(str)):
+            raise InputError(f"{to / INPUTS[0]}: is of other recordings; write into another folder")
+        kept = earlier.columns.difference(table.columns, sort=False)
+        order = {key: place for place, key in enumerate(("heart-cycles", *CONFIGURATIONS))}
+        every = sorted([*logit_columns(table), *kept], key=lambda c: order[c.split("/")[0]])
+        table = table.join(earlier[kept])[[*ABOUT, *every]]
     return {
-        "left_out": table[[*ABOUT, *logit_columns(table)]].round(3),
+        "left_out": table,
         "cycles": heart_cycles.mean_cycles(features, recordings),
         "weights": heart_cycles.weights(features, recordings, splits),
     }
@@ -134,7 +209,8 @@ def areas(left_out: pd.DataFrame) -> pd.DataFrame:
 def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """How far each configuration is from the one it is compared with, over the seeds of both.
 
-    `found` are the rows of `areas`; columns are variant, model, against, difference, low, high.
+    `found` are the rows of `areas`; columns are variant, model, against, difference, low, high, and
+    p: twice the share of draws on the other side of 0, corrected for all rows (Holm 1979).
     """
     means = found[found.database.eq("mean") & found.seed.ne("mean")]
     means, rows = means.set_index(means[KEY].agg("/".join, axis=1)).auroc, []
@@ -152,8 +228,11 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
             )
             drawn.append(one - other)
         difference = np.mean([means[a] - means[b] for a, b in pairs])
-        rows.append((key, "baseline", against, difference, *percentiles(np.mean(drawn, axis=0))))
-    return pd.DataFrame(rows, columns=[*KEY[:2], "against", "difference", "low", "high"])
+        mean = np.mean(drawn, axis=0)
+        p = min(1, 2 * (1 + min((mean < 0).sum(), (mean > 0).sum())) / (1 + len(mean)))
+        rows.append((key, "baseline", against, difference, *percentiles(mean), p))
+    table = pd.DataFrame(rows, columns=[*KEY[:2], "against", "difference", "low", "high", "p"])
+    return table.assign(p=multipletests(table.p, method="holm")[1]) if rows else table
 
 
 def operating(left_out: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +242,9 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
         Columns variant, model, database (or "mean" over all) and `DECIDED`; means over seeds.
         Sensitivity and specificity are at logit 0. Balanced accuracy is their mean; "own median" is
         at the median of this database's logits, which needs no label, and "own threshold" at the
-        best one, chosen with its own labels and therefore optimistic.
+        best one, chosen with its own labels and therefore optimistic. `FEW` is at a threshold from
+        a few labels, evaluated on the rest, and its gain is over logit 0 there; databases with too
+        few recordings of a class have none, and do not count in its mean.
     """
     rows = []
     for column in logit_columns(left_out):
@@ -173,7 +254,9 @@ def operating(left_out: pd.DataFrame) -> pd.DataFrame:
                 own = choose_threshold(part.label, logits)
                 at = [(logits > t).groupby(part.label).mean() for t in (0.0, logits.median(), own)]
                 balanced = [(1 + rates[1] - rates[0]) / 2 for rates in at]
-                rows.append((*column.split("/"), database, at[0][1], 1 - at[0][0], *balanced))
+                few = few_labels(part.assign(logit=logits), 20, THRESHOLD, draws=50).value
+                rates = at[0][1], 1 - at[0][0], *balanced, few["macc"], few["gain"]
+                rows.append((*column.split("/"), database, *rates))
     table = pd.DataFrame(rows, columns=[*KEY, "database", *DECIDED])
     table = table.groupby([*KEY[:2], "database"], sort=False)[[*DECIDED]].mean().reset_index()
     models, count = table.groupby(KEY[:2], sort=False), left_out.database.nunique()

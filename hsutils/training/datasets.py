@@ -124,7 +124,7 @@ class Labeled(Dataset):
             frames = math.ceil(tempo * length)
             start = first + int(generator.integers(max(1, last - first - frames + 1)))
             whole = spectrogram[..., start : min(last, start + frames)]
-            # Between two frames, where the tempo asks for it.
+            # Between two frames, where the tempo asks for it; the last is followed by the first.
             time = torch.arange(length) * tempo % whole.shape[-1]
             before, after = time.long(), (time.long() + 1) % whole.shape[-1]
             spectrogram = whole[..., before].lerp(whole[..., after], time - before)

@@ -26,9 +26,11 @@ def beat_profile(lesion: str) -> np.ndarray:
 
 
 def test_odds_of_findings_and_grades_sum_to_one():
-    for label in (0, 1):
-        sums = sum(simulator.FINDINGS[label].values()), sum(simulator.GRADES[label])
-        assert sums == pytest.approx((1, 1))
+    for odds in (simulator.FINDINGS, simulator.OF_ALL_AGES):
+        for label in (0, 1):
+            assert sum(odds[label].values()) == pytest.approx(1) == sum(simulator.GRADES[label])
+            assert set(odds[label]) <= set(LESIONS)
+    assert set(simulator.OF_ALL_AGES[0]) | set(simulator.OF_ALL_AGES[1]) == set(LESIONS)
 
 
 def test_systole_takes_a_greater_share_of_a_faster_heart():
@@ -108,3 +110,62 @@ def test_breathing_in_splits_the_second_sound():
         return float(np.sqrt(np.average((time - center) ** 2, weights=energy)))
 
     assert width_of_s2(np.pi / 2) > 1.2 * width_of_s2(-np.pi / 2)
+
+
+def extra(lesion: str) -> np.ndarray:
+    """What a lesion adds to the valves of a normal heart, mean over even beats of 1 s."""
+    silent, sound = (
+        simulator.valve_sounds(Patient(name, 1, 60), even_beats(20), 20 * RATE, chance())
+        for name in ("none", lesion)
+    )
+    return np.abs(sound - silent).reshape(20, RATE).mean(axis=0)
+
+
+def test_mitral_stenosis_has_a_loud_first_sound_a_snap_and_a_low_rumble():
+    added = extra("mitral_stenosis")
+    assert added[: RATE // 10].max() > 0.3, "S1"
+    snap = added[int(0.41 * RATE) : int(0.6 * RATE)]
+    assert 0.41 + snap.argmax() / RATE == pytest.approx(0.4 + 0.08, abs=0.01)
+    power = beat_profile("mitral_stenosis")
+    assert power[:27].sum() == 0 < power[30:48].min(), "from mid-diastole to the next beat"
+    sound = murmur_sound(Patient("mitral_stenosis", 4, 60), even_beats(), 400 * RATE, chance())
+    spectrum = np.abs(np.fft.rfft(sound)) ** 2
+    hz = np.fft.rfftfreq(len(sound), 1 / RATE)
+    assert spectrum[hz < 150].sum() > 0.9 * spectrum.sum()
+
+
+@pytest.mark.parametrize(
+    ("lesion", "seconds"), [("atrial_septal_defect", 0.05), ("pulmonary_stenosis", 0.07)]
+)
+def test_a_fixed_split_does_not_follow_breathing(lesion, seconds):
+    def second_sound(breath: float, name: str) -> np.ndarray:
+        beats = replace(even_beats(5), breath=np.full(5, breath))
+        sound = simulator.valve_sounds(Patient(name, 1, 60), beats, 5 * RATE, chance())
+        return sound.reshape(5, RATE)[1, 800:1100]
+
+    inspiration, expiration = (second_sound(b, lesion) for b in (np.pi / 2, -np.pi / 2))
+    # Breathing in moves the heart away from the chest, but moves no sound in time.
+    assert np.corrcoef(inspiration, expiration)[0, 1] > 0.999
+    moving = [second_sound(b, "none") for b in (np.pi / 2, -np.pi / 2)]
+    assert np.corrcoef(*moving)[0, 1] < 0.99
+    assert LESIONS[lesion].split == seconds
+
+
+def test_hearts_of_all_ages_beat_as_fast_as_newborns_and_have_room_for_their_sounds():
+    drawn = [simulator.draw_patient(number % 2, chance(number), True) for number in range(400)]
+    rates = np.array([patient.rate for patient in drawn])
+    assert rates.min() >= 48 and 180 < rates.max() <= 190
+    assert 0.4 < np.mean([patient.child for patient in drawn]) < 0.6
+    assert {patient.lesion for patient in drawn} == set(LESIONS)
+    for rate in (80, 120, 190):
+        beats = draw_beats(Patient("none", 0, rate, child=True), 30, chance())
+        # What the table of beats of 778 recordings of children says, see `draw_beats`.
+        expected = {80: 0.287, 120: 0.228, 190: 0.175}[rate]
+        assert beats.systole.mean() == pytest.approx(expected, abs=0.01)
+        assert beats.diastole.min() > 0.08
+
+
+def test_adults_are_drawn_as_before_there_were_children():
+    patient = simulator.draw_patient(1, chance(3))
+    assert (patient.lesion, patient.grade, patient.child) == ("aortic_stenosis", 2, False)
+    assert max(simulator.draw_patient(n % 2, chance(n)).rate for n in range(200)) <= 110

@@ -8,11 +8,12 @@ import pytest
 import scipy.signal
 
 from hsutils.audio import spectrograms
+from hsutils.audio.heart_simulator import Patient, draw_beats, valve_sounds
 from hsutils.audio.preprocessing import remove_artefacts
 from hsutils.audio.spectrograms import Occupied, log_mel, mel_edges, mel_filters, padding_value
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE as RATE
-from hsutils.config import FrontEnd
+from hsutils.config import FrontEnd, load_profile
 
 PAPER = FrontEnd()
 SHORT = FrontEnd(clip_seconds=3.0)
@@ -226,3 +227,28 @@ def test_artefacts_are_removed_before_the_waveform_is_transformed():
     clean = remove_artefacts(beating(4.0), RATE, front_end)
     expected, _ = log_mel(clean, RATE, NATIVE)
     assert np.array_equal(log_mel(beating(4.0), RATE, front_end)[0], expected)
+
+
+@pytest.mark.parametrize("rate", [60, 110, 150])
+def test_a_fast_heart_is_slowed_to_the_rate_asked_for(rate):
+    front_end = load_profile("robust").front_end
+    patient, rng = Patient("none", 0, rate, child=rate > 110), np.random.default_rng(1)
+    beats = draw_beats(patient, 20, rng)
+    heart = valve_sounds(patient, beats, 20 * RATE, rng) + 1e-3 * rng.standard_normal(20 * RATE)
+    plain, _ = log_mel(heart, RATE, front_end)
+    slowed, occupied = log_mel(heart, RATE, front_end.model_copy(update={"heart_rate": 75.0}))
+    lasted = occupied.frames[1] - occupied.frames[0]
+    if rate < 75:
+        assert np.array_equal(slowed, plain)
+        return
+    assert lasted / (20 * RATE / front_end.hop) == pytest.approx(rate / 75, rel=0.05)
+    loudness = slowed[:10, slice(*occupied.frames)].mean(axis=0)
+    period = np.correlate(loudness, loudness, "full")[lasted - 1 :][30:60].argmax() + 30
+    assert 60 * RATE / front_end.hop / period == pytest.approx(75, rel=0.06)
+
+
+def test_what_has_no_clear_heartbeat_is_not_slowed():
+    front_end = load_profile("robust").front_end
+    noise = np.random.default_rng(0).standard_normal(20 * RATE)
+    slowed, _ = log_mel(noise, RATE, front_end.model_copy(update={"heart_rate": 40.0}))
+    assert np.array_equal(slowed, log_mel(noise, RATE, front_end)[0])

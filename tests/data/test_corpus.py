@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from hsutils.config import Profile, load_profile
 from hsutils.data import corpus as module
 from hsutils.data.corpus import Corpus, data_folder, load_corpus, load_recordings, load_splits
+from hsutils.errors import InputError
 from hsutils.run import Run
 
 pytestmark = [
@@ -118,3 +120,36 @@ def test_a_subset_of_real_recordings_is_drawn_as_asked(tiny_data, tmp_path):
     run = Run(tmp_path / "run", load_profile("paper", changes))
     assert 18 <= len(load_recordings(run)) <= 22
     assert data_folder(run) == tiny_data / "recordings"
+
+
+@pytest.fixture
+def with_more(run, tmp_path) -> Run:
+    """The run with three recordings of another corpus: one has the name of none of ours."""
+    rng, rows = np.random.default_rng(0), []
+    for name in ("x1", "x2", "x3"):
+        soundfile.write(tmp_path / f"{name}.wav", rng.uniform(-1, 1, 4000), 2000)
+        rows.append((f"{name}.wav", len(rows) % 2, "elsewhere"))
+    table = pd.DataFrame(rows, columns=["path", "label", "database"])
+    table.to_csv(tmp_path / "more.csv", index=False)
+    data = run.profile.data.model_copy(update={"more": str(tmp_path / "more.csv")})
+    return Run(tmp_path / "with-more", run.profile.model_copy(update={"data": data}))
+
+
+def test_further_recordings_are_trained_on_with_all_labels_and_tested_on_never(run, with_more):
+    plain, more = load_corpus(run), load_corpus(with_more)
+    for split in ("pretrain", "finetune", "dev", "test"):
+        assert more.of(split).record.tolist() == plain.of(split).record.tolist()
+    assert set(more.of("labeled").record) == set(plain.of("labeled").record)
+    both = load_corpus(changed(with_more, labeled="all", leave_out="b"))
+    alone = load_corpus(changed(run, labeled="all", leave_out="b"))
+    for name in ("labeled", "unlabeled"):
+        assert set(both.of(name).record) == {*alone.of(name).record, "x1", "x2", "x3"}
+    assert both.of("test").record.tolist() == alone.of("test").record.tolist()
+
+
+def test_further_recordings_have_names_of_their_own(run, with_more, tmp_path):
+    taken = load_recordings(run).record[0]
+    table = pd.read_csv(tmp_path / "more.csv").assign(record=[taken, "x2", "x3"])
+    table.to_csv(tmp_path / "more.csv", index=False)
+    with pytest.raises(InputError, match=f"1 records are in the data, too \\({taken}\\)"):
+        load_recordings(with_more)

@@ -123,6 +123,25 @@ def test_crops_differ_between_epochs_and_repeat_with_the_seed(noise_cache):
 # Views made from the waveform
 
 
+def test_a_crop_of_another_tempo_holds_more_or_less_of_the_recording(noise_cache, monkeypatch):
+    ramp = torch.arange(noise_cache.shape[2]).expand(1, *noise_cache.shape).float()
+    monkeypatch.setattr(type(noise_cache), "batch", lambda *_: ramp)
+    first, last = noise_cache.occupied(0).frames
+    frames, tempos = (last - first) // 3, []
+    for epoch in range(1, 200):
+        crop, _ = Labeled(noise_cache, np.array([0]), [1.0], None, frames, 2.0, epoch=epoch)[0]
+        steps = crop[0, 0, :-1].diff()  # the last frame may lie between the crop and its repetition
+        assert steps.max() - steps.min() < 1e-3, "even"
+        assert first <= crop.min() and crop.max() < last
+        tempos.append(float(steps.mean()))
+    changed = [tempo for tempo in tempos if tempo != 1]
+    assert 0.55 < len(changed) / len(tempos) < 0.85
+    assert min(changed) == pytest.approx(0.85, abs=0.05) and max(changed) == pytest.approx(
+        2, abs=0.1
+    )
+    assert np.mean(np.array(changed) > np.sqrt(0.85 * 2)) == pytest.approx(0.5, abs=0.15)
+
+
 @pytest.fixture
 def paths(noise_recordings, noise_cache) -> list[str]:
     return noise_recordings.set_index("record").path.loc[noise_cache.index.index].tolist()
