@@ -85,7 +85,7 @@ class FrontEnd(Section):
     scale: Positive = 0.0735521
     # The rest removes what tells of device and file; the defaults do nothing, as in the paper.
     low_hz: NotNegative = 0.0
-    scaling: Literal["min-max", "band mean"] = "min-max"
+    scaling: Literal["min-max", "band mean", "band mean and deviation"] = "min-max"
     repair_clips: bool = False
     pass_low_hz: NotNegative = 0.0
     pass_high_hz: NotNegative = 0.0

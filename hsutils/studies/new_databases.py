@@ -281,7 +281,10 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     area = found[found.metric == "auroc"]
     means = area[area.database == "mean"]
     seeds = means[means.seed != "mean"].variant.value_counts()
-    changes = found[found.metric == "auroc, difference from full-band"]
+    against = found.metric.str.extract(r"^auroc, difference from ([a-z-]+)$")[0].str.replace(
+        "-", " "
+    )
+    changes = found.assign(name=found.name + ", from " + against)[against.notna()]
     changes = changes.assign(seeds=changes.variant.map(seeds)).sort_values("value")[::-1]
     pages = {}
     # Few recordings, or very noisy ones, may have no heart cycles to compare.

@@ -1,5 +1,8 @@
 """Configurations held against each other in unseen databases, and the decisions made there."""
 
+import tomllib
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +10,21 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from hsutils.config import load_profile
 from hsutils.data.corpus import load_recordings
+from hsutils.errors import InputError
+from hsutils.evaluate import few_labels
 from hsutils.pipeline import load_predictions
 from hsutils.studies import new_databases
-from hsutils.studies.new_databases import CONFIGURATIONS, areas, differences, gather, runs
+from hsutils.studies.new_databases import (
+    CONFIGURATIONS,
+    FEW,
+    LOCK,
+    areas,
+    differences,
+    gather,
+    lock,
+    require_lock,
+    runs,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
 FULL, ROBUST = "full-band/baseline", "robust/baseline"
@@ -64,6 +79,8 @@ def test_a_change_is_compared_over_the_seeds_of_both(inputs, found):
         assert table.difference[key] == pytest.approx(expected)
     assert set(table.index) == {"full-band-min-max", "robust"}
     assert table.high["full-band-min-max"] < 0 and table.low["robust"] < 0 < table.high["robust"]
+    # The smaller p of two counts twice (Holm); 1,000 draws cannot say less than 2 in 1,001.
+    assert table.p["full-band-min-max"] == pytest.approx(4 / 1001) and table.p["robust"] > 0.05
 
 
 def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(inputs, found):
@@ -97,6 +114,8 @@ def test_decisions_are_those_at_logit_0_and_at_the_best_threshold(inputs):
         assert row["balanced accuracy, own median"] == pytest.approx(scores[1])
         every = [balanced_accuracy_score(part.label, logits >= t) for t in logits]
         assert row["balanced accuracy, own threshold"] == pytest.approx(max(every))
+        few = few_labels(part.assign(logit=logits), 20, 0.0, draws=50).value
+        assert row[FEW] == pytest.approx(few.macc)
     own = table.loc["paper", "teacher"].sensitivity
     assert own["mean"] == pytest.approx(own.drop("mean").mean())
     assert ("paper", "student", "mean") not in table.index
@@ -119,6 +138,9 @@ def test_a_database_of_one_group_or_one_class_stops_nothing(inputs):
         ("full-band-no-synthetic", {"synthetic", "epochs"}),
         ("full-band-no-synthetic-each-once", {"sampling"}),
         ("full-band-min-max", {"scaling"}),
+        ("circor", {"more"}),
+        ("all-ages", {"hearts", "tempo"}),
+        ("slowed", {"hearts", "heart_rate"}),
     ],
 )
 def test_a_configuration_differs_in_what_it_says_and_nothing_else(differing, key, fields):
@@ -153,3 +175,37 @@ def test_results_and_pictures_are_made_of_whatever_there_is(gathered):
     found = new_databases.results(gathered)
     assert set(found.variant) == {"paper", "heart-cycles"}
     assert set(new_databases.figures(gathered, found)) == {"unseen-databases"}, "without heartbeats"
+
+
+def test_what_another_machine_trained_is_kept(trained, gathered, tmp_path):
+    table = gathered["left_out"]
+    other = table.assign(**{f"{ROBUST}/5": np.arange(len(table)) / 8, "paper/teacher/0": 0.0})
+    other.to_csv(tmp_path / new_databases.INPUTS[0], index=False)
+    both = gather(trained, ["paper"], tmp_path)["left_out"]
+    assert both.columns.tolist() == [*table, f"{ROBUST}/5"]
+    assert both[f"{ROBUST}/5"].tolist() == other[f"{ROBUST}/5"].tolist()
+    pd.testing.assert_frame_equal(both[[*table]], table)
+    other.assign(label=1 - other.label).to_csv(tmp_path / new_databases.INPUTS[0], index=False)
+    with pytest.raises(InputError, match="is of other recordings"):
+        gather(trained, ["paper"], tmp_path)
+
+
+def test_the_final_configuration_is_locked_once_with_its_settings(inputs, tmp_path, monkeypatch):
+    inputs["left_out"].to_csv(tmp_path / new_databases.INPUTS[0], index=False)
+    require_lock(tmp_path, "robust", (7,))
+    lock(tmp_path, "robust", (0, 1))
+    locked = tomllib.loads((tmp_path / LOCK).read_text())
+    assert (locked["variant"], locked["seeds"], locked["threshold"]) == ("robust", [0, 1], 0.0)
+    mean = mean_area(inputs["left_out"], f"{ROBUST}/1")
+    assert locked["mean_auroc"][f"{ROBUST}/1"] == pytest.approx(mean, abs=1e-4)
+    assert "paper/student/0" not in locked["mean_auroc"], "it was not tested everywhere"
+    with pytest.raises(InputError, match="a lock is there"):
+        lock(tmp_path, "full-band", (0,))
+    require_lock(tmp_path, "robust", (1,))
+    require_lock(tmp_path, "full-band", (9,))
+    with pytest.raises(InputError, match="locked with other seeds;"):
+        require_lock(tmp_path, "robust", (1, 2))
+    changed = replace(CONFIGURATIONS["robust"], overrides=("baseline.epochs=4",))
+    monkeypatch.setitem(CONFIGURATIONS, "robust", changed)
+    with pytest.raises(InputError, match="locked with other settings;"):
+        require_lock(tmp_path, "robust", (1,))
