@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="one file of a model and what made it")
     export.add_argument("--to", required=True, help="file to write (.safetensors or .onnx)")
+    help_text = "with a linear model of the run's heart cycles, which votes as well"
+    export.add_argument("--heart-cycles", action="store_true", help=help_text)
     export.set_defaults(command=_export)
     for judge in (predict, evaluate):
         judge.add_argument("--threshold", type=finite, metavar="LOGIT", help="above it: abnormal")
@@ -282,4 +284,4 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> None:
     from hsutils.export import PACKAGED_WEIGHTS, export
 
-    print(export(_model(options, PACKAGED_WEIGHTS), options.to))
+    print(export(_model(options, PACKAGED_WEIGHTS), options.to, options.heart_cycles))

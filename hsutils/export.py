@@ -3,6 +3,7 @@
 import json
 import shlex
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from onnxruntime import InferenceSession
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from hsutils.audio.heart_cycles import LinearModel
 from hsutils.audio.spectrograms import padding_value
 from hsutils.config import PROFILES, FrontEnd, Profile, load_profile, parse_profile
+from hsutils.data.corpus import TRAINED, load_recordings, load_splits
 from hsutils.errors import InputError
 from hsutils.files import atomic_path
 from hsutils.models.build import MODELS, new_network
 from hsutils.models.compact import CompactCNN
+from hsutils.models.heart_cycles import features_of, fitted
 from hsutils.run import Run
 from hsutils.training.checkpoints import load_weights, save_weights
 
@@ -53,12 +57,13 @@ def load_model(path: Path | str) -> tuple[nn.Module, Profile, dict[str, str]]:
     return network.eval(), profile, metadata
 
 
-def export(source: Path | str, target: Path | str) -> Path:
+def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -> Path:
     """Write a trained model as one file whose metadata (see `load_model`) say what made it.
 
     A target in .onnx is a graph that ONNX Runtime gives logits (N,) of spectrograms
     (N, 1, mels, frames), padded or not; of a compact CNN they may have any number of frames. Its
-    metadata also hold the `threshold` of the logit.
+    metadata also hold the `threshold` of the logit. With `heart_cycles` they hold a linear model of
+    heart-cycle features, trained with all labels of the run, which `predict` lets vote as well.
 
     Raises:
         InputError: as `load_model`, or if an ONNX file's logits differ by more than `AGREEMENT`.
@@ -70,6 +75,12 @@ def export(source: Path | str, target: Path | str) -> Path:
         metadata["command"] = command_of(profile, metadata["model"])
         metadata["profile"] = profile.portable().to_toml()
         metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
+        if heart_cycles:
+            model = heart_cycle_model(Run(source.parent, profile), source.stem)
+            metadata["heart_cycles"] = model.to_json()
+            metadata["command"] += " && python -m hsutils export --heart-cycles"
+    elif heart_cycles:
+        raise InputError(f"{source}: heart cycles are learned from a run; name it with --run-dir")
     with atomic_path(target) as temporary:
         if target.suffix == ".onnx":
             metadata["threshold"] = str(THRESHOLD)
@@ -80,6 +91,20 @@ def export(source: Path | str, target: Path | str) -> Path:
         else:
             save_weights(temporary, network.state_dict(), metadata)
     return target
+
+
+def heart_cycle_model(run: Run, name: str, features: np.ndarray | None = None) -> LinearModel:
+    """The linear model of a run's recordings, whose logits on dev spread as those of a network.
+
+    `features` (n, 117) are those of the run's recordings, found again unless given.
+    """
+    recordings, splits = load_recordings(run), load_splits(run)
+    features = features_of(recordings) if features is None else features
+    split = recordings[["record"]].merge(splits, how="left").split
+    trains, dev = split.isin(TRAINED).to_numpy(), (split == "dev").to_numpy()
+    model = fitted(features[trains], recordings[trains])
+    network = pd.read_csv(run.path(f"predictions/{name}-dev.csv")).logit
+    return replace(model, share=float(network.std(ddof=0) / model.logits(features[dev]).std()))
 
 
 def _write_onnx(path: Path, network: nn.Module, shape: tuple[int, ...], metadata: dict) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hsutils.audio.beats import CLEAR_HEARTBEAT, PERIOD, STEP, Rhythm, find_beats
+from hsutils.audio.heart_cycles import LinearModel, heart_cycle_features
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import LAST_BIT, OVERSHOOT, RATES, one_channel, read_windows, resampled
 from hsutils.config import RECORDED_RATE, FrontEnd, parse_profile
@@ -64,7 +65,7 @@ class Classifier:
     """
 
     def __init__(self, model: Path | str = PACKAGED, threshold: float | None = None):
-        self._network, self.front_end, usual = _load(Path(model))
+        self._network, self.front_end, usual, self._cycles = _load(Path(model))
         self.threshold = usual if threshold is None else threshold
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> Verdict:
@@ -103,12 +104,18 @@ class Classifier:
             threads.shutdown(cancel_futures=True)
         return verdicts, problems
 
-    def logit(self, waveform: np.ndarray) -> float:
-        """Of a waveform (samples,) at `RECORDED_RATE`, whatever it holds."""
+    def logit(self, waveform: np.ndarray, rhythm: Rhythm | None = None) -> float:
+        """Of a waveform (samples,) at `RECORDED_RATE`, whatever it holds.
+
+        The mean of the network's and that of a linear model of heart cycles, if there is one.
+        """
         count = math.ceil(len(waveform) / (self.front_end.clip_seconds * RECORDED_RATE))
         clips = (log_mel(w, RECORDED_RATE, self.front_end) for w in np.array_split(waveform, count))
         images = (standardize(clip, self.front_end)[None, None] for clip, _ in clips)
-        return float(np.mean([self._network(image) for image in images]))
+        logit = float(np.mean([self._network(image) for image in images]))
+        if self._cycles is None:
+            return logit
+        return self._cycles.together(logit, heart_cycle_features(waveform, rhythm))
 
     def _verdict(self, windows: Iterable[tuple[np.ndarray, int]]) -> Verdict:
         parts, length = [], 0.0
@@ -134,7 +141,8 @@ class Classifier:
             note = "its channels cancel each other" if sound else "no sound: all samples are equal"
             return Verdict(seconds, math.nan, math.nan, "", note, none)
         peak, waveform = np.abs(waveform).max(), resampled(waveform, rate)
-        logit, rhythm = self.logit(waveform), find_beats(waveform)
+        rhythm = find_beats(waveform)
+        logit = self.logit(waveform, rhythm)
         if note := no_heartbeat(waveform, rhythm):
             return Verdict(seconds, math.nan, logit, "", note, none)
         note = f"clipped: peaks at {peak:.3g} times full scale" if peak > 1 + LAST_BIT else ""
@@ -233,16 +241,22 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
     return list(found)
 
 
-def _load(path: Path) -> tuple[Callable[[np.ndarray], float], FrontEnd, float]:
-    """A network as a function of spectrograms (1, 1, mels, frames), its front end and threshold."""
+Loaded = tuple[Callable[[np.ndarray], float], FrontEnd, float, LinearModel | None]
+
+
+def _load(path: Path) -> Loaded:
+    """A network as a function of spectrograms (1, 1, mels, frames), its front end and threshold.
+
+    Beside it the linear model of heart cycles that its file holds, if any.
+    """
     if path.suffix == ".safetensors":
         import torch
 
         from hsutils.export import THRESHOLD, load_model
 
-        network, profile, _ = load_model(path)
+        network, profile, about = load_model(path)
         logit = torch.no_grad()(lambda x: network(torch.from_numpy(x)).item())
-        return logit, profile.front_end, THRESHOLD
+        return logit, profile.front_end, THRESHOLD, _cycles(about)
     if not path.is_file():
         raise InputError(f"{path}: no such model")
     from onnxruntime import InferenceSession, SessionOptions
@@ -257,4 +271,12 @@ def _load(path: Path) -> tuple[Callable[[np.ndarray], float], FrontEnd, float]:
         why = str(error).splitlines()[0]
         raise InputError(f"{path}: no model that `export` wrote, or damaged ({why})") from error
     front_end = parse_profile(text, str(path)).front_end
-    return lambda x: session.run(None, {"spectrogram": x})[0].item(), front_end, threshold
+
+    def logit(image: np.ndarray) -> float:
+        return session.run(None, {"spectrogram": image})[0].item()
+
+    return logit, front_end, threshold, _cycles(about)
+
+
+def _cycles(about: Mapping[str, str]) -> LinearModel | None:
+    return LinearModel.from_json(about["heart_cycles"]) if "heart_cycles" in about else None

@@ -5,6 +5,7 @@ import shlex
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from onnxruntime import InferenceSession
@@ -12,12 +13,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hsutils import export as module
+from hsutils.audio.heart_cycles import FEATURES, LinearModel, heart_cycle_features
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, load_profile
+from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.errors import InputError
 from hsutils.export import AGREEMENT, PACKAGED_WEIGHTS, command_of, disagreement, export, load_model
+from hsutils.files import write_csv
 from hsutils.models.build import new_network
+from hsutils.models.heart_cycles import features_of, fitted
 from hsutils.predict import PACKAGED, Classifier
 from hsutils.run import Run, open_run
 from hsutils.training.checkpoints import save_weights
@@ -109,10 +114,40 @@ def test_the_command_asks_for_the_same_profile(name):
 def test_the_packaged_model_is_small_and_says_what_made_it():
     network, profile, metadata = load_model(PACKAGED_WEIGHTS)
     assert PACKAGED_WEIGHTS.stat().st_size < 2_000_000
-    plain = load_profile("robust", {"compute": profile.compute.model_dump()})
+    asked = {
+        "compute": profile.compute.model_dump(),
+        "data.more": "data/circor-2022/recordings.csv",
+    }
+    plain = load_profile("all-ages", asked)
     assert profile == plain.portable() and metadata["model"] == "baseline"
+    assert LinearModel.from_json(metadata["heart_cycles"]).weights.shape == (len(FEATURES),)
     assert json.loads(metadata["environment"])["git_commit"].isalnum(), "a commit, unchanged"
     assert network(torch.zeros(1, *profile.front_end.shape)).isfinite().all()
+
+
+# Heart cycles
+
+
+def test_a_model_can_hold_the_linear_model_of_its_run(run, tmp_path):
+    recordings, splits = load_recordings(run), load_splits(run)
+    logits = np.random.default_rng(0).normal(0, 3, (splits.split == "dev").sum())
+    write_csv(run.path("predictions/student-dev.csv"), pd.DataFrame({"logit": logits}))
+    exported = export(run.path("student.safetensors"), tmp_path / "both.safetensors", True)
+    _, _, metadata = load_model(exported)
+    features, model = features_of(recordings), LinearModel.from_json(metadata["heart_cycles"])
+    trains = recordings.record.isin(splits.record[splits.split.isin(["pretrain", "finetune"])])
+    expected = fitted(features[trains], recordings[trains])
+    assert model.weights == pytest.approx(expected.weights, abs=1e-6)
+    dev = recordings.record.isin(splits.record[splits.split == "dev"])
+    assert model.share * model.logits(features[dev]).std() == pytest.approx(logits.std(), rel=1e-4)
+    again = export(exported, tmp_path / "both.onnx")
+    path = recordings.path[0]
+    alone = Classifier(run.path("student.safetensors")).read(path).logit
+    for classifier in (Classifier(exported), Classifier(again)):
+        together = model.together(alone, heart_cycle_features(read_waveform(path)))
+        assert classifier.read(path).logit == pytest.approx(together, abs=AGREEMENT)
+    with pytest.raises(InputError, match="heart cycles are learned from a run"):
+        export(exported, tmp_path / "again.onnx", True)
 
 
 # ONNX
@@ -136,7 +171,8 @@ def test_the_packaged_onnx_file_is_that_of_the_packaged_weights():
     network, profile, metadata = load_model(PACKAGED_WEIGHTS)
     assert disagreement(network, PACKAGED, profile.front_end) < AGREEMENT
     kept = InferenceSession(PACKAGED).get_modelmeta().custom_metadata_map
-    assert kept == {**{name: metadata[name] for name in METADATA}, "threshold": "0.0"}
+    expected = {name: metadata[name] for name in (*METADATA, "heart_cycles")}
+    assert kept == {**expected, "threshold": "0.0"}
     assert b"/" + PACKAGED.parts[1].encode() + b"/" not in PACKAGED.read_bytes()
 
 

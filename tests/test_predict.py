@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 import hsutils
+from hsutils.audio.heart_cycles import LinearModel, heart_cycle_features
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import read_waveform
 from hsutils.config import CHECKOUT
@@ -57,10 +58,12 @@ def ticks(period: float, seed: int) -> np.ndarray:
 
 
 def test_a_file_gets_the_models_own_logit_and_pytorch_gives_the_same():
-    network, profile, _ = load_model(PACKAGED_WEIGHTS)
-    spectrogram, _ = log_mel(read_waveform(CLIP), RATE, profile.front_end)
+    network, profile, metadata = load_model(PACKAGED_WEIGHTS)
+    waveform = read_waveform(CLIP)
+    spectrogram, _ = log_mel(waveform, RATE, profile.front_end)
     image = torch.from_numpy(standardize(spectrogram, profile.front_end))
-    logit = network(image[None, None]).item()
+    linear = LinearModel.from_json(metadata["heart_cycles"])
+    logit = linear.together(network(image[None, None]).item(), heart_cycle_features(waveform))
     for model in ({}, {"model": PACKAGED_WEIGHTS}):
         table, problems = classify([CLIP], **model)
         (row,) = table.itertuples()

@@ -1,9 +1,12 @@
-"""The mean heart cycle of a recording: seven phases by eight bands, and its rhythm.
+"""The heart cycle of a recording, seven phases by eight bands: its mean, its scatter, its rhythm.
 
 Every beat is cut into phases. How much louder a band is in one phase than in the whole recording
 owes little to the device. Windows of 128 ms are as long as a phase: compare a phase between hearts,
 not with its neighbor.
 """
+
+import json
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,9 +18,44 @@ from hsutils.config import RECORDED_RATE, load_profile
 PHASES = ("S1", "early systole", "late systole", "S2")
 PHASES += ("early diastole", "mid diastole", "late diastole")
 BANDS = 8
+LIMIT = 3.0  # deviations, beyond which a feature counts no more
+LEAST = 0.1  # factors of ten of power, added to the differences between phases
 FRONT_END = load_profile("robust").front_end.model_copy(update={"mels": BANDS, "hop": STEP})
-FEATURES = tuple(f"{phase}, band {band + 1}" for phase in PHASES for band in range(BANDS))
+_CYCLE = [f"{phase}, band {band + 1}" for phase in PHASES for band in range(BANDS)]
+FEATURES = (*_CYCLE, *(f"scatter of {name}" for name in _CYCLE))
 FEATURES += ("period", "systole's share", "scatter of the period", "scatter of systole")
+FEATURES += ("regularity",)
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A linear model of `FEATURES`: arrays of one number a feature, and what is added."""
+
+    usual: np.ndarray  # in place of a missing one
+    mean: np.ndarray
+    deviation: np.ndarray
+    weights: np.ndarray  # per deviation
+    bias: float
+    share: float = 1.0  # of its logit beside one of a network, so that both spread alike
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits (n,) of features (n, 117), none of which counts beyond `LIMIT` deviations."""
+        known = np.where(np.isnan(features), self.usual, features)
+        steps = np.clip((known - self.mean) / self.deviation, -LIMIT, LIMIT)
+        return steps @ self.weights + self.bias
+
+    def together(self, network: float, features: np.ndarray) -> float:
+        """The mean of a network's logit and this model's, of one recording (117,)."""
+        return float(network + self.share * self.logits(features[None])[0]) / 2
+
+    def to_json(self) -> str:
+        """As text, for `from_json`."""
+        return json.dumps({name: np.round(x, 6).tolist() for name, x in vars(self).items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "LinearModel":
+        """What `to_json` wrote."""
+        return cls(**{name: np.asarray(value) for name, value in json.loads(text).items()})
 
 
 def band_edges() -> np.ndarray:
@@ -33,33 +71,49 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
         where there are fewer than two; and the beats.
     """
     clip = waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
-    clean = remove_artefacts(clip, RECORDED_RATE, FRONT_END)
-    # Silence would be dithered, and beats would be found in the dither.
-    rhythm = find_beats(clean if np.ptp(clip) else clip)
+    rhythm = find_beats(clip)
+    levels = _levels(clip, rhythm)
+    empty = np.full(levels.shape[1:], np.nan)
+    return np.median(levels, axis=0) if len(levels) else empty, rhythm
+
+
+def heart_cycle_features(waveform: np.ndarray, rhythm: Rhythm | None = None) -> np.ndarray:
+    """`FEATURES` of a waveform (samples,) at `RECORDED_RATE`, shape (117,), NaN without two beats.
+
+    These are the mean cycle; how much it scatters from beat to beat (the middle half, over the
+    differences between phases in that band); and the rhythm, which is found unless it is given.
+    """
+    clip = waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
+    rhythm = find_beats(clip) if rhythm is None else rhythm
+    levels = _levels(clip, rhythm)
+    if not len(levels):
+        return np.full(len(FEATURES), np.nan)
+    low, middle, high = np.quantile(levels, (0.25, 0.5, 0.75), axis=0)
+    scatter = (high - low) / (middle.std(axis=0) + LEAST)
+    # The last S2 may lie behind the recording's end.
+    gaps, systole = np.diff(rhythm.onset), rhythm.systole[:-1]
+    beats = np.median(systole) / rhythm.period, gaps.std() / rhythm.period, systole.std()
+    return np.concatenate(
+        [middle.ravel(), scatter.ravel(), [rhythm.period, *beats, rhythm.regularity]]
+    )
+
+
+def _levels(clip: np.ndarray, rhythm: Rhythm) -> np.ndarray:
+    """Mean level of each band over each phase of each beat, shape (beats - 1, 7, 8)."""
     edges = _edges(rhythm)
     if not len(edges):
-        return np.full((len(PHASES), BANDS), np.nan), rhythm
+        return np.empty((0, len(PHASES), BANDS))
+    clean = remove_artefacts(clip, RECORDED_RATE, FRONT_END)
     plain = {"repair_clips": False, "pass_low_hz": 0.0, "pass_high_hz": 0.0, "bits": 0}
     plain |= {"clip_seconds": len(clean) / RECORDED_RATE}
     bands, _ = log_mel(clean, RECORDED_RATE, FRONT_END.model_copy(update=plain))
     middle = FRONT_END.n_fft / 2 / RECORDED_RATE  # of a frame, for which it stands
-    frames = np.round((edges - middle) * RECORDED_RATE / STEP).astype(int)
-    frames, loudness = np.clip(frames, 0, bands.shape[1]), bands.T.astype(float)
-    starts = np.minimum(frames[:, :-1], len(loudness) - 1)
+    count = bands.shape[1]
+    frames = np.clip(np.round((edges - middle) * RECORDED_RATE / STEP).astype(int), 0, count)
+    starts = np.minimum(frames[:, :-1], count - 1)
     stops = np.maximum(frames[:, 1:], starts + 1)
-    means = [loudness[a:b].mean(axis=0) for a, b in zip(starts.flat, stops.flat, strict=True)]
-    return np.median(np.reshape(means, (-1, len(PHASES), BANDS)), axis=0), rhythm
-
-
-def heart_cycle_features(waveform: np.ndarray) -> np.ndarray:
-    """The mean cycle, phase by phase, and the rhythm: `FEATURES`, shape (60,), NaN if no beats."""
-    cycle, rhythm = mean_cycle(waveform)
-    if len(rhythm.onset) < 2:
-        return np.full(len(FEATURES), np.nan)
-    # The last S2 may lie behind the recording's end.
-    gaps, systole = np.diff(rhythm.onset), rhythm.systole[:-1]
-    share, scatter = np.median(systole) / rhythm.period, gaps.std() / rhythm.period
-    return np.append(cycle.ravel(), [rhythm.period, share, scatter, systole.std()])
+    sums = np.vstack([np.zeros(BANDS), np.cumsum(bands.T, axis=0, dtype=float)])
+    return (sums[stops] - sums[starts]) / (stops - starts)[..., None]
 
 
 def _edges(rhythm: Rhythm) -> np.ndarray:

@@ -24,6 +24,9 @@ from hsutils.errors import InputError
 from hsutils.files import digest_of, write_csv
 from hsutils.run import Run
 
+TRAINED = ("pretrain", "finetune", "further")
+"""The splits that train, where all labels do; `further` recordings are those of `data.more`."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -43,7 +46,7 @@ class Corpus:
         """The recordings of one split, by record."""
         named = {"labeled": ["finetune"], "unlabeled": ["pretrain"]}
         if self.settings.labeled == "all":
-            named = {name: ["pretrain", "finetune", "further"] for name in named}
+            named = {name: [*TRAINED] for name in named}
         records = self.splits.record[self.splits.split.isin(named.get(split, [split]))]
         return self.recordings[self.recordings.record.isin(records)].reset_index(drop=True)
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from statsmodels.stats.multitest import multipletests
 
 from hsutils import plots
+from hsutils.audio.heart_cycles import FEATURES
 from hsutils.config import FITS, fingerprint, load_profile
 from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.errors import InputError
@@ -24,9 +25,10 @@ from hsutils.evaluate import few_labels
 from hsutils.evaluation.domains import drawn_aurocs, unseen_databases
 from hsutils.evaluation.intervals import percentiles
 from hsutils.evaluation.metrics import choose_threshold
-from hsutils.export import THRESHOLD
+from hsutils.export import THRESHOLD, heart_cycle_model
 from hsutils.files import write_text
 from hsutils.models.build import MODELS
+from hsutils.models.heart_cycles import STRENGTHS, features_of
 from hsutils.pipeline import load_predictions
 from hsutils.run import Run
 from hsutils.studies import heart_cycles
@@ -93,6 +95,10 @@ def runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
                 yield key, database, own.run(seed, f"{key}-without-{database}", change)
 
 
+FINAL, BOTH = "all-ages", "with heart cycles"
+"""The configuration whose CNN also decides together with the linear model of heart cycles."""
+
+
 def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
     """Write down which configuration is final, before more of its results are read.
 
@@ -118,10 +124,11 @@ def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
 
 
 def identity(key: str) -> str:
-    """A hash of the settings of a configuration, apart from seed, folders and machine."""
+    """A hash of a configuration's settings, apart from seed, folders and machine."""
     configuration = CONFIGURATIONS[key]
     profile = load_profile(configuration.profile, configuration.overrides).portable()
-    return fingerprint(profile.model_dump(exclude={"seed", "compute"}))
+    settings = profile.model_dump(exclude={"seed", "compute"})
+    return fingerprint(settings, FEATURES, STRENGTHS)
 
 
 def require_lock(folder: Path, key: str, seeds: Iterable[int]) -> None:
@@ -153,7 +160,7 @@ def gather(
     """
     own = study.run(study.seeds[0])
     recordings, splits = load_recordings(own), load_splits(own)
-    features = heart_cycles.features_of(recordings)
+    features, of_final = features_of(recordings), None
     logits = {}
     for database in sorted(set(recordings.database)):
         # In a small corpus one database may hold all that there is to train with.
@@ -164,6 +171,11 @@ def gather(
         if is_trained(run, models := CONFIGURATIONS[key].models):
             names = {model: f"{key}/{model}/{run.profile.seed}" for model in models}
             logits[database] |= {names[m]: load_predictions(run, m, "test") for m in models}
+            if key == FINAL:
+                if of_final is None:
+                    of_final = features_of(load_recordings(run))
+                column = f"{key}/{BOTH}/{run.profile.seed}"
+                logits[database][column] = _together(run, of_final)
     table = pd.concat([with_logits(recordings, part) for part in logits.values()])
     table = table.sort_values(["database", "digest"], ignore_index=True)
     table = table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
@@ -181,6 +193,15 @@ def gather(
         "cycles": heart_cycles.mean_cycles(features, recordings),
         "weights": heart_cycles.weights(features, recordings, splits),
     }
+
+
+def _together(run: Run, features: np.ndarray) -> pd.DataFrame:
+    """Predictions (record, logit) of a run's CNN together with its linear model of heart cycles."""
+    model, recordings = heart_cycle_model(run, "baseline", features), load_recordings(run)
+    tested = load_predictions(run, "baseline", "test")
+    rows = pd.Index(recordings.record).get_indexer(tested.record)
+    both = (model.together(*pair) for pair in zip(tested.logit, features[rows], strict=True))
+    return tested.assign(logit=list(both))
 
 
 def logit_columns(table: pd.DataFrame) -> list[str]:
@@ -214,9 +235,9 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """
     means = found[found.database.eq("mean") & found.seed.ne("mean")]
     means, rows = means.set_index(means[KEY].agg("/".join, axis=1)).auroc, []
-    for key, configuration in CONFIGURATIONS.items():
-        against = configuration.against
-        pairs = [(f"{key}/baseline/{s}", f"{against}/baseline/{s}") for s in found.seed.unique()]
+    asked = [(key, "baseline", c.against) for key, c in CONFIGURATIONS.items()]
+    for key, model, against in [*asked, (FINAL, BOTH, FINAL)]:
+        pairs = [(f"{key}/{model}/{s}", f"{against}/baseline/{s}") for s in found.seed.unique()]
         pairs = [pair for pair in pairs if pair[0] in means and pair[1] in means]
         if not pairs:
             continue
@@ -230,7 +251,7 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         difference = np.mean([means[a] - means[b] for a, b in pairs])
         mean = np.mean(drawn, axis=0)
         p = min(1, 2 * (1 + min((mean < 0).sum(), (mean > 0).sum())) / (1 + len(mean)))
-        rows.append((key, "baseline", against, difference, *percentiles(mean), p))
+        rows.append((key, model, against, difference, *percentiles(mean), p))
     table = pd.DataFrame(rows, columns=[*KEY[:2], "against", "difference", "low", "high", "p"])
     return table.assign(p=multipletests(table.p, method="holm")[1]) if rows else table
 

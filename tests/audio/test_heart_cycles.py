@@ -220,16 +220,52 @@ def test_the_end_of_a_recording_does_not_scatter_systole():
 
 def test_the_rhythm_is_that_of_the_beats():
     waveform, made, patient = heart(4)
-    period, share, scatter, _ = heart_cycle_features(waveform)[-4:]
+    period, share, scatter, _, _ = heart_cycle_features(waveform)[-5:]
     gaps = np.diff(made.onset)
     assert period == pytest.approx(60 / patient.rate, rel=0.06)
     assert share == pytest.approx(made.systole.mean() / gaps.mean(), abs=0.05)
     assert scatter == pytest.approx(gaps.std() / gaps.mean(), abs=0.02)
 
 
-def test_there_are_sixty_and_none_without_beats():
-    assert len(cycles.FEATURES) == len(set(cycles.FEATURES)) == len(PHASES) * cycles.BANDS + 4 == 60
+def test_features_are_the_mean_cycle_its_scatter_and_the_rhythm():
+    cells = len(PHASES) * cycles.BANDS
+    assert len(cycles.FEATURES) == len(set(cycles.FEATURES)) == 2 * cells + 5 == 117
     assert np.isnan(heart_cycle_features(np.zeros(9_000))).all()
-    features, cycle = heart_cycle_features(heart(0)[0]), mean_cycle(heart(0)[0])[0]
+    (cycle, rhythm), features = mean_cycle(heart(0)[0]), heart_cycle_features(heart(0)[0])
     assert np.isfinite(features).all()
     assert features[cycles.FEATURES.index("S2, band 3")] == cycle[PHASES.index("S2"), 2]
+    assert heart_cycle_features(heart(0)[0], rhythm).tolist() == features.tolist()
+    assert features[-1] == rhythm.regularity
+
+
+def test_beats_that_differ_scatter_where_they_differ():
+    steady, made, _ = heart(3)
+    uneven, rng = steady.copy(), np.random.default_rng(0)
+    for onset, systole in zip(made.onset[::2], made.systole[::2], strict=True):
+        first = max(0, round((onset + 0.45 * systole) * RATE))
+        part = uneven[first : first + round(0.4 * systole * RATE)]
+        part += 0.5 * steady.std() * rng.standard_normal(len(part))
+    names = np.array(cycles.FEATURES)[:112].reshape(2, len(PHASES), cycles.BANDS)
+    assert names[1, 2, 7] == "scatter of late systole, band 8"
+    before, after = (heart_cycle_features(w)[56:112].reshape(7, 8)[:, 4:] for w in (steady, uneven))
+    gain = (after - before).mean(axis=1)
+    assert gain.argmax() == PHASES.index("late systole")
+
+
+def test_a_linear_model_is_what_its_text_says_and_votes_with_a_network():
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(0.5, 1, 117).round(3) for _ in range(4)]
+    model = cycles.LinearModel(*arrays, bias=0.25, share=2.0)
+    features = rng.normal(0, 1, (5, 117))
+    features[1, 7], features[2, 3] = np.nan, 1e9
+    expected = [
+        0.25
+        + sum(
+            weight * max(-3, min(3, ((usual if np.isnan(x) else x) - mean) / deviation))
+            for x, usual, mean, deviation, weight in zip(row, *arrays, strict=True)
+        )
+        for row in features
+    ]
+    again = cycles.LinearModel.from_json(model.to_json())
+    assert again.logits(features) == pytest.approx(expected)
+    assert again.together(-1.0, features[2]) == pytest.approx((-1 + 2 * expected[2]) / 2)
