@@ -76,7 +76,8 @@ def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -
         metadata["profile"] = profile.portable().to_toml()
         metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
         if heart_cycles:
-            model = heart_cycle_model(Run(source.parent, profile), source.stem)
+            own = load_profile(source.parent / "experiment.toml")  # which knows where its data are
+            model = heart_cycle_model(Run(source.parent, own), source.stem)
             metadata["heart_cycles"] = model.to_json()
             metadata["command"] += " && python -m hsutils export --heart-cycles"
     elif heart_cycles:
