@@ -1,12 +1,14 @@
 """The committed results follow from the committed inputs, and every file that is named exists."""
 
 import re
+import tomllib
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from hsutils.config import CHECKOUT
+from hsutils.export import THRESHOLD
 from hsutils.studies import beats, lessons, new_databases, reproduction, trust
 from hsutils.studies.seeds import read_tables
 
@@ -38,7 +40,20 @@ def test_nothing_is_committed_that_no_study_writes(name):
     pictures = PICTURES[name].split()
     expected = {"README.md", "results.csv", *MODULES[name].INPUTS}
     expected |= {f"{p}.{ending}" for p in pictures for ending in ("png", "svg")}
+    expected |= {new_databases.LOCK} if name == "unseen" else set()
     assert {p.name for p in (FIGURES / name).iterdir()} == expected
+
+
+def test_the_final_configuration_is_the_one_that_was_locked():
+    """Its settings, its threshold, and no seed but those named; the page names the lock."""
+    folder = FIGURES / "unseen"
+    locked = tomllib.loads((folder / new_databases.LOCK).read_text())
+    assert locked["settings"] == new_databases.identity(new_databases.FINAL)
+    assert (locked["variant"], locked["threshold"]) == (new_databases.FINAL, THRESHOLD)
+    columns = new_databases.logit_columns(pd.read_csv(folder / new_databases.INPUTS[0], nrows=1))
+    seeds = {int(c.split("/")[2]) for c in columns if c.startswith(f"{new_databases.FINAL}/")}
+    assert seeds and seeds <= set(locked["seeds"])
+    assert locked["settings"] in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("readme", sorted(FIGURES.rglob("README.md")), ids=lambda p: p.parent.name)
