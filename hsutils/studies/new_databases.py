@@ -78,7 +78,7 @@ CONFIGURATIONS = {
     ),
     "full-band-min-max": Configuration(overrides=(*_FULL, _MIN_MAX), against="full-band"),
     "circor": Configuration(overrides=(_MORE,), against="robust"),
-    "all-ages": Configuration("all-ages", (_MORE,), against="circor"),
+    "all-ages": Configuration("all-ages", (_MORE,), against="robust"),
     "slowed": Configuration("all-ages", (_MORE, *_SLOWED), against="circor"),
 }
 
@@ -301,12 +301,15 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     found = found.assign(name=found.variant.str.replace("-", " "))
     area = found[found.metric == "auroc"]
     means = area[area.database == "mean"]
-    seeds = means[means.seed != "mean"].variant.value_counts()
+    seeds = means[means.seed != "mean"].groupby(["variant", "model"]).size()
     against = found.metric.str.extract(r"^auroc, difference from ([a-z-]+)$")[0].str.replace(
         "-", " "
     )
     changes = found.assign(name=found.name + ", from " + against)[against.notna()]
-    changes = changes.assign(seeds=changes.variant.map(seeds)).sort_values("value")[::-1]
+    changes = changes.join(seeds.rename("seeds"), on=["variant", "model"]).sort_values("value")[
+        ::-1
+    ]
+    changes["name"] = changes.name.mask(changes.model == BOTH, f"{BOTH}, from {FINAL} alone")
     pages = {}
     # Few recordings, or very noisy ones, may have no heart cycles to compare.
     with suppress(InputError):

@@ -139,7 +139,7 @@ def test_a_database_of_one_group_or_one_class_stops_nothing(inputs):
         ("full-band-no-synthetic-each-once", {"sampling"}),
         ("full-band-min-max", {"scaling"}),
         ("circor", {"more"}),
-        ("all-ages", {"hearts", "tempo"}),
+        ("all-ages", {"more", "hearts", "tempo"}),
         ("slowed", {"hearts", "heart_rate"}),
     ],
 )
