@@ -65,7 +65,7 @@ def test_a_number_is_compared_within_its_tolerance_and_words_without_case_or_ord
     assert (TABLE[number].hint in text) == (expected == "wrong")
 
 
-@pytest.mark.parametrize("answer", ["0.8", None, print, [[1], [1, 2]], {1: 2}, {"a", 1}], ids=repr)
+@pytest.mark.parametrize("answer", ["0.8", None, print, [[1], [1, 2]], {1: 2}, {"a"}], ids=repr)
 def test_a_wrong_kind_of_answer_is_a_sentence(verdict, answer):
     assert verdict("00.1", answer) == ("wrong", f"00.1: {exercises.WRONG} {exercises.NUMBERS}")
 
