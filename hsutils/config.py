@@ -85,7 +85,7 @@ class FrontEnd(Section):
     scale: Positive = 0.0735521
     # The rest removes what tells of device and file; the defaults do nothing, as in the paper.
     low_hz: NotNegative = 0.0
-    scaling: Literal["min-max", "band mean", "band mean and deviation"] = "min-max"
+    scaling: Literal["min-max", "band mean"] = "min-max"
     repair_clips: bool = False
     pass_low_hz: NotNegative = 0.0
     pass_high_hz: NotNegative = 0.0
@@ -146,7 +146,7 @@ class Fit(Training):
     # "even" gives every database and class the same number of places in an epoch.
     sampling: Literal["each once", "even"] = "each once"
     crop_seconds: float = Field(0.0, ge=0, le=3_600)  # a crop drawn anew in each epoch; 0 is all
-    tempo: float = Field(1.0, ge=1, le=4)  # crops are played up to so many times as fast
+    tempo: float = Field(1.0, ge=1, le=4)  # 7 crops of 10 are played .85 to so many times as fast
     masks: bool = False  # SpecAugment
     mixup: NotNegative = 0.0  # parameter of its beta distribution
     schedule: Literal["constant", "cosine"] = "constant"

@@ -26,7 +26,7 @@ from hsutils.run import Run
 from hsutils.training.checkpoints import load_weights, save_weights
 
 PACKAGED_WEIGHTS = Path(__file__).resolve().parent / "pretrained" / "compact.safetensors"
-"""The compact CNN that comes with the package, see MODEL_CARD.md."""
+"""The model that comes with the package, see MODEL_CARD.md."""
 AGREEMENT = 1e-4  # between the logits of PyTorch and ONNX Runtime, at most
 THRESHOLD = 0.0  # logit (paper section 4)
 
@@ -79,7 +79,8 @@ def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -
             own = load_profile(source.parent / "experiment.toml")  # which knows where its data are
             model = heart_cycle_model(Run(source.parent, own), source.stem)
             metadata["heart_cycles"] = model.to_json()
-            metadata["command"] += " && python -m hsutils export --heart-cycles"
+            to = f"export --run-dir runs/{profile.name} --model {metadata['model']}"
+            metadata["command"] += f" && python -m hsutils {to} --heart-cycles --to model.onnx"
     elif heart_cycles:
         raise InputError(f"{source}: heart cycles are learned from a run; name it with --run-dir")
     with atomic_path(target) as temporary:
@@ -98,14 +99,20 @@ def heart_cycle_model(run: Run, name: str, features: np.ndarray | None = None) -
     """The linear model of a run's recordings, whose logits on dev spread as those of a network.
 
     `features` (n, 117) are those of the run's recordings, found again unless given.
+
+    Raises:
+        InputError: if the run has no predictions on dev, or no heartbeat is found there.
     """
     recordings, splits = load_recordings(run), load_splits(run)
     features = features_of(recordings) if features is None else features
     split = recordings[["record"]].merge(splits, how="left").split
     trains, dev = split.isin(TRAINED).to_numpy(), (split == "dev").to_numpy()
     model = fitted(features[trains], recordings[trains])
-    network = pd.read_csv(run.path(f"predictions/{name}-dev.csv")).logit
-    return replace(model, share=float(network.std(ddof=0) / model.logits(features[dev]).std()))
+    saved, spread = run.path(f"predictions/{name}-dev.csv"), model.logits(features[dev]).std()
+    if not saved.is_file() or not spread:
+        lacking = "heartbeat on dev" if saved.is_file() else f"{saved.name}; train it again"
+        raise InputError(f"{run.folder}: has no {lacking}")
+    return replace(model, share=float(pd.read_csv(saved).logit.std(ddof=0) / spread))
 
 
 def _write_onnx(path: Path, network: nn.Module, shape: tuple[int, ...], metadata: dict) -> None:

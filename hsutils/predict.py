@@ -24,7 +24,7 @@ from hsutils.errors import InputError
 from hsutils.progress import progress
 
 PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.onnx"
-"""The compact CNN that comes with the package, see MODEL_CARD.md."""
+"""The model that comes with the package, see MODEL_CARD.md."""
 WINDOW = 56.0  # s
 BY_CHANCE = 0.56  # regularity of 1 s; few in 100 of white noise have this much
 EXACT = 0.97  # regularity that no recording of the Challenge reaches, but a loud clock does
@@ -256,7 +256,7 @@ def _load(path: Path) -> Loaded:
 
         network, profile, about = load_model(path)
         logit = torch.no_grad()(lambda x: network(torch.from_numpy(x)).item())
-        return logit, profile.front_end, THRESHOLD, _cycles(about)
+        return logit, profile.front_end, THRESHOLD, _cycles(about, path)
     if not path.is_file():
         raise InputError(f"{path}: no such model")
     from onnxruntime import InferenceSession, SessionOptions
@@ -275,8 +275,14 @@ def _load(path: Path) -> Loaded:
     def logit(image: np.ndarray) -> float:
         return session.run(None, {"spectrogram": image})[0].item()
 
-    return logit, front_end, threshold, _cycles(about)
+    return logit, front_end, threshold, _cycles(about, path)
 
 
-def _cycles(about: Mapping[str, str]) -> LinearModel | None:
-    return LinearModel.from_json(about["heart_cycles"]) if "heart_cycles" in about else None
+def _cycles(about: Mapping[str, str], path: Path) -> LinearModel | None:
+    if "heart_cycles" not in about:
+        return None
+    try:
+        return LinearModel.from_json(about["heart_cycles"])
+    except (ValueError, TypeError, AttributeError) as error:
+        problem = "its linear model of heart cycles is damaged, or of another version"
+        raise InputError(f"{path}: {problem} ({error}); export it again") from error

@@ -54,8 +54,11 @@ class LinearModel:
 
     @classmethod
     def from_json(cls, text: str) -> "LinearModel":
-        """What `to_json` wrote."""
-        return cls(**{name: np.asarray(value) for name, value in json.loads(text).items()})
+        """What `to_json` wrote; a ValueError or TypeError where it is not."""
+        model = cls(**{name: np.asarray(value, float) for name, value in json.loads(text).items()})
+        if model.weights.shape != (len(FEATURES),):
+            raise ValueError(f"{model.weights.size} features instead of {len(FEATURES)}")
+        return model
 
 
 def band_edges() -> np.ndarray:

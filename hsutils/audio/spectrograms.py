@@ -21,7 +21,6 @@ from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd
 
 READ_SECONDS = 300.0  # of a recording, at most; artefacts are removed from all of them
-FLAT = 0.05  # a band that varies less, in factors of ten of power, is not made to vary more
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
 # the spectrogram's floor, which shorter filters do not achieve.
 ZEROS, BETA, ROLLOFF = 64, 14.769656459379492, 0.9475937167399596
@@ -98,10 +97,8 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[np.nd
     first, last, chunk = _occupied_chunk(clip, front_end)
     power = _power_density(chunk, front_end) @ mel_filters(front_end)
     occupied = np.log10(power + front_end.floor).T
-    if front_end.scaling != "min-max":
+    if front_end.scaling == "band mean":
         scaled = occupied - occupied.mean(axis=1, keepdims=True)
-        if front_end.scaling == "band mean and deviation":
-            scaled /= np.maximum(scaled.std(axis=1, keepdims=True), FLAT)
     else:
         padded = last - first < front_end.frames
         lowest = np.log10(front_end.floor) if padded else occupied.min()

@@ -69,10 +69,14 @@ def load_recordings(run: Run) -> pd.DataFrame:
     def make(file: Path) -> None:
         table = stratified_subset(read(folder)[COLUMNS], subset, data.seed)
         if data.more:
-            table = pd.concat([table, read_table(PROJECT / data.more)[COLUMNS]])
-            if len(twice := table.record[table.record.duplicated()]):
-                problem = f"{len(twice)} records are in the data, too ({', '.join(twice[:5])})"
-                raise InputError(f"data.more={data.more}: {problem}; rename them in column record")
+            count, more = len(table), read_table(PROJECT / data.more)[COLUMNS]
+            table = pd.concat([table, more], ignore_index=True)
+            # A recording under another name is known by its samples.
+            known = table.record.duplicated() | table.digest.duplicated()
+            if len(twice := table.record[known & (np.arange(len(table)) >= count)]):
+                problem = f"{len(twice)} recordings are in the data, too ({', '.join(twice[:5])})"
+                remedy = "take them out, or rename what is another recording (column record)"
+                raise InputError(f"data.more={data.more}: {problem}; {remedy}")
         write_csv(file, table)
 
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
@@ -88,6 +92,7 @@ def load_splits(run: Run) -> pd.DataFrame:
     more = table_rows(PROJECT / run.profile.data.more).record if run.profile.data.more else []
     further = recordings.record.isin(more)
     more, recordings = recordings[further], recordings[~further]
+    more = more[more.database != settings.leave_out]
     is_table, given = run.profile.data.source == "table", recordings[:0]
     if is_table:
         rows = table_rows(data_folder(run)).reindex(columns=["record", "split"], fill_value="")

@@ -219,8 +219,8 @@ def changes(table: pd.DataFrame) -> Figure:
     """What each change of one configuration does to its mean AUROC in unseen databases.
 
     Args:
-        table: columns name (of the change, and of what it changes), model, seeds, value (changed
-            minus unchanged), low, high.
+        table: columns name (such as "robust, from full band"), model, seeds, value (changed minus
+            unchanged), low, high.
     """
     table = table.assign(name=table["name"] + " (" + table["seeds"].astype(str) + ")")
     columns = {"row": "name", "hue": "model", "reference": {"no change": 0}}

@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     module, folder = MODULES[options.study], options.to
     try:
+        if options.lock and options.study != "unseen":
+            raise InputError("--lock is of the study `unseen`; leave it out")
         if options.lock:
             print(new_databases.lock(folder, options.lock, _seeds(options)))
             return 0

@@ -47,6 +47,8 @@ def train_all(trainings: Iterable[Training], scheduler: str = "") -> None:
             address = scheduler or opened.enter_context(_this_machine())
             client = opened.enter_context(Client(address))
         except (OSError, ValueError) as error:
+            if not scheduler:
+                raise
             problem = f"--scheduler {scheduler}: no scheduler answers ({error})"
             raise InputError(f"{problem}; start `dask scheduler`, or leave it out") from error
         futures = [client.submit(_train, *training, pure=False) for training in missing]
@@ -67,5 +69,7 @@ def _this_machine() -> LocalCluster:
 
 
 def _train(run: Run, models: Sequence[str]) -> None:
-    one = run.profile.compute.model_copy(update={"threads": 1, "workers": 0})
+    one = run.profile.compute.model_copy(
+        update={"threads": 1, "workers": 0, "devices": 1, "nodes": 1}
+    )
     train(replace(run, profile=run.profile.model_copy(update={"compute": one})), models)

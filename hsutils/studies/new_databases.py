@@ -107,13 +107,15 @@ def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
     and the final one were tested.
 
     Raises:
-        InputError: if there is a lock already.
+        InputError: if there is a lock already, or no result of this configuration.
     """
     if (folder / LOCK).exists():
         raise InputError(f"{folder / LOCK}: {key} cannot be locked, since a lock is there")
     found = areas(read_tables(folder, INPUTS[:1])["left_out"])
     single = found[found.database.isin([*DATABASES]) & found.seed.ne("mean")]
     final = single[single.variant == key]
+    if final.empty or key not in CONFIGURATIONS:
+        raise InputError(f"--lock {key}: {folder / INPUTS[0]} has no configuration of this name")
     single = single[single.database.isin(final.database)]
     means = single.groupby([*KEY], sort=False).auroc.agg(["mean", "size"])
     means = means["mean"][means["size"] == final.database.nunique()].round(4)
@@ -186,7 +188,8 @@ def gather(
             raise InputError(f"{to / INPUTS[0]}: is of other recordings; write into another folder")
         kept = earlier.columns.difference(table.columns, sort=False)
         order = {key: place for place, key in enumerate(("heart-cycles", *CONFIGURATIONS))}
-        every = sorted([*logit_columns(table), *kept], key=lambda c: order[c.split("/")[0]])
+        every = [*logit_columns(table), *kept]
+        every.sort(key=lambda column: order.get(column.split("/")[0], len(order)))
         table = table.join(earlier[kept])[[*ABOUT, *every]]
     return {
         "left_out": table,
@@ -236,7 +239,7 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     means = found[found.database.eq("mean") & found.seed.ne("mean")]
     means, rows = means.set_index(means[KEY].agg("/".join, axis=1)).auroc, []
     asked = [(key, "baseline", c.against) for key, c in CONFIGURATIONS.items()]
-    for key, model, against in [*asked, (FINAL, BOTH, FINAL)]:
+    for key, model, against in [*asked, (FINAL, BOTH, FINAL), (FINAL, BOTH, "robust")]:
         pairs = [(f"{key}/{model}/{s}", f"{against}/baseline/{s}") for s in found.seed.unique()]
         pairs = [pair for pair in pairs if pair[0] in means and pair[1] in means]
         if not pairs:
@@ -309,7 +312,8 @@ def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
     changes = changes.join(seeds.rename("seeds"), on=["variant", "model"]).sort_values("value")[
         ::-1
     ]
-    changes["name"] = changes.name.mask(changes.model == BOTH, f"{BOTH}, from {FINAL} alone")
+    own = changes.name.str.replace(FINAL.replace("-", " "), BOTH, n=1)
+    changes["name"] = changes.name.mask(changes.model == BOTH, own)
     pages = {}
     # Few recordings, or very noisy ones, may have no heart cycles to compare.
     with suppress(InputError):

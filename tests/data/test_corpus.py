@@ -151,5 +151,18 @@ def test_further_recordings_have_names_of_their_own(run, with_more, tmp_path):
     taken = load_recordings(run).record[0]
     table = pd.read_csv(tmp_path / "more.csv").assign(record=[taken, "x2", "x3"])
     table.to_csv(tmp_path / "more.csv", index=False)
-    with pytest.raises(InputError, match=f"1 records are in the data, too \\({taken}\\)"):
+    with pytest.raises(InputError, match=f"1 recordings are in the data, too \\({taken}\\)"):
         load_recordings(with_more)
+
+
+def test_a_recording_of_the_data_is_no_further_one_under_another_name(run, with_more, tmp_path):
+    shutil.copy(load_recordings(run).path[0], tmp_path / "x3.wav")
+    with pytest.raises(InputError, match=r"1 recordings are in the data, too \(x3\)"):
+        load_recordings(with_more)
+
+
+def test_further_recordings_of_the_database_left_out_do_not_train(with_more, tmp_path):
+    table = pd.read_csv(tmp_path / "more.csv").assign(database=["b", "elsewhere", "elsewhere"])
+    table.to_csv(tmp_path / "more.csv", index=False)
+    corpus = load_corpus(changed(with_more, labeled="all", leave_out="b"))
+    assert {"x2", "x3"} == set(corpus.of("labeled").record) & {"x1", "x2", "x3"}
