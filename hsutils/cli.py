@@ -93,8 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="one file of a model and what made it")
     export.add_argument("--to", required=True, help="file to write (.safetensors or .onnx)")
     help_text = "average the logit with that of a linear model of the run's heart cycles"
-        "with a linear model of the run's heart cycles, whose logit is averaged with the CNN's"
-    )
     export.add_argument("--heart-cycles", action="store_true", help=help_text)
     export.set_defaults(command=_export)
     for judge in (predict, evaluate):
