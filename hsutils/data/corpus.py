@@ -69,7 +69,7 @@ def load_recordings(run: Run) -> pd.DataFrame:
     def make(file: Path) -> None:
         table = stratified_subset(read(folder)[COLUMNS], subset, data.seed)
         if data.more:
-            count, more = len(table), read_table(PROJECT / data.more)[COLUMNS]
+            count, more = len(table), read_table(further_table(run))[COLUMNS]
             table = pd.concat([table, more], ignore_index=True)
             # A recording under another name is known by its samples.
             known = table.record.duplicated() | table.digest.duplicated()
@@ -89,7 +89,7 @@ def load_splits(run: Run) -> pd.DataFrame:
     recordings, settings, seed = load_recordings(run), run.profile.splits, run.profile.data.seed
     # Only the database left out is tested on: with "all" labels, train on the others' test split.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
-    more = table_rows(PROJECT / run.profile.data.more).record if run.profile.data.more else []
+    more = table_rows(further_table(run)).record if run.profile.data.more else []
     further = recordings.record.isin(more)
     more, recordings = recordings[further], recordings[~further]
     more = more[more.database != settings.leave_out]
@@ -143,6 +143,11 @@ def data_folder(run: Run) -> Path:
     return PROJECT / Path(data.folder).expanduser()
 
 
+def further_table(run: Run) -> Path:
+    """The table of further recordings, where `data.more` names one."""
+    return PROJECT / Path(run.profile.data.more).expanduser()
+
+
 def data_fingerprint(run: Run) -> str:
     """What the table of recordings depends on: settings, and every file's size and time."""
     folder = data_folder(run)
@@ -150,7 +155,7 @@ def data_fingerprint(run: Run) -> str:
         files = [folder, *map(Path, table_rows(folder).path)]
     else:
         files = sorted(p for p in folder.rglob("*") if p.suffix in (*READ, ".csv") and p.is_file())
-    if more := run.profile.data.more:
-        files += [PROJECT / more, *map(Path, table_rows(PROJECT / more).path)]
+    if run.profile.data.more:
+        files += [further_table(run), *map(Path, table_rows(further_table(run)).path)]
     listing = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     return fingerprint(run.profile.data, listing)
