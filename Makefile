@@ -2,6 +2,7 @@
 # make test   style, layers and tests
 # make lab    the notebooks in JupyterLab
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
+# make edition DATA=/path/to/challenge-2016             the same, kept in figures/edition
 
 PYTHON  ?= python3
 PROFILE ?= demo
@@ -10,7 +11,7 @@ LISTS   ?=
 ARGS    ?=
 
 bin     := .venv/bin
-run     := $(bin)/python -m hsutils run --profile "$(PROFILE)" \
+run      = $(bin)/python -m hsutils run --profile "$(PROFILE)" \
            $(if $(DATA),--data "$(DATA)") $(if $(LISTS),--lists "$(LISTS)") $(ARGS)
 
 # What JupyterLab writes into a notebook besides outputs.
@@ -28,13 +29,17 @@ uv      := $(bin)/uv pip install --quiet --native-tls --compile-bytecode --pytho
 packages = ($(pip) uv==0.13.9 && $(uv) -c constraints.txt $(1)) || $(pip) -c constraints.txt $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab filter install clean
+.PHONY: help run edition test lab filter install clean
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,/^$$/s/^# //p' Makefile
 
 run: .venv/installed
 	$(run)
+
+edition: PROFILE := paper
+edition: run
+	$(bin)/python -m hsutils edition --run-dir "runs/$(PROFILE)" --to figures/edition
 
 test: .venv/installed-for-tests
 	$(bin)/ruff check .

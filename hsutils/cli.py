@@ -1,4 +1,4 @@
-"""The command line: python -m hsutils run | fetch | predict | evaluate | export
+"""The command line: python -m hsutils run | fetch | predict | evaluate | export | edition
 
 Studies over many runs have their own: python -m hsutils.studies --help
 """
@@ -70,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     unsure = "list in recordings.csv what has no sure label, too (circor-2022)"
     fetch.add_argument("--unsure", action="store_true", help=unsure)
     fetch.set_defaults(command=_fetch)
+
+    edition = commands.add_parser("edition", help="the executed notebooks of a run, to be read")
+    edition.add_argument("--run-dir", required=True, help="run folder of a finished series")
+    edition.add_argument("--to", required=True, help="folder to write into")
+    edition.set_defaults(command=_edition)
 
     what = "find the heartbeat in recordings, and classify them"
     predict = commands.add_parser("predict", help=what, description=f"{what}. {PURPOSE}")
@@ -279,6 +284,19 @@ def _evaluate(options: argparse.Namespace) -> int:
     for line in [*problems, PURPOSE]:
         print(f"hsutils: {line}", file=sys.stderr)
     return 2 if problems else 0
+
+
+def _edition(options: argparse.Namespace) -> None:
+    from hsutils.config import PROJECT, load_profile
+    from hsutils.edition import write_edition
+    from hsutils.run import Run
+
+    folder = PROJECT / options.run_dir
+    if not (folder / "experiment.toml").is_file():
+        raise InputError(f"{folder}: no run folder; name one with --run-dir")
+    profile = load_profile(folder / "experiment.toml")
+    for path in write_edition(Run(folder, profile), Path(options.to)):
+        print(path)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from hsutils.config import CHECKOUT, fingerprint
 from hsutils.data.corpus import data_fingerprint, prepare_data
+from hsutils.environment import git_commit
 from hsutils.errors import InputError
 from hsutils.files import digest_of, write_json, write_text
 from hsutils.progress import TERMINAL
@@ -153,7 +154,8 @@ def _execute(
     failed.replace(result)
     paths = (p.relative_to(run.folder) for p in run.folder.rglob("[!.]*") if p.is_file())
     files = sorted(path.as_posix() for path in paths if path.parts[0] not in UNWATCHED)
-    return {"files": files, "seconds": round(time.perf_counter() - started, 1)}
+    seconds = round(time.perf_counter() - started, 1)
+    return {"files": files, "seconds": seconds, "commit": git_commit()}
 
 
 def _is_whole(run: Run, file: str) -> bool:
