@@ -52,26 +52,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", default="demo", help="demo, paper, ... or a TOML file")
     run.add_argument("--data", help="folder of the Challenge, or a table (CSV) of any recordings")
     run.add_argument("--lists", help="folder of the published split lists")
-    run.add_argument("--run-dir", help="run folder (with --seeds, its beginning); runs/PROFILE")
+    run.add_argument("--run-dir", help="run folder (with --seeds, its prefix); runs/PROFILE")
     for name in COMPUTE:
         run.add_argument(f"--{name}", help=f"compute.{name} of the profile")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any field")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a field")
     which = run.add_mutually_exclusive_group()
     which.add_argument("--seed", type=int)
-    which.add_argument("--seeds", type=seeds, help="such as 0,1,2: a run each in RUN_DIR-SEED")
+    which.add_argument("--seeds", type=seeds, help="such as 0,1,2: one run each, in RUN_DIR-SEED")
     run.add_argument("--trainings-only", action="store_true", help="train without the notebooks")
-    run.add_argument("--models", default=",".join(MODELS), help="which, with --trainings-only")
+    run.add_argument("--models", default=",".join(MODELS), help="to train, with --trainings-only")
     run.set_defaults(command=_run)
 
     fetch = commands.add_parser("fetch", help="fetch recordings from PhysioNet")
     fetch.add_argument("corpus", nargs="?", default=CORPORA[0], choices=CORPORA)
     fetch.add_argument("--to", help="folder to unpack into; default data/CORPUS")
     fetch.add_argument("--mirror", help="folder or address of the archives; default PhysioNet")
-    unsure = "list in recordings.csv what has no sure label, too (circor-2022)"
+    unsure = "also list recordings without a sure label (circor-2022)"
     fetch.add_argument("--unsure", action="store_true", help=unsure)
     fetch.set_defaults(command=_fetch)
 
-    edition = commands.add_parser("edition", help="the executed notebooks of a run, to be read")
+    edition = commands.add_parser("edition", help="write the executed notebooks of a run")
     edition.add_argument("--run-dir", required=True, help="run folder of a finished series")
     edition.add_argument("--to", required=True, help="folder to write into")
     edition.set_defaults(command=_edition)
@@ -80,22 +80,22 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help=what, description=f"{what}. {PURPOSE}")
     kinds = "WAV, FLAC, OGG, MP3 or AIFF files, folders of them, or - for standard input"
     predict.add_argument("paths", nargs="+", metavar="PATH", help=kinds)
-    patient = "a row a patient: folder, a regular expression with one group, a CSV of path,patient"
+    patient = "one row per patient: folder, a regular expression with a group, a CSV path,patient"
     predict.add_argument("--by", metavar="WHAT", help=patient)
-    predict.add_argument("--beats", metavar="CSV", help="also write when S1 and S2 are heard")
+    predict.add_argument("--beats", metavar="CSV", help="also write the times of S1 and S2")
     kinds = {"choices": ("table", "csv", "json"), "help": "default: table on a terminal, else csv"}
     predict.add_argument("--format", **kinds)
     predict.set_defaults(command=_predict)
 
-    what = "say how good a model is on labelled recordings"
+    what = "evaluate a model on labeled recordings"
     evaluate = commands.add_parser("evaluate", help=what, description=f"{what}. {PURPOSE}")
-    columns = "CSV table: path, label; perhaps patient, and columns such as site, age, grade"
+    columns = "CSV table: path, label; optional: patient, and columns such as site, age, grade"
     evaluate.add_argument("table", help=columns)
     evaluate.add_argument("--to", default="evaluation", help="folder for results and report.html")
     evaluate.add_argument("--groups", help="columns that make subgroups; default: all")
     evaluate.set_defaults(command=_evaluate)
 
-    export = commands.add_parser("export", help="one file of a model and what made it")
+    export = commands.add_parser("export", help="write a model and its settings into one file")
     export.add_argument("--to", required=True, help="file to write (.safetensors or .onnx)")
     help_text = "average the logit with that of a linear model of the run's heart cycles"
     export.add_argument("--heart-cycles", action="store_true", help=help_text)
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     for judge in (predict, evaluate):
         judge.add_argument("--threshold", type=finite, metavar="LOGIT", help="above it: abnormal")
     for parser_of_model in (predict, evaluate, export):
-        parser_of_model.add_argument("--run-dir", help="a run of yours; default: packaged model")
+        parser_of_model.add_argument("--run-dir", help="run folder; default: the packaged model")
         help_text = f"of the run: {', '.join(MODELS)} (default student); else an exported file"
         parser_of_model.add_argument("--model", help=help_text)
     return parser

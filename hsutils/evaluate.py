@@ -36,8 +36,8 @@ def evaluate(
 ) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
     """Evaluate a model on a table of labelled recordings (see `read_table`).
 
-    Without two recordings of a patient nothing is said of patients. A recording without a heartbeat
-    gets no verdict and is left out of all numbers but those of the subgroup heartbeat.
+    Unless a patient has two recordings, there are no results by patient. A recording without a
+    heartbeat gets no verdict and is left out of all numbers but those of the subgroup heartbeat.
 
     Args:
         table: a CSV file.

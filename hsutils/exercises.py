@@ -197,7 +197,7 @@ EXERCISES = {
     ),
     "02.3": Exercise(
         lambda run: 1 - (1 - run.profile.augment.masked_share) ** 2,
-        "What is not hidden is in a row *and* in a frame that is not hidden.",
+        "A visible cell lies in a visible row *and* in a visible frame.",
     ),
     # 03 Contrastive teacher
     "03.1": Exercise(
@@ -210,12 +210,12 @@ EXERCISES = {
     ),
     "03.3": Exercise(
         lambda run: math.exp(-_history(run, "encoder").loss.iloc[-1]),
-        "The last row of `pretrained.history` has the loss; `math.exp` of minus this number.",
+        "The last row of `pretrained.history` has the loss; take `math.exp` of minus this number.",
     ),
     # 04 Fine-tuned teacher
     "04.1": Exercise(
         _gain,
-        "`tuned.history.dev_auroc` has a value for each epoch: its maximum and its `tail(5)`.",
+        "`tuned.history.dev_auroc` has a value for each epoch: take its maximum and its `tail(5)`.",
     ),
     "04.2": Exercise(
         _worst_mistake,
@@ -280,16 +280,16 @@ EXERCISES = {
     ),
     "09.2": Exercise(
         _found_above_the_median,
-        "The threshold is `tested['robust'].median()`. Which share of label 1 is above it?",
+        "The threshold is `tested['robust'].median()`. What share of label 1 is above it?",
     ),
     # 10 Listening room
     "10.1": Exercise(
         _disagreements,
-        "Choose the result *models disagree* and count the records in the list.",
+        "Choose the result *models disagree* and count the entries of the menu *record*.",
     ),
     "10.2": Exercise(
         _surest_false_alarm,
-        "Choose label *normal*, result *false alarm* and the model *student*; compare the logits.",
+        "Choose the model *student* and the result *false alarm*, then compare the logits.",
     ),
     "10.3": Exercise(
         _alarms_with_three_missed,

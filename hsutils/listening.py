@@ -1,4 +1,4 @@
-"""The listening room: any recording seen, heard, and judged by every model of a run."""
+"""The listening room: see and hear any recording, with the verdict of every model of a run."""
 
 from functools import lru_cache, partial
 from hashlib import blake2b

@@ -32,7 +32,7 @@ def explore(
     Args:
         draw: called with the value of each control by name. Returns what to show, such as a
             figure, or a list or tuple of as many things each time, such as a figure and a player.
-        controls: such as sliders and menus. Each is labelled with its name, or as it says itself.
+        controls: such as sliders and menus. Each is labeled with its name, or as it says itself.
 
     Returns:
         The controls, to be the last line of a cell; None where nobody can move them.

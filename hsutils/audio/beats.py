@@ -37,7 +37,7 @@ class Rhythm:
 
 
 def find_beats(waveform: np.ndarray) -> Rhythm:
-    """The beats of a waveform (samples,) at `RECORDED_RATE`; silence and scraps have none."""
+    """The beats of a waveform (samples,) at `RECORDED_RATE`; none in silence or in under 3 s."""
     best, rhythm = -np.inf, Rhythm(np.empty(0), np.empty(0), np.nan, 0.0)
     if len(waveform) < 2 * PERIOD[1] * STEP or not np.ptp(waveform):
         return rhythm

@@ -76,7 +76,7 @@ def capture(sound: np.ndarray, device: Stethoscope, rng: Rng) -> np.ndarray:
 
 
 # Training views. A network can learn the device instead of the heart; drawn anew for every view,
-# the device tells nothing. Each step is mild to strong: a view can be nearly unchanged too.
+# the device is uninformative. Each step is mild to strong: a view can be nearly unchanged too.
 
 EQUALIZER_HZ = (0, 25, 50, 100, 200, 400, 700, 1000)
 
@@ -190,7 +190,7 @@ def change_gain(waveform: np.ndarray, gain: float, rng: Rng) -> np.ndarray:
 
 
 def clip_peaks(waveform: np.ndarray, share: float, rng: Rng) -> np.ndarray:
-    """Cut all that passes a share of the recording's peak."""
+    """Clip samples beyond a share of the recording's peak."""
     limit = share * np.abs(waveform).max()
     return _stored(np.clip(waveform, -limit, limit))
 

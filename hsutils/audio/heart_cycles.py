@@ -29,7 +29,7 @@ FEATURES += ("regularity",)
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A linear model of `FEATURES`: arrays of one number a feature, and what is added."""
+    """A linear model of `FEATURES`: arrays with one number a feature, and a bias."""
 
     usual: np.ndarray  # in place of a missing one
     mean: np.ndarray

@@ -1,4 +1,4 @@
-"""A patient's heart as a sum of sounds: when it beats, how its valves ring, what murmurs.
+"""A patient's heart as a sum of sounds: its beats, the closing of its valves, its murmurs.
 
 Times are seconds from the start, waveforms have `RECORDED_RATE`, and the first heart sound (S1) of
 an average beat peaks near 1. Rooms and devices follow in `devices`.

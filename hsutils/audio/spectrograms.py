@@ -144,7 +144,7 @@ def padding_value(front_end: FrontEnd) -> float:
 
 
 def _occupied_chunk(clip: np.ndarray, front_end: FrontEnd) -> tuple[int, int, np.ndarray]:
-    """First and one past the last frame that touch the centred clip, and their samples."""
+    """First and one past the last frame that touch the centered clip, and their samples."""
     total = round(front_end.clip_seconds * front_end.sample_rate)
     clip = clip[:total]
     left = (total - len(clip)) // 2

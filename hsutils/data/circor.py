@@ -48,7 +48,7 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
     paths = [path for path in sorted((root / FOLDER).glob("[!.]*")) if path.suffix in READ]
     rows = [(path.stem, path.suffix, *path.stem.split("_")[:2]) for path in paths]
     files = pd.DataFrame(rows, columns=["record", "ending", "visit", "site"])
-    # Of a recording in two formats the commoner one is used: a format must not tell the patient.
+    # Of a recording in two formats the commoner is used: a format must not identify the patient.
     files["rarity"] = -files.ending.map(files.ending.value_counts())
     files = files.sort_values(["record", "rarity"]).drop_duplicates("record", ignore_index=True)
     try:

@@ -79,7 +79,7 @@ def fetch(to: Path | str, mirror: Path | str | None = None, corpus: Source | Non
             too large, a folder is not as published, or the disk is full.
 
     Warns:
-        UserWarning: if no annotations can be had, which name the Challenge's subjects.
+        UserWarning: if the annotations, which name the Challenge's subjects, cannot be fetched.
     """
     corpus = corpus or CHALLENGE
     to, source = Path(to).absolute(), str(mirror or corpus.address)

@@ -3,8 +3,8 @@
 The *corpus* stands in for the Challenge, in its layout: each of its six databases has its own
 device and the real shares of abnormal and noisy recordings (Liu et al. 2016, Physiol. Meas.
 37:2181), so database and label are confounded as in the real data. The *training recordings* are
-half abnormal; device, room and murmur are drawn anew for each, so that only the heart tells the
-label.
+half abnormal; device, room and murmur are drawn anew for each, so that only the heart is
+informative about the label.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Where a network looks: what each cell of a spectrogram contributes to the logit, and a check.
 
 Integrated gradients (Sundararajan et al. 2017, ICML, PMLR 70:3319) compare a recording with a quiet
-copy of itself. A map can look right and still tell little of the network (Adebayo et al. 2018,
+copy of itself. A map can look right and still say little about the network (Adebayo et al. 2018,
 NeurIPS 31:9505), so it is checked where the truth is known: on simulated murmurs.
 """
 
@@ -69,8 +69,8 @@ def simulated_murmur(lesion: str, seed: int, front_end: FrontEnd) -> tuple[np.nd
 def share_inside(contributed: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     """The share of all that speaks for abnormal (above 0) that lies inside, and what chance gives.
 
-    Chance is the mean share over all shifts of the map in time, around its ends. Only when a map is
-    positive matters, not in which bands.
+    Chance is the mean share over all circular shifts of the map in time. So the comparison is about
+    when the map is positive, not about its bands.
 
     Args:
         contributed, inside: a map and a mask of the same occupied frames, shape (mels, frames).

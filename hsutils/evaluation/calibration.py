@@ -53,7 +53,8 @@ def brier(labels: ArrayLike, logits: ArrayLike) -> float:
 def temperature(labels: ArrayLike, logits: ArrayLike) -> float:
     """The divisor of the logits with the least log loss (Guo et al. 2017); above 1: overconfident.
 
-    It is an InputError if none is the best: logit 0 makes no error, or the classes are not ranked.
+    Raises:
+        InputError: if there is no best one: logit 0 makes no error, or the classes are not ranked.
     """
     labels, logits = checked(labels, logits, both=True)
     normal, abnormal = (logits[labels == c] for c in (0, 1))
@@ -73,7 +74,7 @@ def temperature(labels: ArrayLike, logits: ArrayLike) -> float:
 def ppv_npv(
     sensitivity: ArrayLike, specificity: ArrayLike, prevalence: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Chance that an abnormal, and that a normal, call is right; NaN where none is made (Bayes).
+    """Positive and negative predictive value (Bayes' rule); NaN where no such call is made.
 
     Example:
         >>> ppv, npv = ppv_npv(0.96, 0.75, prevalence=0.02)

@@ -96,7 +96,7 @@ def counts_and_auroc(
 def drawn_aurocs(
     part: pd.DataFrame, columns: Sequence[str], n_resamples: int, seed: int
 ) -> np.ndarray:
-    """(n_resamples,) AUROC, mean over columns of logits, spread as far as few groups ask for."""
+    """(n_resamples,) AUROC, mean over columns of logits; spread wider where groups are few."""
     about = part.group, n_resamples, seed
     every = [intervals.resamples(part.label, part[c], *about)["auroc"] for c in columns]
     drawn = np.mean(every, axis=0)

@@ -2,7 +2,7 @@
 
 In the whole package labels are (n,) 0 normal, 1 abnormal, and logits are (n,) finite numbers. A
 recording is called abnormal when its logit lies above the threshold (paper, section 4: 0).
-Anything else, as NaN of a diverged training, is an `InputError`.
+Anything else, such as NaN from a diverged training, is an `InputError`.
 """
 
 import numpy as np
@@ -47,8 +47,8 @@ def choose_threshold(
 ) -> float:
     """The highest threshold of at least a sensitivity, or the lowest of at least a specificity.
 
-    Without either it is Youden's: the largest sum of both, of equals the most sensitive. It lies
-    halfway between two recordings' logits, so that rounding moves none across.
+    Without either it is Youden's: the largest sum of both; among equals, the most sensitive. It
+    lies halfway between two recordings' logits, so that rounding moves none across.
     """
     scored = checked(labels, logits, both=True)
     false_alarms, found, at = roc_curve(*scored, drop_intermediate=False)

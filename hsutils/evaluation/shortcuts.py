@@ -1,4 +1,4 @@
-"""Control models: how well do models rank that cannot use the heart beat?
+"""Control models: how well do models that cannot use the heartbeat rank recordings?
 
 A control model is given only the database of a recording, how its file is stored, or how loud each
 mel band is and how much it varies, no matter when. The first two use no sound at all; the
@@ -81,14 +81,14 @@ def control_models(
 
 
 def cross_validated_controls(recordings: pd.DataFrame) -> pd.DataFrame:
-    """Logits of `CROSS_VALIDATED`, extra trees that learned from four fifths of the groups.
+    """Logits of `CROSS_VALIDATED`, extra trees trained on the other four fifths of the groups.
 
     Args:
         recordings: columns record, path, label, group; five groups of each class or more.
 
     Returns:
         "length only"; "format only", given all `FACTS`; "band statistics", given how the power in
-        64 bands up to 1 kHz is distributed over a minute, or less, that has sound.
+        64 bands up to 1 kHz is distributed over the first window, at most a minute, with sound.
     """
     facts, bands = format_facts(recordings)[[*FACTS]], []
     for path in recordings.path:
@@ -130,7 +130,7 @@ def database_baseline(
 
 
 def format_facts(recordings: pd.DataFrame) -> pd.DataFrame:
-    """What can be said of files (columns record, path) without listening to them.
+    """What can be known about files (columns record, path) without listening to them.
 
     Returns:
         record and `FACTS`, in the same order: `seconds`; `levels`, how many distinct 16-bit values

@@ -1,4 +1,4 @@
-"""A CNN for recordings of any length, a twenty-sixth of the paper's student.
+"""A CNN for recordings of any length, far smaller than the paper's student.
 
 Padding is cut away before the first convolution and never counted. So the logit of a recording
 depends neither on the clip it was put into nor on the other recordings of its batch.

@@ -1,4 +1,4 @@
-"""A linear model on heart-cycle features, beside the networks: every weight can be read.
+"""A linear model on heart-cycle features, beside the networks: every weight has a meaning.
 
 Recordings are tables as of `read_recordings`, features have shape (n, 117), NaN without beats.
 """
@@ -29,7 +29,10 @@ def features_of(recordings: pd.DataFrame) -> np.ndarray:
 
 
 def linear_model(features: np.ndarray, table: pd.DataFrame, strength: float) -> LinearModel:
-    """A logistic regression in which every database and class (columns of a table) counts alike."""
+    """A logistic regression in which each class of each database has the same total weight.
+
+    `table` has the columns database and label; `strength` is one of `STRENGTHS`.
+    """
     parts = table.groupby(["database", "label"])
     counts = (len(table) / parts.ngroups / parts.label.transform("size")).to_numpy()
     missing = np.isnan(features).all(axis=0)

@@ -46,9 +46,9 @@ def soft_label_bce(logits: Tensor, soft_labels: Tensor, gamma: float = 0.0) -> T
     Args:
         logits: shape (N,).
         soft_labels: in [0, 1], shape (N,).
-        gamma: at least 0; above, each recording is weighed by the distance of its probability from
-            its soft label to this power: focal loss (Lin et al. 2017), carried over to soft labels
-            by Li et al. 2020 (Generalized focal loss, eq. 5).
+        gamma: at least 0; above 0, each recording is weighted by the distance of its probability
+            from its soft label, raised to this power: focal loss (Lin et al. 2017), carried over to
+            soft labels by Li et al. 2020 (Generalized focal loss, eq. 5).
 
     Returns:
         Scalar, in nats, averaged over the batch; smallest where sigmoid(logit) = soft label.

@@ -206,9 +206,9 @@ def loader(
 class EvenSampler(DistributedSampler):
     """An epoch in which every stratum gets the same number of places, taken in turn.
 
-    Drawn evenly over databases and classes, the database tells nothing of the class. Small strata
-    are shown several times in an epoch, large ones in part; the part is drawn anew. Every stretch
-    of as many places as there are strata holds each of them once.
+    With an even draw over databases and classes, the database says nothing about the class. Small
+    strata are shown several times in an epoch, large ones in part; the part is drawn anew. Of n
+    strata, each occurs once in every n places.
     """
 
     def __iter__(self) -> Iterator[Place]:

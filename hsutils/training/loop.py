@@ -71,7 +71,7 @@ def pretrain(
 
     Both views go through the network in one batch; across devices the embeddings of all ranks
     are gathered with gradients, so that every device sees all negatives (paper section 5.2).
-    `projector` maps spectrograms to projections (N, D); it is left as in the last epoch.
+    `projector` maps spectrograms to projections (N, D); it keeps the weights of the last epoch.
     """
 
     def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
@@ -195,7 +195,7 @@ def one_epoch(
     fabric: Fabric,
     bar: tqdm,
 ) -> float:
-    """Take a step for each batch; the mean loss over recordings. Stops where it is not finite."""
+    """Take a step for each batch and return the mean loss; stop at one that is not finite."""
     total, seen = 0.0, 0
     for batch in batches:
         loss = loss_of(model, fabric.to_device(batch))
