@@ -49,8 +49,8 @@ def evaluate(
         `results`, and a line for each file without a logit.
 
     Raises:
-        InputError: as `read_table` and `Classifier`; if a class has less than `LEAST` patients or a
-            column makes no groups.
+        InputError: as `read_table` and `Classifier`; if a class has fewer than `LEAST` patients or
+            a column makes no groups.
     """
     classifier, folder = Classifier(model, threshold), Path(folder)
     taken = [*FOUND, *shortcuts.CROSS_VALIDATED]

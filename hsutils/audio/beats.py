@@ -1,11 +1,11 @@
-"""When a heart beats.
+"""The beats of a heart: the times of S1 and S2, and the heart's period.
 
 The autocorrelation of a recording's loudness peaks at the heart's period, at its multiples and at
-the systolic interval from the first heart sound (S1) to the second (S2). For each possible period
+the interval from the first heart sound (S1) to the second (S2), systole. For each possible period
 the best chain of beats is found by dynamic programming, as beats of music are (Ellis 2007, J. New
-Music Research 36:51). Of these chains, and of each with S1 and S2 exchanged, the likeliest wins: it
-fits the loudness, and its systole is steady and grows with the root of the period (Bazett 1920,
-Heart 7:353). The constants are fitted to children: `hsutils.studies.beats`.
+Music Research 36:51). These chains compete, also with S1 and S2 exchanged. The best one fits the
+loudness, and its systole is steady and grows with the root of the period (Bazett 1920, Heart
+7:353). The constants are fitted to children: `hsutils.studies.beats`.
 """
 
 from dataclasses import dataclass

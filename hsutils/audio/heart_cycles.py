@@ -83,8 +83,8 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
 def heart_cycle_features(waveform: np.ndarray, rhythm: Rhythm | None = None) -> np.ndarray:
     """`FEATURES` of a waveform (samples,) at `RECORDED_RATE`, shape (117,), NaN without two beats.
 
-    These are the mean cycle; how much it scatters from beat to beat (the middle half, over the
-    differences between phases in that band); and the rhythm, which is found unless it is given.
+    First comes the mean cycle, then its scatter from beat to beat: the interquartile range over
+    the spread between phases in that band. The rhythm is last; it is found unless it is given.
     """
     clip = waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
     rhythm = find_beats(clip) if rhythm is None else rhythm

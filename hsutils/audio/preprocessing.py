@@ -30,8 +30,8 @@ def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np
 def clipped(samples: np.ndarray) -> np.ndarray:
     """Which samples lie on a flat top, as truth values of the same shape; time comes first.
 
-    They have the recording's largest or smallest value, which need not be full scale, and a
-    neighbor of the same value: a wave touches its extremes for one sample.
+    They have the recording's largest or smallest value and a neighbor of the same value. A smooth
+    wave touches its extremes for one sample only. The extremes need not be full scale.
     """
     at_extreme = (samples == samples.max()) | (samples == samples.min())
     as_before = np.zeros_like(at_extreme)

@@ -1,8 +1,8 @@
 """The spectrogram cache: one memory-mapped float16 file for all recordings of a corpus.
 
-The key is a hash of the front end and of every recording's samples, so a cache is never stale
-and is shared by all runs on the same data. Memory stays flat: recordings are computed a few at
-a time and batches are read from the map.
+The key is a hash of the front end and of every recording's samples. So a cache is never stale,
+and all runs on the same data share it. Memory stays flat: recordings are processed a few at a
+time, and batches are read from the map.
 """
 
 import os

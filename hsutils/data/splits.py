@@ -114,8 +114,8 @@ def leave_out(
 ) -> pd.DataFrame:
     """The same splits without one database, all of whose recordings become the test split.
 
-    The other databases keep their places, but for their test split and for recordings related to
-    one that is left out: no subject, device or room of the test split was trained on.
+    The other databases keep their splits, except for their test split and for recordings related
+    to those left out. So no subject, device or room of the test split was trained on.
 
     Args:
         splits: record, split; the result is such a table, sorted by record.

@@ -5,8 +5,9 @@ Recordings of one subject (or copies of one recording) resemble each other, so 4
 are (n,) names, and without them every recording is its own. Intervals are 95% intervals, and NaN
 where all recordings of a class are one group.
 
-Simulated with 2 to 5 recordings a group, correlated by 0.35, intervals of AUROC, sensitivity and
-accuracy hold the truth in 94 to 96% of cases from 30 groups of each class up, with 8 in 91 to 95%.
+In simulations with 2 to 5 recordings a group, correlated by 0.35, intervals of AUROC, sensitivity
+and accuracy cover the true value in 94 to 96% of cases from 30 groups of each class up. With 8
+groups of each class they do in 91 to 95%.
 Where a model makes no error the interval has no width, whatever the number of recordings.
 """
 

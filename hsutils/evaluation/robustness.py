@@ -114,8 +114,8 @@ def without_leaks(
 ) -> pd.DataFrame:
     """How the AUROC changes when recordings related to training recordings are left out.
 
-    Each resample of whole groups is scored with and without its recordings that leak. Simulated
-    with 7 to 80 of 400, the interval of the change holds the truth in 91 to 96% of cases.
+    Each resample of whole groups is scored with and without its recordings that leak. In
+    simulations with 7 to 80 leaks in 400, the interval covers the true change in 91 to 96%.
 
     Returns:
         One row a model: model, n, dropped, auroc, low, high (of all cases), auroc_kept, low_kept,

@@ -1,8 +1,8 @@
 """Control models: how well do models that cannot use the heartbeat rank recordings?
 
-A control model is given only the database of a recording, how its file is stored, or how loud each
-mel band is and how much it varies, no matter when. The first two use no sound at all; the
-third uses no order in time, and with it no rhythm.
+A control model is given only the database of a recording, how its file is stored, or the
+distribution of the values of each mel band. The first two use no sound at all; the third uses no
+order in time, and so no rhythm.
 """
 
 import warnings
