@@ -86,7 +86,7 @@ def evaluate(
 
 
 def by_patient(cases: pd.DataFrame) -> pd.DataFrame:
-    """A row a group: its mean logits, and label 1 if any of its recordings has it."""
+    """One row per group: its mean logits, and label 1 if any of its recordings has it."""
     groups = cases.groupby("group")
     return groups.mean(numeric_only=True).assign(label=groups.label.max()).reset_index()
 
@@ -214,7 +214,7 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
 
 
 def tables(made: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """`results` to be read, by study: a column a metric, the interval beside each number."""
+    """`results` to be read, by study: a column per metric, the interval beside each number."""
     made = made.assign(**(made[["value", "low", "high"]].round(2) + 0))  # no "-0.00"
     made = made.dropna(subset="value")
     ends = made.low.map(" ({:.2f} to ".format) + made.high.map("{:.2f})".format)

@@ -94,7 +94,7 @@ def caption(recording: pd.Series) -> str:
 
 
 def verdicts(table: pd.DataFrame) -> list[str]:
-    """A line for each recording (record, label, and a column of logits a model)."""
+    """A line for each recording (record, label, and a column of logits per model)."""
     models = table.columns.drop(["record", "label"])
     return [
         f"{row.record}, {CLASSES[row.label]}: "

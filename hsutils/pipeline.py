@@ -1,4 +1,4 @@
-"""The paper in one file: one function a stage, one notebook a stage.
+"""The paper in one file: one function per stage, one notebook per stage.
 
 A stage reads what earlier stages left in the run folder and leaves its own results there. It first
 runs whatever is missing before it. Results made from the same inputs are loaded, not made again;
@@ -76,8 +76,8 @@ def label_softly(run: Run) -> pd.DataFrame:
 def distill_student(run: Run) -> tuple[nn.Module, Trained]:
     """Notebook 05: the student, trained with the teacher's soft labels alone.
 
-    `distillation.targets` replaces them by the teacher's decisions, or by the true labels of the
-    fine-tune set, to see what the soft labels contribute.
+    `distillation.targets` replaces them with the teacher's decisions, or with the true labels of
+    the fine-tune set, to see what the soft labels contribute.
     """
     targets = run.profile.distillation.targets
     if targets == "fine-tune labels":
@@ -123,7 +123,7 @@ def write_results(run: Run) -> dict[str, pd.DataFrame]:
 
     Returns:
         Name -> table: table_1, table_2, table_3, summary and errors (test, most confident first)
-        as in `evaluation.tables`; history, one row a model and epoch.
+        as in `evaluation.tables`; history, one row per model and epoch.
     """
     train_all(run)
     dev, test = ({m: load_predictions(run, m, split) for m in MODELS} for split in EVALUATED)

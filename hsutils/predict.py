@@ -190,7 +190,7 @@ def beats_table(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
 
 
 def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.DataFrame:
-    """A row a patient, from `classify`'s table and the patient of each row.
+    """One row per patient, from `classify`'s table and the patient of each row.
 
     `heartbeats` counts the recordings that have one; their logits and heart rates are averaged.
     """

@@ -111,7 +111,7 @@ def explore_threshold(predictions: pd.DataFrame, models: Sequence[str]) -> ipywi
     """What each model decides as its threshold moves, and for 1,000 people, however few are ill.
 
     Args:
-        predictions: a column label, in which both labels occur, and a column of logits a model.
+        predictions: a column label, in which both labels occur, and a column of logits per model.
         models: at least one.
     """
     lowest, highest = np.quantile(predictions[list(models)], (0, 1))

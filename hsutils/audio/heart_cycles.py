@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsutils.audio.beats import STEP, Rhythm, find_beats
-from hsutils.audio.preprocessing import remove_artefacts
+from hsutils.audio.preprocessing import remove_artifacts
 from hsutils.audio.spectrograms import log_mel, mel_edges
 from hsutils.config import RECORDED_RATE, load_profile
 
@@ -29,7 +29,7 @@ FEATURES += ("regularity",)
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A linear model of `FEATURES`: arrays with one number a feature, and a bias."""
+    """A linear model of `FEATURES`: arrays with one number per feature, and a bias."""
 
     usual: np.ndarray  # in place of a missing one
     mean: np.ndarray
@@ -106,7 +106,7 @@ def _levels(clip: np.ndarray, rhythm: Rhythm) -> np.ndarray:
     edges = _edges(rhythm)
     if not len(edges):
         return np.empty((0, len(PHASES), BANDS))
-    clean = remove_artefacts(clip, RECORDED_RATE, FRONT_END)
+    clean = remove_artifacts(clip, RECORDED_RATE, FRONT_END)
     plain = {"repair_clips": False, "pass_low_hz": 0.0, "pass_high_hz": 0.0, "bits": 0}
     plain |= {"clip_seconds": len(clean) / RECORDED_RATE}
     bands, _ = log_mel(clean, RECORDED_RATE, FRONT_END.model_copy(update=plain))

@@ -15,7 +15,7 @@ from hsutils.config import FrontEnd
 LEVEL = 0.05  # root mean square, of full scale, of what is dithered
 
 
-def remove_artefacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
+def remove_artifacts(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> np.ndarray:
     """A waveform (samples,) of some rate (Hz) after the steps that the front end asks for.
 
     Where none is asked for, the result is the very same array, else float64.

@@ -16,11 +16,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal.windows import tukey
 
 from hsutils.audio.beats import CLEAR_HEARTBEAT, Rhythm, find_beats
-from hsutils.audio.preprocessing import remove_artefacts
+from hsutils.audio.preprocessing import remove_artifacts
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd
 
-READ_SECONDS = 300.0  # of a recording, at most; artefacts are removed from all of them
+READ_SECONDS = 300.0  # of a recording, at most; artifacts are removed from all of them
 # librosa's "kaiser_best" filter: images above the recording's Nyquist frequency fall below
 # the spectrogram's floor, which shorter filters do not achieve.
 ZEROS, BETA, ROLLOFF = 64, 14.769656459379492, 0.9475937167399596
@@ -93,7 +93,7 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[np.nd
         Spectrogram (mels, frames), float32, in [0, 1] or in factors of ten of power, and the region
         the recording occupies. Padding and silent recordings hold 0.
     """
-    clip = resample_waveform(remove_artefacts(waveform, rate, front_end), rate, front_end)
+    clip = resample_waveform(remove_artifacts(waveform, rate, front_end), rate, front_end)
     first, last, chunk = _occupied_chunk(clip, front_end)
     power = _power_density(chunk, front_end) @ mel_filters(front_end)
     occupied = np.log10(power + front_end.floor).T

@@ -1,4 +1,4 @@
-"""The Challenge layout on disk -> one table, a row a recording.
+"""The Challenge layout on disk -> one table, one row per recording.
 
 The layout is PhysioNet's (https://physionet.org/content/challenge-2016/1.0.0): folders
 `training-a` to `training-f`, each with WAV or FLAC files, `REFERENCE.csv` and
@@ -39,7 +39,7 @@ def read_recordings(root: Path | str) -> pd.DataFrame:
             PhysioNet's `Online_Appendix_training_set.csv` among them no subject is known.
 
     Returns:
-        One row a recording, sorted by `record`, with `COLUMNS`:
+        One row per recording, sorted by `record`, with `COLUMNS`:
         `label` 0 normal, 1 abnormal; `quality` 1 usable, 0 too noisy to be sure;
         `sample_rate` (Hz) and `seconds` as stored; `subject` such as "a-C45", "" where unknown;
         `group` the first record among the related ones (same subject or shared audio);
@@ -92,7 +92,7 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
     That folder may lie at any depth; `recordings` has the columns record, digest, seconds.
 
     Returns:
-        One row a pair with equal samples: record_a, record_b (`validation/x`), kind, seconds.
+        One row per pair with equal samples: record_a, record_b (`validation/x`), kind, seconds.
 
     Raises:
         InputError: naming every file that cannot be read.
@@ -151,7 +151,7 @@ def _walk(root: Path, problems: list[str]) -> dict[Path, list[str]]:
 
 
 def _read_folder(folder: Path, files: list[str], problems: list[str]) -> list[dict]:
-    """One row a recording that has both an audio file and a label; the rest to `problems`."""
+    """One row per recording that has both an audio file and a label; the rest to `problems`."""
     reference, quality_file = folder / "REFERENCE.csv", folder / "REFERENCE-SQI.csv"
     if reference.name not in files:
         problems.append(f"{reference}: missing; write one, a line `record,label` a recording")

@@ -33,7 +33,7 @@ def circor_table(root: Path | str, unsure: bool = False) -> pd.DataFrame:
     was unsure. The column `murmur` tells them apart.
 
     Returns:
-        One row a recording: record, path (from `root`), label, patient (the same at all visits),
+        One row per recording: record, path (from `root`), label, patient (the same at all visits),
         database ("circor"), site, murmur (present, absent, other site, unknown), age (empty
         for the pregnant), sex, campaign, pregnant (yes, no); of murmurs heard here timing, grade,
         pitch, shape (systolic, else diastolic).

@@ -41,7 +41,7 @@ def find_leaks(
     they are no pair here. The copies, of `challenge.validation_copies`, are a split "validation".
 
     Returns:
-        One row a pair and kind, ordered by kind and splits, the longest first: the columns of
+        One row per pair and kind, ordered by kind and splits, the longest first: the columns of
         `related_pairs`, split_a (the earlier of the two, that of record_a) and split_b.
 
     Raises:
@@ -63,7 +63,7 @@ def summarize(leaks: pd.DataFrame) -> pd.DataFrame:
     """How much leaks between which splits, from the table of `find_leaks`.
 
     Returns:
-        One row a kind and two splits: kind, split_a, split_b, pairs, recordings (in those pairs,
+        One row per kind and two splits: kind, split_a, split_b, pairs, recordings (in those pairs,
         without validation copies), longest_seconds (NaN for the same subject).
     """
     keys, rows = ["kind", "split_a", "split_b"], []
@@ -92,7 +92,7 @@ def related_pairs(recordings: pd.DataFrame) -> pd.DataFrame:
         recordings: columns record, path, seconds, subject ("" where unknown), digest.
 
     Returns:
-        One row a pair and kind: record_a, record_b, kind (of `KINDS`: whole files with equal
+        One row per pair and kind: record_a, record_b, kind (of `KINDS`: whole files with equal
         samples, other pairs with a run of equal samples, or one subject), seconds (of the shared
         passage; NaN for the same subject).
     """
@@ -119,7 +119,7 @@ def shared_audio(recordings: pd.DataFrame) -> pd.DataFrame:
     `recordings` has the columns record and path.
 
     Returns:
-        One row a pair, `record_a` before `record_b`, with their longest shared run: its length
+        One row per pair, `record_a` before `record_b`, with their longest shared run: its length
         `seconds`, and `start_a` and `start_b`, where it begins in each, all in seconds.
 
     Raises:

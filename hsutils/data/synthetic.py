@@ -94,7 +94,7 @@ def write_training_recordings(settings: Synthetic) -> pd.DataFrame:
     """Synthetic recordings to train with, written unless they are there, undamaged.
 
     Returns:
-        One row a recording: record, label (0 and 1 in turn), sample_rate (Hz), seconds, path,
+        One row per recording: record, label (0 and 1 in turn), sample_rate (Hz), seconds, path,
         digest (of the file), lesion, murmur_grade.
 
     Raises:
@@ -117,7 +117,7 @@ def plan(n_recordings: int, seed: int, seconds_scale: float = 1.0) -> pd.DataFra
     """Which recordings a corpus will have, in the real proportions.
 
     Returns:
-        One row a recording: record, database, label (0 or 1), quality (1 usable, 0 noisy),
+        One row per recording: record, database, label (0 or 1), quality (1 usable, 0 noisy),
         seconds. Every database is present, the small ones with three recordings where possible.
     """
     size = REAL.recordings.to_numpy()

@@ -18,7 +18,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """Every recording of a table (see `table_rows`), checked sample by sample.
 
     Returns:
-        One row a recording, sorted by `record`: `COLUMNS` as of `challenge.read_recordings`, then
+        One row per recording, sorted by `record`: `COLUMNS` as of `challenge.read_recordings`, then
         all other columns of the file as text.
 
     Raises:
@@ -43,7 +43,7 @@ def table_rows(path: Path | str) -> pd.DataFrame:
             (pretrain, finetune, dev, test; empty: not used).
 
     Returns:
-        One row a recording: record, database, path (absolute), label (0 or 1), quality, subject
+        One row per recording: record, database, path (absolute), label (0 or 1), quality, subject
         (the patient) and the other columns as text.
 
     Raises:

@@ -19,7 +19,7 @@ def reliability(labels: ArrayLike, logits: ArrayLike) -> pd.DataFrame:
     """The observed share of abnormal recordings by predicted probability.
 
     Returns:
-        One row a bin, from the lowest: mean_probability, observed, low, high (Wilson's 95%
+        One row per bin, from the lowest: mean_probability, observed, low, high (Wilson's 95%
         interval of independent recordings), count. There are ten equally filled bins, or fewer so
         that each holds 15 recordings. Equal probabilities share a bin.
     """

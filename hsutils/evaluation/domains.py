@@ -18,7 +18,7 @@ COLUMNS = ["model", "protocol", "database", "recordings", "abnormal", "seeds"]
 COLUMNS += ["auroc", "low", "high"]
 
 Models = Mapping[str, Sequence[str]]
-"""Model -> its columns of logits, one a seed; the interval is that of their mean."""
+"""Model -> its columns of logits, one per seed; the interval is that of their mean."""
 
 
 def within_database(cases: pd.DataFrame, models: Models) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def unseen_databases(cases: pd.DataFrame, models: Models, n_resamples: int = 200
     database is resampled on its own.
 
     Returns:
-        `COLUMNS`: a row a model and database, then database "" for the mean of a model that was
+        `COLUMNS`: one row per model and database, then database "" for the mean of a model that was
         tested in every one.
     """
     parts, rows, tested = dict(iter(cases.groupby("database"))), [], {}

@@ -216,7 +216,7 @@ def percentiles(values: np.ndarray, wider: float = 1.0) -> tuple[float, float]:
 
 
 def group_codes(groups: ArrayLike | None, n: int) -> np.ndarray:
-    """(n,) integers from 0, one for each distinct group; without groups one a recording."""
+    """(n,) integers from 0, one for each distinct group; without groups one per recording."""
     if groups is None:
         return np.arange(n)
     codes, _ = pd.factorize(np.asarray(groups, dtype=object))

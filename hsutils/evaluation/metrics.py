@@ -74,7 +74,7 @@ def checked(
     labels, logits = np.asarray(labels), np.asarray(logits, dtype=float)
     problems = []
     if labels.ndim != 1 or labels.shape != logits.shape:
-        problems.append(f"labels {labels.shape}, logits {logits.shape}: give one each a recording")
+        problems.append(f"labels {labels.shape}, logits {logits.shape}: give one per recording")
     if not labels.size:
         problems.append("labels: there are no recordings; give at least one")
     if not np.isin(labels, (0, 1)).all():

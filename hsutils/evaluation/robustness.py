@@ -1,7 +1,7 @@
 """Does a score depend on how recordings were made: noise, device, length, related recordings?
 
-Tables here take `cases`, a row a recording: label (0 normal, 1 abnormal), group, the columns that
-a function names, and a column of logits a model. Intervals are those of `intervals`.
+Tables here take `cases`, one row per recording: label (0 normal, 1 abnormal), group, the columns
+that a function names, and a column of logits per model. Intervals are those of `intervals`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ def perturbed_scores(
         perturbations: see `devices.PERTURBATIONS`.
 
     Returns:
-        One row a condition, record and model, first the clean recordings, `CLEAN`: perturbation,
+        One row per condition, record and model, first the clean recordings, `CLEAN`: perturbation,
         unit, level, model, record, logit.
     """
     front_end, fabric = run.profile.front_end, start_fabric(run.profile.compute)
@@ -65,7 +65,7 @@ def robustness(scores: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """What each model loses under each condition of `perturbed_scores`.
 
     Returns:
-        One row a condition and model: perturbation, unit, level, model; auroc, low, high;
+        One row per condition and model: perturbation, unit, level, model; auroc, low, high;
         sensitivity, specificity; change of the AUROC against the clean recordings, change_low,
         change_high (paired); flips, the share of recordings whose decision at logit 0 changed.
     """
@@ -118,7 +118,7 @@ def without_leaks(
     simulations with 7 to 80 leaks in 400, the interval covers the true change in 91 to 96%.
 
     Returns:
-        One row a model: model, n, dropped, auroc, low, high (of all cases), auroc_kept, low_kept,
+        One row per model: model, n, dropped, auroc, low, high (of all cases), auroc_kept, low_kept,
         high_kept, change (kept minus all), low_change, high_change.
     """
     kept, rows = ~cases.record.isin(set(leaking_records)).to_numpy(), []
@@ -142,7 +142,7 @@ def without_leaks(
 
 
 def _by_part(parts: Sequence[tuple[dict, pd.DataFrame]], models: Sequence[str]) -> pd.DataFrame:
-    """One row a model and part of the cases, which begins with what is said about that part."""
+    """One row per model and part of the cases, which begins with what is said about that part."""
     rows = [
         {"model": model} | about | counts_and_auroc(part, part[model])
         for model in models

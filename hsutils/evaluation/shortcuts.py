@@ -201,7 +201,7 @@ def probe_database(features: np.ndarray, databases: ArrayLike, groups: ArrayLike
         largest of ten probes with databases dealt anew to whole groups.
 
     Raises:
-        InputError: if fewer than two databases have two groups, or none has one a fold.
+        InputError: if fewer than two databases have two groups, or none has one per fold.
     """
     table = pd.DataFrame({"database": databases, "group": groups}).astype(str)
     counts = table.groupby("database").group.nunique()

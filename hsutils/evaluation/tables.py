@@ -42,7 +42,7 @@ def table_1(dev: Predictions) -> pd.DataFrame:
 
 
 def table_2(test: Predictions) -> pd.DataFrame:
-    """Test confusion matrices, one row a model and actual class.
+    """Test confusion matrices, one row per model and actual class.
 
     Columns model, actual, predicted_normal, predicted_abnormal, paper_normal, paper_abnormal.
     """
@@ -56,7 +56,7 @@ def table_2(test: Predictions) -> pd.DataFrame:
 
 
 def table_3(test: Predictions) -> pd.DataFrame:
-    """Test precision, recall, F1 and AUROC, one row a model and class.
+    """Test precision, recall, F1 and AUROC, one row per model and class.
 
     Columns model, class, precision, recall, f1, paper_precision, paper_recall, paper_f1 (computed
     from the paper's confusion matrices), auroc, auroc_low, auroc_high, paper_auroc.
@@ -80,7 +80,7 @@ def summary(predictions: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame
 
 
 def side_by_side(by_model: Predictions) -> pd.DataFrame:
-    """record, label, and one column of logits a model; an InputError if the records differ."""
+    """record, label, and one column of logits per model; an InputError if the records differ."""
     parts = {model: p.set_index("record") for model, p in by_model.items()}
     (first, reference), *_ = parts.items()
     for model, part in parts.items():

@@ -1,6 +1,6 @@
 """The paper's two networks: the contrastive ResNet-18 teacher and the student CNN.
 
-Both take spectrograms (N, 1, mels, frames) and return one logit a recording, shape (N,);
+Both take spectrograms (N, 1, mels, frames) and return one logit per recording, shape (N,);
 a positive logit means abnormal (paper section 4). Their small heads compute in
 float32 under bfloat16, whose eight bits of mantissa would tie recordings in a ranking.
 """

@@ -1,4 +1,4 @@
-"""Every figure of the project: one function a figure, each returning a matplotlib Figure.
+"""Every figure of the project: one function per figure, each returning a matplotlib Figure.
 
 All share one look (`hsutils.plots.style`). In a notebook the returned figure shows itself;
 `save_figure` writes PNG and SVG.

@@ -100,7 +100,7 @@ def decisions(predictions: pd.DataFrame, threshold: float, prevalence: float, mo
 def _people(
     axes: Axes, sensitivity: float, specificity: float, prevalence: float
 ) -> dict[str, dict]:
-    """A dot a person; returns what each kind looks like, under its name and number."""
+    """A dot per person; returns what each kind looks like, under its name and number."""
     ill = round(PEOPLE * prevalence)
     found, cleared = round(ill * sensitivity), round((PEOPLE - ill) * specificity)
     counts = (found, ill - found, PEOPLE - ill - cleared, cleared)

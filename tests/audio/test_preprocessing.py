@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from hsutils.audio import preprocessing
 from hsutils.audio.devices import quantize
-from hsutils.audio.preprocessing import clipped, dither, pass_band, remove_artefacts, repair_clips
+from hsutils.audio.preprocessing import clipped, dither, pass_band, remove_artifacts, repair_clips
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.config import FrontEnd
 
@@ -24,7 +24,7 @@ def noise(seed: int, seconds: float = SECONDS) -> np.ndarray:
 
 def test_the_papers_front_end_leaves_the_waveform_alone():
     waveform = noise(0)
-    assert remove_artefacts(waveform, RATE, FrontEnd()) is waveform
+    assert remove_artifacts(waveform, RATE, FrontEnd()) is waveform
 
 
 # Clipping
@@ -120,5 +120,5 @@ def test_steps_of_storage_no_longer_tell_the_classes_apart():
 def test_all_steps_together_keep_the_waveform():
     front_end = FrontEnd(repair_clips=True, pass_low_hz=25, pass_high_hz=400, bits=10)
     waveform = tone(100) + tone(60, 0.2)
-    found = remove_artefacts(waveform, RATE, front_end)
+    found = remove_artifacts(waveform, RATE, front_end)
     assert np.corrcoef(found[2000:-2000], waveform[2000:-2000])[0, 1] > 0.99

@@ -9,7 +9,7 @@ import scipy.signal
 
 from hsutils.audio import spectrograms
 from hsutils.audio.heart_simulator import Patient, draw_beats, valve_sounds
-from hsutils.audio.preprocessing import remove_artefacts
+from hsutils.audio.preprocessing import remove_artifacts
 from hsutils.audio.spectrograms import Occupied, log_mel, mel_edges, mel_filters, padding_value
 from hsutils.audio.wav import read_waveform
 from hsutils.config import RECORDED_RATE as RATE
@@ -222,9 +222,9 @@ def test_without_band_means_a_device_that_filters_leaves_no_trace():
     assert apart.std() < 0.1 * plain[:, inside].std()
 
 
-def test_artefacts_are_removed_before_the_waveform_is_transformed():
+def test_artifacts_are_removed_before_the_waveform_is_transformed():
     front_end = NATIVE.model_copy(update={"bits": 9, "pass_high_hz": 300.0, "repair_clips": True})
-    clean = remove_artefacts(beating(4.0), RATE, front_end)
+    clean = remove_artifacts(beating(4.0), RATE, front_end)
     expected, _ = log_mel(clean, RATE, NATIVE)
     assert np.array_equal(log_mel(beating(4.0), RATE, front_end)[0], expected)
 
