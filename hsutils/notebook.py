@@ -135,7 +135,7 @@ def look(run: Run, recording: pd.Series, seconds: float | None = None) -> Figure
         offset = (front_end.clip_seconds - len(waveform) / RECORDED_RATE) / 2
     else:
         spectrogram, offset = excerpt(recording, front_end, seconds), 0.0
-        title = f"{title}, of which the first {seconds:g}"
+        title = f"{title}; its first {seconds:g} s"
     labels = axes_of(front_end) | {"title": title, "offset_seconds": offset}
     return plots.waveform_and_spectrogram(waveform, RECORDED_RATE, spectrogram, **labels)
 
