@@ -46,7 +46,7 @@ def usable_cores() -> int:
 
 
 def processor() -> str:
-    """The name of this machine's processor; empty where the system does not tell."""
+    """The name of this machine's processor; empty where the system does not say."""
     facts = Path("/proc/cpuinfo")
     found = re.search("model name\\s*: (.+)", facts.read_text() if facts.exists() else "")
     return found[1].strip() if found else platform.processor()

@@ -60,10 +60,10 @@ def load_model(path: Path | str) -> tuple[nn.Module, Profile, dict[str, str]]:
 def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -> Path:
     """Write a trained model as one file whose metadata (see `load_model`) say what made it.
 
-    A target in .onnx is a graph that ONNX Runtime gives logits (N,) of spectrograms
-    (N, 1, mels, frames), padded or not; of a compact CNN they may have any number of frames. Its
-    metadata also hold the `threshold` of the logit. With `heart_cycles` they hold a linear model of
-    heart-cycle features, trained with all labels of the run, which `predict` lets vote as well.
+    A target in .onnx holds a graph for ONNX Runtime: spectrograms (N, 1, mels, frames), padded or
+    not, to logits (N,). A compact CNN takes any number of frames. The metadata also hold the
+    `threshold` of the logit. With `heart_cycles` they hold a linear model of heart-cycle features,
+    trained with all labels of the run; `predict` averages its logit with the network's.
 
     Raises:
         InputError: as `load_model`, or if an ONNX file's logits differ by more than `AGREEMENT`.
@@ -96,7 +96,7 @@ def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -
 
 
 def heart_cycle_model(run: Run, name: str, features: np.ndarray | None = None) -> LinearModel:
-    """The linear model of a run's recordings, whose logits on dev spread as those of a network.
+    """The linear model of a run's recordings, its logits on dev scaled to a network's spread.
 
     `features` (n, 117) are those of the run's recordings, found again unless given.
 
@@ -132,7 +132,7 @@ def _write_onnx(path: Path, network: nn.Module, shape: tuple[int, ...], metadata
 
 @torch.no_grad()
 def disagreement(network: nn.Module, path: Path, front_end: FrontEnd) -> float:
-    """The largest difference of PyTorch's and ONNX Runtime's logits, of noise of many lengths."""
+    """The largest difference between the logits of PyTorch and ONNX Runtime, on random input."""
     session, apart, (_, mels, frames) = InferenceSession(path), [], front_end.shape
     for length in (1, 2, 15, 16, frames // 7, frames // 2, frames):
         noise = torch.randn(2, 1, mels, length, generator=torch.Generator().manual_seed(length))

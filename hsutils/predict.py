@@ -1,7 +1,8 @@
 """A recording of any length -> heart rate, logit and decision, without PyTorch.
 
-For research and teaching, not for care. A recording is read in windows, and a heartbeat is looked
-for in each. The logits of the windows that have one are averaged; without any, nothing is decided.
+For research and teaching, not for patient care. A recording is read in windows, and each is
+searched for a heartbeat. The logits of the windows with one are averaged; without any, there is no
+decision.
 """
 
 import math
@@ -33,7 +34,7 @@ COLUMNS = ["file", "seconds", "heart_rate", "heartbeat", "logit", "probability",
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a model makes of one recording."""
+    """A model's result for one recording."""
 
     seconds: float  # of the sound that was used
     heart_rate: float  # beats a minute; NaN without a heartbeat
@@ -105,9 +106,9 @@ class Classifier:
         return verdicts, problems
 
     def logit(self, waveform: np.ndarray, rhythm: Rhythm | None = None) -> float:
-        """Of a waveform (samples,) at `RECORDED_RATE`, whatever it holds.
+        """The logit of a waveform (samples,) at `RECORDED_RATE`, with or without a heartbeat.
 
-        The mean of the network's and that of a linear model of heart cycles, if there is one.
+        The mean of the network's logit and that of a linear model of heart cycles, if there is one.
         """
         count = math.ceil(len(waveform) / (self.front_end.clip_seconds * RECORDED_RATE))
         clips = (log_mel(w, RECORDED_RATE, self.front_end) for w in np.array_split(waveform, count))
@@ -152,9 +153,9 @@ class Classifier:
 
 
 def no_heartbeat(waveform: np.ndarray, rhythm: Rhythm) -> str:
-    """Why the beats of a waveform (samples,) at `RECORDED_RATE` are no heart's; empty if they are.
+    """Why the beats of a waveform (samples,) at `RECORDED_RATE` are not a heart's; else empty.
 
-    Other sounds that repeat, such as a clock in a noisy room, cannot be told from hearts.
+    Other sounds that repeat, such as a clock in a noisy room, cannot be distinguished from hearts.
     """
     if len(waveform) < 2 * PERIOD[1] * STEP:
         return "too short to find a heartbeat"
