@@ -189,7 +189,7 @@ def judgments(logits: pd.Series, label: int | None = None) -> pd.DataFrame:
 def heard(waveform: np.ndarray, sound: str, speed: str) -> np.ndarray:
     """A waveform (samples,) at `RECORDED_RATE` as it is played at `PLAYED_RATE`.
 
-    Whatever the band, its louder hundredth lies above half of full scale, where it is cut off.
+    Whatever the band, 99% of its samples lie within half of full scale; higher peaks are clipped.
     """
     if band := SOUNDS[sound]:
         waveform = pass_band(waveform, RECORDED_RATE, *band)

@@ -32,7 +32,7 @@ def explore(
     Args:
         draw: called with the value of each control by name. Returns what to show, such as a
             figure, or a list or tuple of as many things each time, such as a figure and a player.
-        controls: such as sliders and menus. Each is labeled with its name, or as it says itself.
+        controls: such as sliders and menus. Each is labeled with its description, or else its name.
 
     Returns:
         The controls, to be the last line of a cell; None where nobody can move them.
@@ -108,7 +108,7 @@ def explore_recordings(run: Run, recordings: pd.DataFrame) -> ipywidgets.VBox | 
 
 
 def explore_threshold(predictions: pd.DataFrame, models: Sequence[str]) -> ipywidgets.VBox | None:
-    """What each model decides as its threshold moves, and for 1,000 people, however few are ill.
+    """What each model decides as its threshold moves, and for 1,000 people at any prevalence.
 
     Args:
         predictions: a column label, in which both labels occur, and a column of logits per model.
