@@ -3,6 +3,7 @@
 # make lab    the notebooks in JupyterLab
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
 # make edition DATA=/path/to/challenge-2016             the same, kept in figures/edition
+# make slides  the slides of the 90-minute path (notebooks/README.md), from figures/edition
 
 PYTHON  ?= python3
 PROFILE ?= demo
@@ -29,7 +30,7 @@ uv      := $(bin)/uv pip install --quiet --native-tls --compile-bytecode --pytho
 packages = ($(pip) uv==0.13.9 && $(uv) -c constraints.txt $(1)) || $(pip) -c constraints.txt $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run edition test lab filter install clean
+.PHONY: help run edition test slides lab filter install clean
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -46,6 +47,9 @@ test: .venv/installed-for-tests
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
 	$(bin)/python -m pytest -n logical tests
+
+slides: .venv/installed-for-docs
+	$(bin)/python docs/slides.py figures/edition docs/_build/html/slides
 
 lab: .venv/installed filter
 	@mkdir -p $(settings) && echo '$(no_news)' > $(settings)/overrides.json
@@ -65,6 +69,10 @@ install: .venv/installed
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
 	$(call packages,-r requirements.txt -e .)
+	touch $@
+
+.venv/installed-for-docs: docs/requirements.txt .venv/installed
+	$(call packages,-r docs/requirements.txt)
 	touch $@
 
 .venv/installed-for-tests: tests/requirements.txt .venv/installed

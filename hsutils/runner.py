@@ -90,10 +90,7 @@ def write_report(run: Run) -> Path:
     for notebook in (*executed, *NOTEBOOKS.glob("glossary.ipynb")):
         for cell in nbformat.read(notebook, as_version=4).cells:
             text = OUTSIDE.sub(r"\1", LINK.sub(r"](#\1)", cell.source))
-            # Browsers draw MathML without the network.
-            cell.source = FORMULA.sub(
-                lambda f: convert(f[2], display="block" if f[1] == "$$" else "inline"), text
-            )
+            cell.source = as_mathml(text)
             if cell.cell_type == "code":
                 # Without a kernel, controls would do nothing.
                 cell.outputs = [o for o in cell.outputs if "widget-view" not in str(o.get("data"))]
@@ -111,6 +108,11 @@ def write_report(run: Run) -> Path:
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[first, *cells, last]))
     return write_text(run.path("report.html"), PAGE.format(title=title, body=body))
+
+
+def as_mathml(text: str) -> str:
+    """Markdown with its formulas as MathML, which browsers draw without the network."""
+    return FORMULA.sub(lambda f: convert(f[2], display="block" if f[1] == "$$" else "inline"), text)
 
 
 @contextmanager
