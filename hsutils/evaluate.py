@@ -24,7 +24,7 @@ from hsutils.predict import PACKAGED, Classifier, as_table
 KEY = ["study", "model", "variant", "group", "part", "protocol", "cases", "abnormal"]
 METRICS = ["auroc", "sensitivity", "specificity", "macc", "threshold"]
 FOUND = ["file", "heart_rate", "heartbeat", "logit"]
-FEW = (5, 10, 20)  # labelled cases of each class to choose a threshold on
+FEW = (5, 10, 20)  # labeled cases of each class to choose a threshold on
 LEAST, MOST = 5, 8  # patients of each class; values of a column that makes subgroups
 PAGE = Path(__file__).with_suffix(".html")
 Parts = list[tuple[str, str, pd.DataFrame]]  # column, value, and the cases that have it
@@ -34,7 +34,7 @@ def evaluate(
     table: Path | str, folder: Path | str, model: Path | str = PACKAGED,
     threshold: float | None = None, groups: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, list[str]]:  # fmt: skip
-    """Evaluate a model on a table of labelled recordings (see `read_table`).
+    """Evaluate a model on a table of labeled recordings (see `read_table`).
 
     Unless a patient has two recordings, there are no results by patient. A recording without a
     heartbeat gets no verdict and is left out of all numbers but those of the subgroup heartbeat.
@@ -142,7 +142,7 @@ def results(cases: pd.DataFrame, parts: Parts, threshold: float = 0.0) -> pd.Dat
         scores = {rule: _scores(table, at).drop("auroc") for rule, at in rules.items()}
         for k in FEW:
             if classes.min() >= 2 * k:
-                scores[f"{k} + {k} labelled"] = few_labels(table, k, threshold)
+                scores[f"{k} + {k} labeled"] = few_labels(table, k, threshold)
         found += [("thresholds", "model", n, "", "", table, s) for n, s in scores.items()]
         found.append(("calibration", "model", "", "", "", table, _calibration(table)))
         for group, part, some in parts:
@@ -156,7 +156,7 @@ def results(cases: pd.DataFrame, parts: Parts, threshold: float = 0.0) -> pd.Dat
 
 
 def few_labels(table: pd.DataFrame, each: int, shipped: float, draws: int = 200) -> pd.DataFrame:
-    """What a threshold is worth that was chosen on `each` labelled cases of both classes.
+    """What a threshold is worth that was chosen on `each` labeled cases of both classes.
 
     It lies halfway between the mean logits of the classes. A draw takes its cases from different
     patients, and is evaluated on all cases (columns label, group, logit) of the others. Draws in

@@ -63,13 +63,13 @@ def test_of_shifted_logits_few_labels_find_a_threshold_and_the_shipped_one_does_
     made = results(planted(shift=3.0), [])
     shipped, chosen, best = (
         [value(made, metric, variant=rule) for metric in ("macc", "threshold", "specificity")]
-        for rule in ("as shipped", "20 + 20 labelled", "best in hindsight")
+        for rule in ("as shipped", "20 + 20 labeled", "best in hindsight")
     )
     assert shipped[0] < 0.55 and best[0] >= chosen[0] > best[0] - 0.05
     assert shipped[1] == 0 and chosen[1] == pytest.approx(3.75, abs=0.2)
     assert value(made, "macc", variant="median") > chosen[0] - 0.03
-    assert value(made, "gain", "low", variant="5 + 5 labelled") > 0.1
-    rules = ("5 + 5 labelled", "20 + 20 labelled")
+    assert value(made, "gain", "low", variant="5 + 5 labeled") > 0.1
+    rules = ("5 + 5 labeled", "20 + 20 labeled")
     low, high = ([value(made, "threshold", e, variant=r) for r in rules] for e in ("low", "high"))
     assert low[0] < low[1] < 3.75 < high[1] < high[0], "more labels, less luck"
 
@@ -82,8 +82,8 @@ def test_a_chosen_threshold_lies_halfway_and_is_tested_on_other_patients():
     odd = table.assign(logit=table.logit * (table.group == "1"))
     assert few_labels(odd, 10, 9.0).low.macc == 0.5
     made = results(planted(patients=30), [])
-    assert set(made.variant) >= {"5 + 5 labelled"}, "half of the patients remain to be tested"
-    assert "10 + 10 labelled" not in set(made.variant)
+    assert set(made.variant) >= {"5 + 5 labeled"}, "half of the patients remain to be tested"
+    assert "10 + 10 labeled" not in set(made.variant)
 
 
 def test_a_patient_is_the_mean_of_the_logits_and_abnormal_if_a_recording_is():

@@ -277,7 +277,7 @@ def robustness(table: pd.DataFrame) -> Figure:
     models = style.in_order(table["model"])
     clean = table[table["perturbation"] == "none"].set_index("model")["auroc"]
     kinds = list(table[table["perturbation"] != "none"].groupby("perturbation", sort=False))
-    title = "How much worse may a recording be?"
+    title = "How robust are the models to poor recordings?"
     figure, panels = style.new_pages(title, len(kinds), 4, 2.5, sharey=True)
     for axes, (kind, part) in zip(panels, kinds, strict=True):
         levels = list(dict.fromkeys(part["level"]))

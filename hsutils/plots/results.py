@@ -175,7 +175,7 @@ def confusion_matrices(predictions: Predictions, paper: bool = True) -> Figure:
         paper: draw the paper's row.
     """
     shape = {"nrows": 1 + paper, "ncols": len(predictions), "squeeze": False}
-    title = "How many recordings does each model call right at logit 0?"
+    title = "How many does each model classify correctly at logit 0?"
     figure, panels = style.new_page(title, 2.9 * (1 + paper) + 0.5, **shape)
     for column, model in enumerate(style.in_order(predictions)):
         seeds = _seeds(predictions[model])

@@ -41,7 +41,7 @@ LINEAR = "heart-cycles/linear model/0"
 ABOUT = ["database", "group", "label", "quality", "seconds"]
 DECIDED = ("sensitivity", "specificity", "balanced accuracy")
 DECIDED += ("balanced accuracy, own median", "balanced accuracy, own threshold")
-FEW = "balanced accuracy, 20 + 20 labelled"
+FEW = "balanced accuracy, 20 + 20 labeled"
 DECIDED += (FEW, FEW + ", gain")
 N_RESAMPLES = 1000
 
