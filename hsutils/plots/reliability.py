@@ -69,7 +69,7 @@ def threshold_rules(table: pd.DataFrame) -> Figure:
         long(table.assign(rule=rules), ["model", "rule"], parts),
         **{"group": "model", "row": "rule", "hue": "panel"},
         title="What does another threshold do to sensitivity and specificity?",
-        xlabel="share classified correctly: of the abnormal (sensitivity), of the normal (specificity)",
+        xlabel="share classified correctly: abnormal (sensitivity), normal (specificity)",
     )
 
 
