@@ -1,6 +1,7 @@
 # make run    the whole series, headless, on the real clips in the package
 # make test   style, layers and tests
 # make lab    the notebooks in JupyterLab
+# make book   the series with its results, and every function, as a site
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
 # make edition DATA=/path/to/challenge-2016             the same, kept in figures/edition
 # make slides  the slides of the 90-minute path (notebooks/README.md), from figures/edition
@@ -30,7 +31,7 @@ uv      := $(bin)/uv pip install --quiet --native-tls --compile-bytecode --pytho
 packages = ($(pip) uv==0.13.9 && $(uv) -c constraints.txt $(1)) || $(pip) -c constraints.txt $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run edition test slides lab filter install clean
+.PHONY: help run edition test slides lab book filter install clean
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -46,7 +47,7 @@ test: .venv/installed-for-tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports
-	$(bin)/python -m pytest -n logical tests
+	$(bin)/python -m pytest -n logical --doctest-modules hsutils tests
 
 slides: .venv/installed-for-docs
 	$(bin)/python docs/slides.py figures/edition docs/_build/html/slides
@@ -54,6 +55,12 @@ slides: .venv/installed-for-docs
 lab: .venv/installed filter
 	@mkdir -p $(settings) && echo '$(no_news)' > $(settings)/overrides.json
 	$(bin)/jupyter lab notebooks
+
+# Warnings, such as a link that leads nowhere, are errors.
+book: .venv/installed-for-docs
+	@test -e figures/edition/glossary.ipynb || { echo "figures/edition is empty: run make edition DATA=... first" >&2; exit 1; }
+	$(bin)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 # In a checkout, git sees the notebooks without outputs (.gitattributes).
 filter:
@@ -75,10 +82,10 @@ install: .venv/installed
 	$(call packages,-r docs/requirements.txt)
 	touch $@
 
-.venv/installed-for-tests: tests/requirements.txt .venv/installed
+.venv/installed-for-tests: tests/requirements.txt .venv/installed-for-docs
 	$(call packages,-r tests/requirements.txt)
 	touch $@
 
 clean:
-	rm -rf .venv runs cache .pytest_cache .ruff_cache
+	rm -rf .venv runs cache docs/_build docs/api/hsutils*.rst .pytest_cache .ruff_cache
 	test ! -e .git || git config --unset filter.notebooks.clean 2> /dev/null || true

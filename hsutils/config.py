@@ -241,6 +241,9 @@ def load_profile(profile: str | Path, overrides: Iterable[str] | Mapping[str, An
 
     Raises:
         InputError: naming every unknown, mistyped or out-of-range field at once.
+
+    >>> load_profile("paper", ["pretrain.epochs=1"]).pretrain.epochs
+    1
     """
     if isinstance(overrides, str):
         overrides = overrides.split()

@@ -63,6 +63,9 @@ class Classifier:
 
     Raises:
         InputError: if there is no such model.
+
+    >>> Classifier()(np.zeros(10_000), sample_rate=2_000).heartbeat
+    False
     """
 
     def __init__(self, model: Path | str = PACKAGED, threshold: float | None = None):

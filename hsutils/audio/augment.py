@@ -14,6 +14,11 @@ def spec_augment(
 
     As Park et al. 2019, without time warping. Masks fall inside the occupied region, so that
     padding is never touched. Those of one kind together cover at most `masked_share` of it.
+
+    >>> spectrogram, region = Tensor(np.ones((1, 50, 300))), Occupied((0, 50), (100, 200))
+    >>> masked = spec_augment(spectrogram, region, Augment(), np.random.default_rng(0))
+    >>> masked[..., 100:200].mean() < 1, masked[..., :100].mean() == 1
+    (tensor(True), tensor(True))
     """
     masked = spectrogram.clone()
     (low, high), (start, stop) = occupied.rows, occupied.frames

@@ -92,6 +92,10 @@ def log_mel(waveform: np.ndarray, rate: int, front_end: FrontEnd) -> tuple[np.nd
     Returns:
         Spectrogram (mels, frames), float32, in [0, 1] or in factors of ten of power, and the region
         the recording occupies. Padding and silent recordings hold 0.
+
+    >>> spectrogram, occupied = log_mel(np.sin(np.arange(20_000.0)), 2_000, FrontEnd())
+    >>> spectrogram.shape, occupied.frames  # 10 s in the middle of 57 s
+    ((50, 2805), (1156, 1649))
     """
     clip = resample_waveform(remove_artifacts(waveform, rate, front_end), rate, front_end)
     first, last, chunk = _occupied_chunk(clip, front_end)

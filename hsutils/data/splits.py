@@ -151,7 +151,13 @@ def require_classes(
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """What leaks: group, record, split of every group in more than one split, sorted."""
+    """What leaks: group, record, split of every group in more than one split, sorted.
+
+    >>> recordings = pd.DataFrame({"record": ["x", "y", "z"], "group": ["p", "p", "q"]})
+    >>> splits = pd.DataFrame({"record": ["x", "y", "z"], "split": ["dev", "test", "test"]})
+    >>> audit(recordings, splits).record.to_list()
+    ['x', 'y']
+    """
     table = recordings[["record", "group"]].merge(splits, on="record")
     crosses = table.groupby("group").split.transform("nunique") > 1
     columns = ["group", "record", "split"]

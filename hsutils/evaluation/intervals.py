@@ -98,6 +98,9 @@ def mcnemar(labels: ArrayLike, logits_a: ArrayLike, logits_b: ArrayLike) -> floa
     """The exact two-sided p of equal accuracy at logit 0 (McNemar 1947).
 
     Recordings must be independent; for grouped ones use `paired_cluster_bootstrap`.
+
+    >>> mcnemar(labels=[1] * 5, logits_a=[2.0] * 5, logits_b=[-2.0] * 5)
+    0.0625
     """
     pairs = [checked(labels, logits) for logits in (logits_a, logits_b)]
     a, b = ((logits > 0) == (truth == 1) for truth, logits in pairs)

@@ -16,7 +16,11 @@ CLASSES = ("normal", "abnormal")
 
 
 def auroc(labels: ArrayLike, logits: ArrayLike) -> float:
-    """Area under the ROC curve; tied pairs count one half. One class alone is an InputError."""
+    """Area under the ROC curve; tied pairs count one half. One class alone is an InputError.
+
+    >>> auroc([0, 0, 1, 1], [-2.0, 0.5, 0.5, 3.0])
+    0.875
+    """
     return float(roc_auc_score(*checked(labels, logits, both=True)))
 
 
@@ -49,6 +53,9 @@ def choose_threshold(
 
     Without either it is Youden's: the largest sum of both; among equals, the most sensitive. It
     lies halfway between two recordings' logits, so that rounding moves none across.
+
+    >>> choose_threshold([0, 0, 1, 1], [-3.0, 1.0, -1.0, 3.0], sensitivity=0.9)
+    -2.0
     """
     scored = checked(labels, logits, both=True)
     false_alarms, found, at = roc_curve(*scored, drop_intermediate=False)

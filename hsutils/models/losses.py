@@ -20,6 +20,9 @@ def nt_xent(z_i: Tensor, z_j: Tensor, temperature: float = 0.07) -> Tensor:
 
     Raises:
         ValueError: if shapes differ, N < 2, or temperature <= 0.
+
+    >>> nt_xent(torch.ones(3, 8), torch.ones(3, 8)).exp().round(decimals=3)  # 2N - 1
+    tensor(5.)
     """
     if z_i.shape != z_j.shape or z_i.ndim != 2:
         raise ValueError(f"expected two (N, D) batches, got {(*z_i.shape,)} and {(*z_j.shape,)}")
@@ -55,6 +58,9 @@ def soft_label_bce(logits: Tensor, soft_labels: Tensor, gamma: float = 0.0) -> T
 
     Raises:
         ValueError: if shapes differ.
+
+    >>> soft_label_bce(torch.tensor([0.0]), torch.tensor([0.5])).exp()
+    tensor(2.)
     """
     if logits.shape != soft_labels.shape:
         raise ValueError(f"{(*logits.shape,)} logits but {(*soft_labels.shape,)} soft labels")

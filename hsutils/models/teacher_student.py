@@ -76,6 +76,9 @@ class StudentCNN(nn.Module):
 
     Raises:
         ValueError: if the spectrogram is too small for the three poolings.
+
+    >>> count_parameters(StudentCNN())
+    5838465
     """
 
     def __init__(self, input_shape: Sequence[int] = (1, 50, 2805)):

@@ -35,7 +35,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> list[SimpleNamespace]
     shape of the output without the batch, parameters. Found with forward hooks on a copy.
 
     Args:
-        model: on the CPU, takes (N, *input_shape).
+        model: on the CPU, takes `(N, *input_shape)`.
         input_shape: of one input, without the batch.
     """
     steps = [SimpleNamespace(names=["input"], shape=tuple(input_shape), parameters=0)]

@@ -156,9 +156,9 @@ def gather(
     What the folder `to` holds of other configurations and seeds is kept.
 
     Returns:
-        left_out: a row a recording: `ABOUT` and a column `variant/model/seed` each, NaN where a
-            database was not left out; inside a database in the order of a hash of the samples.
-        cycles, weights: see `heart_cycles`.
+        - left_out has a row a recording, `ABOUT` and a column `variant/model/seed` each, NaN where
+          a database was not left out; inside a database in the order of a hash of the samples.
+        - cycles, weights: see `heart_cycles`.
     """
     own = study.run(study.seeds[0])
     recordings, splits = load_recordings(own), load_splits(own)

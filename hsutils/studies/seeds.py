@@ -95,10 +95,10 @@ def gather(study: Study, variants: Variants) -> Tables:
     """Predictions and histories of all seeds, and of those variants that are trained.
 
     Returns:
-        predictions: a row a recording of dev and test: split, database, group, label, and a column
-            of logits `variant/model/seed` each; variants are evaluated on dev only.
-        histories: variant, model, seed, epoch, loss, dev_auroc, seconds.
-        trainings: variant, model, seed, and where and how it was trained.
+        - predictions has a row a recording of dev and test, with split, database, group, label, and
+          a column of logits `variant/model/seed` each; variants are evaluated on dev only.
+        - histories: variant, model, seed, epoch, loss, dev_auroc, seconds.
+        - trainings: variant, model, seed, and where and how it was trained.
 
     Raises:
         InputError: if runs were evaluated on different recordings or differ in precision.
