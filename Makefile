@@ -4,7 +4,7 @@
 # make book   the series with its results, and every function, as a site
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
 # make edition DATA=/path/to/challenge-2016             the same, kept in figures/edition
-# make slides  the slides of the 90-minute path (notebooks/README.md), from figures/edition
+# make slides the slides of a 90-minute class, from figures/edition
 
 PYTHON  ?= python3
 PROFILE ?= demo
@@ -60,6 +60,7 @@ lab: .venv/installed filter
 book: .venv/installed-for-docs
 	@test -e figures/edition/glossary.ipynb || { echo "figures/edition is empty: run make edition DATA=... first" >&2; exit 1; }
 	$(bin)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html
+	$(bin)/python docs/slides.py figures/edition docs/_build/html/slides
 	@echo "Open docs/_build/html/index.html"
 
 # In a checkout, git sees the notebooks without outputs (.gitattributes).
