@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from hsutils.data.corpus import load_corpus, load_recordings, load_splits
 from hsutils.data.splits import audit, leave_out
@@ -18,7 +17,7 @@ from hsutils.evaluation import calibration, domains, intervals, shortcuts
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions, train_baseline
 from hsutils.run import Run, open_run
-from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, train, with_logits
+from hsutils.studies.seeds import COLUMNS, Pictures, Study, Tables, tidy, train, with_logits
 
 INPUTS = ("answers.csv",)
 LEFT_OUT = "a"
@@ -132,6 +131,6 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.concat([every.astype({"seed": str}), means])[every.columns]
 
 
-def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
+def figures(inputs: Tables, found: pd.DataFrame) -> Pictures:
     """None: the notebooks draw what a run answers."""
     return {}
