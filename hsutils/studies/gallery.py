@@ -36,9 +36,9 @@ def figure(study: str, name: str) -> Figure:
 
 
 def pictures(module: ModuleType | SimpleNamespace, folder: Path) -> Pictures:
-    """Those of a study, from its inputs and `results.csv` in a folder."""
+    """Those of a study, from its inputs and `results.csv` in a folder; `lessons` has none."""
     tables = read_tables(folder, (*module.INPUTS, "results.csv"))
-    return module.figures(tables, tables["results"])
+    return module.figures(tables, tables["results"]) if hasattr(module, "figures") else {}
 
 
 def _paper(_: Tables, found: pd.DataFrame) -> Pictures:

@@ -17,7 +17,7 @@ from hsutils.evaluation import calibration, domains, intervals, shortcuts
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions, train_baseline
 from hsutils.run import Run, open_run
-from hsutils.studies.seeds import COLUMNS, Pictures, Study, Tables, tidy, train, with_logits
+from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, train, with_logits
 
 INPUTS = ("answers.csv",)
 LEFT_OUT = "a"
@@ -129,8 +129,3 @@ def results(inputs: Tables) -> pd.DataFrame:
     spread = every.groupby(by, sort=False).value.agg(value="mean", low="min", high="max")
     means = spread.reset_index().assign(seed="mean").round(5)
     return pd.concat([every.astype({"seed": str}), means])[every.columns]
-
-
-def figures(inputs: Tables, found: pd.DataFrame) -> Pictures:
-    """None: the notebooks draw what a run answers."""
-    return {}

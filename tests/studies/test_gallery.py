@@ -24,18 +24,18 @@ def drawn(svg: Path) -> tuple[list[str], np.ndarray]:
 
 
 def test_every_picture_has_one_card_with_its_line():
-    shown = [re.findall(r"!\[.{20,}\]\((.+?)\)\]\((.+?)\)", card) for card in CARDS]
+    shown = [re.findall(r"!\[.{20,}\]\(\.\./(.+)\)", card) for card in CARDS]
     calls = [CALL.findall(card) for card in CARDS]
-    assert [[(f"../figures/{s}/{n}.png",) * 2 for s, n in found] for found in calls] == shown
-    pictures = {p.relative_to(CHECKOUT).as_posix() for p in CHECKOUT.glob("figures/**/*.png")}
-    assert sorted(f"../{p}" for p in pictures) == sorted(png for ((png, _),) in shown)
+    assert [[f"figures/{study}/{name}.png" for study, name in found] for found in calls] == shown
+    pictures = [p.relative_to(CHECKOUT).as_posix() for p in CHECKOUT.glob("figures/**/*.png")]
+    assert sorted(pictures) == sorted(picture for (picture,) in shown)
 
 
 def test_every_card_names_what_its_picture_is_drawn_from():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert [link for link in links if not (PAGE.parent / link).is_file()] == []
     for card in CARDS:
-        assert re.search(r"^Drawn from \[.+\]\(.+\)\.$", card, re.MULTILINE)
+        assert re.search(r"^Drawn from \[.+\]\(.+\)\. As \[SVG\]", card, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("study", "name"), CALL.findall("".join(CARDS)))
