@@ -1,7 +1,7 @@
 """How good is a model on your own recordings? A table with labels -> numbers, figures, a page."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +26,7 @@ METRICS = ["auroc", "sensitivity", "specificity", "macc", "threshold"]
 FOUND = ["file", "heart_rate", "heartbeat", "logit"]
 FEW = (5, 10, 20)  # labeled cases of each class to choose a threshold on
 LEAST, MOST = 5, 8  # patients of each class; values of a column that makes subgroups
+INPUTS = ("predictions.csv",)
 PAGE = Path(__file__).with_suffix(".html")
 Parts = list[tuple[str, str, pd.DataFrame]]  # column, value, and the cases that have it
 
@@ -75,8 +76,8 @@ def evaluate(
     kept = ["record", "group", "label", "seconds", *FOUND[1:], *named]
     write_csv(folder / "predictions.csv", cases[kept].round(4))
     images = {
-        name: base64.b64encode(plots.save_figure(figure, folder, name).read_bytes()).decode()
-        for name, figure in figures(made, judged).items()
+        name: base64.b64encode(plots.save_figure(draw(), folder, name).read_bytes()).decode()
+        for name, draw in figures({"predictions": cases}, made).items()
     }
     about = {"table": Path(table).name, "model": Path(model).name, "problems": problems}
     about |= {"all": cases, "judged": judged, "images": images, "tables": tables(made)}
@@ -186,8 +187,9 @@ def few_labels(table: pd.DataFrame, each: int, shipped: float, draws: int = 200)
     return _by_metric([*METRICS[1:], "gain"], np.mean(found, axis=0), *ends)
 
 
-def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
-    """Name -> figure, of `results` and of the cases they came from."""
+def figures(inputs: dict[str, pd.DataFrame], made: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
+    """Name -> what draws it, of `results` and of what predictions.csv holds."""
+    cases = inputs["predictions"].query("heartbeat")
     made = made.dropna(subset="value").replace({"metric": plots.forest.METRICS})
     study = {name: made[made.study == name] for name in (*made.study.unique(), "subgroups")}
     rules = study["thresholds"].query("metric not in ('threshold', 'gain')")
@@ -206,11 +208,11 @@ def figures(made: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Figure]:
     rule = rate | {"group": "protocol", "title": "Which threshold suits these recordings?"}
     part = rate | {"group": "group", "title": "Where does the model do well, and where not?"}
     return {
-        "ranking": plots.forest_plot(study["ranking"], row="model", **rank),
-        "logits": plots.score_histograms({"recordings": cases}),
-        "thresholds": plots.forest_plot(rules, row="variant", **rule),
-        "calibration": plots.reliability(curves, scores.assign(**named)),
-    } | ({"subgroups": plots.forest_plot(parts, row="part", **part)} if len(parts) else {})
+        "ranking": lambda: plots.forest_plot(study["ranking"], row="model", **rank),
+        "logits": lambda: plots.score_histograms({"recordings": cases}),
+        "thresholds": lambda: plots.forest_plot(rules, row="variant", **rule),
+        "calibration": lambda: plots.reliability(curves, scores.assign(**named)),
+    } | ({"subgroups": lambda: plots.forest_plot(parts, row="part", **part)} if len(parts) else {})
 
 
 def tables(made: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -41,7 +41,7 @@ def numbers(path, query: str | None) -> np.ndarray:
 
 def pages() -> dict[str, list[str]]:
     """Everything that people read: file -> its texts."""
-    parts = ("*.md", "notebooks/*.md", "figures/**/*.md")
+    parts = ("*.md", "docs/*.md", "notebooks/*.md", "figures/**/*.md")
     files = [path for part in parts for path in CHECKOUT.glob(part)]
     found = {str(path.relative_to(CHECKOUT)): [path.read_text(encoding="utf-8")] for path in files}
     for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):

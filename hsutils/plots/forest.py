@@ -289,7 +289,7 @@ def robustness(table: pd.DataFrame) -> Figure:
             sns.lineplot(x=x, y=own["auroc"], ax=axes, **look)
             axes.axhline(clean[model], **style.DASHED | {"color": color})
         axes.set(title=kind, xlabel=part["unit"].iloc[0], ylabel="AUROC")
-        axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+        axes.set_xticks(range(len(levels)), [f"{level:g}".replace("-", "−") for level in levels])
         axes.grid(axis="x", visible=False)
     marks = {"95% interval": style.BAR, "clean recordings": style.DASHED}
     return style.with_legend(figure, style.color_key(models) | marks)

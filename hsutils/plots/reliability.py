@@ -35,7 +35,8 @@ def reliability(table: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     models = style.in_order(table["model"])
     shape = {"ncols": len(models), "sharey": True, "squeeze": False}
-    figure, (panels,) = style.new_page("Is a probability a probability?", 4.5, **shape)
+    title = "Do probabilities match the share that is abnormal?"
+    figure, (panels,) = style.new_page(title, 4.5, **shape)
     for axes, model in zip(panels, models, strict=True):
         color, lines = style.color_of(model), [model]
         axes.plot([0, 1], [0, 1], **style.DASHED)

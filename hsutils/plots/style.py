@@ -89,8 +89,8 @@ def new_pages(title: str, count: int, per_row: int, height: float, **subplots: A
 
 
 def color_of(name: str) -> str:
-    """The fixed color of a model, class or database; "compact student" has that of "student"."""
-    return COLORS.get(name.removeprefix("compact "), OTHER_COLOR)
+    """The fixed color of a model, class or database; "compact student, x" has that of "student"."""
+    return COLORS.get(name.removeprefix("compact ").partition(",")[0], OTHER_COLOR)
 
 
 def database_looks(names: Iterable[str], prefix: str = "") -> dict[str, dict]:

@@ -13,11 +13,11 @@ from hsutils.models.build import MODELS
 from hsutils.plots import save_figure
 from hsutils.studies import beats, lessons, new_databases, reproduction, trust
 from hsutils.studies.cluster import train_all
+from hsutils.studies.gallery import pictures
 from hsutils.studies.seeds import Study, Tables, gather, read_tables
 
-MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust}
+MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust, "beats": beats}
 MODULES |= {"unseen": new_databases, "heart-cycles": new_databases, "lessons": lessons}
-MODULES |= {"beats": beats}
 TRAINED = {"ablations": reproduction.VARIANTS, "unseen": new_databases.CONFIGURATIONS}
 """What a study trains, if not only seeds of a profile."""
 
@@ -48,11 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         made = {} if options.redraw else _gathered(options)
         for file in module.INPUTS if made else ():
             write_csv(folder / file, made[file.split(".")[0]])
-        inputs = read_tables(folder, module.INPUTS)
-        found = module.results(inputs)
+        found = module.results(read_tables(folder, module.INPUTS))
         print(write_csv(folder / "results.csv", found))
-        for name, figure in module.figures(inputs, found).items():
-            print(save_figure(figure, folder, name))
+        for name, draw in pictures(module, folder).items():
+            print(save_figure(draw(), folder, name))
     except (InputError, OSError) as error:
         print(f"hsutils.studies: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -20,7 +19,7 @@ from hsutils.audio.wav import read_waveform
 from hsutils.data.circor import circor_table
 from hsutils.errors import InputError
 from hsutils.evaluation.intervals import expansion, multiplicities, percentiles, ratio
-from hsutils.studies.seeds import Tables
+from hsutils.studies.seeds import Pictures, Tables
 
 INPUTS = ("scores.csv",)
 WITHIN = (60, 100)  # ms
@@ -106,10 +105,10 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).round(5)
 
 
-def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
+def figures(inputs: Tables, found: pd.DataFrame) -> Pictures:
     """The metrics that say most, of the part on which nothing was chosen."""
     shown = ["S1 F1, 60 ms", "S2 F1, 60 ms", "period doubled"]
     table = found[found.part.eq("report") & found.metric.isin(shown)]
     title = "Are the beats where CirCor's annotators saw them?"
     look = {"row": "code", "group": "age", "panel": "metric", "digits": 2}
-    return {"beats": plots.forest_plot(table, title=title, xlabel="share", **look)}
+    return {"beats": lambda: plots.forest_plot(table, title=title, xlabel="share", **look)}

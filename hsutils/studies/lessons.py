@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from hsutils.data.corpus import load_corpus, load_recordings, load_splits
 from hsutils.data.splits import audit, leave_out
@@ -130,8 +129,3 @@ def results(inputs: Tables) -> pd.DataFrame:
     spread = every.groupby(by, sort=False).value.agg(value="mean", low="min", high="max")
     means = spread.reset_index().assign(seed="mean").round(5)
     return pd.concat([every.astype({"seed": str}), means])[every.columns]
-
-
-def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """None: the notebooks draw what a run answers."""
-    return {}

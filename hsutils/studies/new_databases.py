@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tomli_w
-from matplotlib.figure import Figure
 from statsmodels.stats.multitest import multipletests
 
 from hsutils import plots
@@ -31,7 +30,7 @@ from hsutils.models.build import MODELS
 from hsutils.models.heart_cycles import STRENGTHS, features_of
 from hsutils.pipeline import load_predictions
 from hsutils.run import Run
-from hsutils.studies import heart_cycles
+from hsutils.studies import heart_cycles, seeds
 from hsutils.studies.seeds import KEY, Study, Tables, is_trained, read_tables, tidy, with_logits
 
 INPUTS = ("left_out.csv.gz", "cycles.csv", "weights.csv")
@@ -299,27 +298,23 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """Every picture by name; `found` are the rows of `results`."""
+def figures(inputs: Tables, found: pd.DataFrame) -> seeds.Pictures:
+    """How every picture is drawn, by name; `found` are the rows of `results`."""
     found = found.assign(name=found.variant.str.replace("-", " "))
     area = found[found.metric == "auroc"]
     means = area[area.database == "mean"]
-    seeds = means[means.seed != "mean"].groupby(["variant", "model"]).size()
-    against = found.metric.str.extract(r"^auroc, difference from ([a-z-]+)$")[0].str.replace(
-        "-", " "
-    )
-    changes = found.assign(name=found.name + ", from " + against)[against.notna()]
-    changes = changes.join(seeds.rename("seeds"), on=["variant", "model"]).sort_values("value")[
-        ::-1
-    ]
+    counts = means[means.seed != "mean"].groupby(KEY[:2]).size().rename("seeds")
+    against = found.metric.str.extract(r"^auroc, difference from ([a-z-]+)$")[0]
+    changes = found.assign(name=found.name + ", from " + against.str.replace("-", " "))
+    changes = changes[against.notna()].join(counts, on=KEY[:2]).sort_values("value")[::-1]
     own = changes.name.str.replace(FINAL.replace("-", " "), BOTH, n=1)
     changes["name"] = changes.name.mask(changes.model == BOTH, own)
     pages = {}
     # Few recordings, or very noisy ones, may have no heart cycles to compare.
-    with suppress(InputError):
-        pages["mean-cycles"] = plots.mean_cycles(inputs["cycles"], inputs["weights"])
+    if inputs["cycles"].groupby("database").label.nunique().gt(1).any():
+        pages["mean-cycles"] = lambda: plots.mean_cycles(inputs["cycles"], inputs["weights"])
     if len(means):
-        pages["unseen-databases"] = plots.unseen_databases(area[area.seed == "mean"])
+        pages["unseen-databases"] = lambda: plots.unseen_databases(area[area.seed == "mean"])
     if len(changes):
-        pages["changes"] = plots.changes(changes)
+        pages["changes"] = lambda: plots.changes(changes)
     return pages

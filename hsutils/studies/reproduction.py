@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
@@ -20,7 +19,7 @@ from hsutils.evaluation.metrics import choose_threshold, confusion
 from hsutils.evaluation.tables import PAPER
 from hsutils.models.build import MODELS
 from hsutils.pipeline import EVALUATED
-from hsutils.studies.seeds import KEY, Tables, Variants, tidy
+from hsutils.studies.seeds import KEY, Pictures, Tables, Variants, tidy
 
 INPUTS = ("predictions.csv", "histories.csv", "trainings.csv")
 COUNTS = ("tn", "fp", "fn", "tp")
@@ -172,7 +171,8 @@ def drawn_ablations(found: pd.DataFrame) -> pd.DataFrame:
     rank = {name: number for number, name in enumerate(VARIANTS)}
     # The profile itself has no rank and comes first.
     table = table.sort_values("variant", key=lambda v: v.map(rank).fillna(-1), kind="stable")
-    return table.assign(variant=table.variant.str.replace("-", " "))
+    named = table.variant.where(table.variant.isin(rank), "unchanged")
+    return table.assign(variant=named.str.replace("-", " "))
 
 
 def learning_rates(inputs: Tables) -> dict[str, pd.DataFrame]:
@@ -181,25 +181,26 @@ def learning_rates(inputs: Tables) -> dict[str, pd.DataFrame]:
     own, rated = trainings.variant.iloc[0], trainings.variant.str.endswith("the-rate")
     rates = trainings[rated | trainings.variant.eq(own)][[*KEY, "learning_rate"]]
     table = inputs["histories"].merge(rates, on=KEY)
-    return {f"learning rate {rate:g}": part for rate, part in table.groupby("learning_rate")}
+    return {f"student, rate {rate:g}": part for rate, part in table.groupby("learning_rate")}
 
 
-def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """Every picture by name; `found` are the rows of `results`."""
+def figures(inputs: Tables, found: pd.DataFrame) -> Pictures:
+    """How every picture is drawn, by name; `found` are the rows of `results`."""
     real, test = is_the_papers(inputs), predictions(inputs, "test")
     own = inputs["histories"].variant.eq(inputs["trainings"].variant.iloc[0])
     histories = dict(iter(inputs["histories"][own].groupby("model")))
     curves = {model: histories[model] for model in MODELS}
+    student = {"student": histories["student"]}
     pages = {
-        "roc": plots.roc_curves(test, paper=real),
-        "confusion": plots.confusion_matrices(test, paper=real),
-        "dev-auroc": plots.dev_auroc_by_epoch(curves, paper=real),
-        "paper-figure-5": plots.dev_auroc_by_epoch({"student": curves["student"]}, paper=real),
+        "roc": lambda: plots.roc_curves(test, paper=real),
+        "confusion": lambda: plots.confusion_matrices(test, paper=real),
+        "dev-auroc": lambda: plots.dev_auroc_by_epoch(curves, paper=real),
+        "paper-figure-5": lambda: plots.dev_auroc_by_epoch(student, paper=real),
     }
     rates = learning_rates(inputs)
     if len(rates) > 1:
-        pages["learning-rates"] = plots.dev_auroc_by_epoch(rates, paper=False)
+        pages["learning-rates"] = lambda: plots.dev_auroc_by_epoch(rates, paper=False)
     table = drawn_ablations(found)
     if len(table):
-        pages["ablations"] = plots.ablations(table)
+        pages["ablations"] = lambda: plots.ablations(table)
     return pages

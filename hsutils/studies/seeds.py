@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from hsutils.config import PROJECT, Profile, load_profile
 from hsutils.data.corpus import load_recordings
@@ -28,6 +29,7 @@ SECTIONS = {"encoder": "pretrain", "teacher": "finetune"}
 """The section of the profile that trains a network, where it has another name."""
 
 Tables = dict[str, pd.DataFrame]
+Pictures = dict[str, Callable[[], Figure]]
 Variants = Mapping[str, tuple[str, Callable[[Profile], list[str]]]]
 """Name -> the model it is about, and from the profile to its overrides."""
 
@@ -206,5 +208,5 @@ def read_tables(folder: Path, files: Iterable[str]) -> Tables:
         try:
             tables[file.split(".")[0]] = pd.read_csv(folder / file)
         except (OSError, EOFError, ValueError) as error:
-            raise InputError(f"{folder / file}: {error}; run without --redraw") from error
+            raise InputError(f"{folder / file}: {error}; run the study without --redraw") from error
     return tables

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from torch import nn
 
 from hsutils import pipeline, plots
@@ -29,7 +28,7 @@ from hsutils.files import write_csv
 from hsutils.models.build import MODELS
 from hsutils.run import Run
 from hsutils.studies.new_databases import runs as runs_without
-from hsutils.studies.seeds import Study, Tables, is_trained, tidy, with_logits
+from hsutils.studies.seeds import Pictures, Study, Tables, is_trained, tidy, with_logits
 from hsutils.training.devices import start_fabric
 from hsutils.training.loop import predict
 
@@ -339,20 +338,20 @@ def results(inputs: Tables) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def figures(inputs: Tables, found: pd.DataFrame) -> dict[str, Figure]:
-    """Every picture by name; `found` are the rows of `results`."""
-    every, protocols = metrics(inputs), (domains.ALL, domains.WITHIN, domains.UNSEEN)
+def figures(inputs: Tables, found: pd.DataFrame) -> Pictures:
+    """How every picture is drawn, by name; `found` are the rows of `results`."""
+    protocols = (domains.ALL, domains.WITHIN, domains.UNSEEN)
     areas = found[found.protocol.isin(protocols)].rename(columns={"value": "auroc"})
     return {
-        "heart-or-stethoscope": plots.heart_or_stethoscope(areas),
-        "intervals": plots.intervals(every[every.model.isin(MODELS)]),
-        "paired": plots.paired_differences(paired(inputs)),
-        "leak-effect": plots.leak_effect(inputs["leak_effect"]),
-        "separation": plots.separation(shortcuts.separation(inputs["facts"])),
-        "thresholds": plots.threshold_rules(thresholds(inputs)),
-        "reliability": plots.reliability(*calibrated(inputs)),
-        "quality": plots.quality(inputs["quality"], inputs["length"]),
-        "robustness": plots.robustness(inputs["robustness"]),
-        "probe": plots.database_probe(inputs["probe"]),
-        "stored-levels": plots.stored_levels(inputs["facts"]),
+        "heart-or-stethoscope": lambda: plots.heart_or_stethoscope(areas),
+        "intervals": lambda: plots.intervals(metrics(inputs).query("model in @MODELS")),
+        "paired": lambda: plots.paired_differences(paired(inputs)),
+        "leak-effect": lambda: plots.leak_effect(inputs["leak_effect"]),
+        "separation": lambda: plots.separation(shortcuts.separation(inputs["facts"])),
+        "thresholds": lambda: plots.threshold_rules(thresholds(inputs)),
+        "reliability": lambda: plots.reliability(*calibrated(inputs)),
+        "quality": lambda: plots.quality(inputs["quality"], inputs["length"]),
+        "robustness": lambda: plots.robustness(inputs["robustness"]),
+        "probe": lambda: plots.database_probe(inputs["probe"]),
+        "stored-levels": lambda: plots.stored_levels(inputs["facts"]),
     }

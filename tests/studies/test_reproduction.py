@@ -151,12 +151,12 @@ def test_one_seed_has_a_mean_and_no_interval(make_reproduction):
 
 def test_the_profile_is_drawn_first_and_models_without_a_variant_are_not(inputs):
     table = reproduction.drawn_ablations(ablations(inputs))
-    assert [*dict.fromkeys(table.variant)][:3] == ["paper", "few labels", "hard decisions"]
+    assert [*dict.fromkeys(table.variant)][:3] == ["unchanged", "few labels", "hard decisions"]
     assert set(table.model) == {"student"}
 
 
 def test_learning_rates_are_the_students_histories(inputs):
     table = reproduction.learning_rates(inputs)
-    assert set(table) == {"learning rate 0.001", "learning rate 0.0001"}
+    assert set(table) == {"student, rate 0.001", "student, rate 0.0001"}
     own = inputs["histories"].query("variant == 'paper' and model == 'student'").dev_auroc
-    assert table["learning rate 0.0001"].dev_auroc.tolist() == own.tolist()
+    assert table["student, rate 0.0001"].dev_auroc.tolist() == own.tolist()
