@@ -30,7 +30,7 @@ DATABASE_MARKERS = dict(zip("abcdef", "os^vDP", strict=True))
 OTHER_COLOR = "#B09C00"
 INK, GRAY, FAINT = "#222222", "#5F5F5F", "#B8B8B8"
 COLORS = MODEL_COLORS | CONTROL_COLORS | CLASS_COLORS | DATABASE_COLORS
-COLORS["format facts"] = CONTROL_COLORS["format only"]
+COLORS |= {"format facts": CONTROL_COLORS["format only"], "with heart cycles": "#7B52AB"}
 CLASSES = list(CLASS_COLORS)
 NO_SOUND = ("format only", "database only")
 """Control models that are given no sound, only how and where a recording was stored."""
