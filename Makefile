@@ -40,6 +40,7 @@ run: .venv/installed
 	$(run)
 
 edition: PROFILE := paper
+edition: override ARGS += --run-dir "runs/$(PROFILE)"
 edition: run
 	$(bin)/python -m hsutils edition --run-dir "runs/$(PROFILE)" --to figures/edition
 
@@ -59,6 +60,7 @@ lab: .venv/installed filter
 # Warnings, such as a link that leads nowhere, are errors.
 book: .venv/installed-for-docs
 	@test -e figures/edition/glossary.ipynb || { echo "figures/edition is empty: run make edition DATA=... first" >&2; exit 1; }
+	rm -f docs/api/hsutils*.rst
 	$(bin)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html
 	$(bin)/python docs/slides.py figures/edition docs/_build/html/slides
 	@echo "Open docs/_build/html/index.html"

@@ -16,7 +16,8 @@ PROMPTS = ("code_prompt_show", "code_prompt_hide")
 FOLDED = {"setup": "Imports and versions", "solution": "Solution"}
 
 project = "Heart sounds"
-author = copyright = "The hsutils authors"
+author = "The hsutils authors"
+copyright = "The hsutils authors (MIT). Recordings: PhysioNet/CinC Challenge 2016 (ODC-BY 1.0)"
 html_title = "Heart sounds: teacher, student, baseline"
 
 extensions = ["myst_nb", "sphinx_codeautolink", "sphinx_design", "sphinxcontrib.bibtex"]

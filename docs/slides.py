@@ -50,11 +50,10 @@ def deck(folder: Path) -> str:
 
 def main(folder: Path, to: Path) -> None:
     """Write the slides of `folder` to `to`/index.html, with reveal.js."""
-    write_text(to / "index.html", deck(folder))
     reveal_js = files("sphinx_revealjs") / "_static/revealjs"
     shutil.copytree(reveal_js, to / "reveal.js", dirs_exist_ok=True, ignore=UNUSED)
-    print(to / "index.html")
+    print(write_text(to / "index.html", deck(folder)))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

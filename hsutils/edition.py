@@ -11,54 +11,56 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from hsutils.errors import InputError
-from hsutils.files import write_text
+from hsutils.files import digest_of, write_text
 from hsutils.run import Run
 from hsutils.runner import NOTEBOOKS, series
 
 SOUND = re.compile(r"data:audio/wav;base64,([\w+/=]+)")
 ABOVE = re.compile(r"\]\((?=\.\./)")
-MADE = """Executed with profile `{profile}` at commit `{commit:.7}`, on {processor} with {threads}
-threads; finished on {date:.10}. To run it yourself, open [the notebook](../../notebooks/{name})."""
+MADE = """Executed with profile `{profile}` at commit `{commit}`, on {processor} with {threads}
+threads; finished on {date:.10}. To run it yourself, open [the notebook](../../notebooks/{name}).
+Recordings, sounds and labels are from the PhysioNet/CinC Challenge 2016, made available under the
+[ODC Attribution License](https://opendatacommons.org/licenses/by/1-0/)."""
 
 
 def write_edition(run: Run, to: Path) -> list[Path]:
     """Write the executed notebooks of a finished run, and the glossary, into a folder to be read.
 
-    Cells are those of `notebooks`, with links that work two folders below the project. Outputs
-    are the run's: pictures with 256 colors, sounds as FLAC (lossless), nothing twice.
+    Code and text are those of `notebooks`, with links that work two folders below the project.
+    Outputs are the run's: pictures with 256 colors, sounds as FLAC (lossless), nothing twice.
+    Nothing is written unless all of them are whole. Other notebooks in the folder are removed.
 
     Raises:
-        InputError: if a notebook was not executed, or has changed since.
+        InputError: if a notebook was not executed to its end, or its code has changed since.
     """
-    written, machine = [], run.note("environment.json")
-    for path in (*series(), NOTEBOOKS / "glossary.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
-        if path in series():
-            ended = _fill(notebook, run.path("notebooks", path.name))
-            commit = run.note(f"notebooks/{path.name}").get("commit", "unknown")
-            facts = {"profile": run.profile.name, "commit": commit, "date": ended}
-            made = MADE.format(name=path.name, **facts, **machine)
-            notebook.cells.insert(1, nbformat.v4.new_markdown_cell(made, id="made"))
-        for cell in notebook.cells:
+    pages = {"glossary.ipynb": nbformat.read(NOTEBOOKS / "glossary.ipynb", as_version=4)}
+    for path in series():
+        page = pages[path.name] = nbformat.read(path, as_version=4)
+        page.cells.insert(1, nbformat.v4.new_markdown_cell(_fill(page, run, path.name), id="made"))
+    for page in pages.values():
+        for cell in page.cells:
             if cell.cell_type == "markdown" and cell.id != "made":
                 cell.source = ABOVE.sub("](../", cell.source)
-        written.append(write_text(to / path.name, nbformat.writes(notebook) + "\n"))
-    return written
+    for other in set(to.glob("*.ipynb")) - {to / name for name in pages}:
+        other.unlink()
+    return [write_text(to / name, nbformat.writes(page) + "\n") for name, page in pages.items()]
 
 
-def _fill(notebook: NotebookNode, executed: Path) -> str:
-    """Put the outputs of an executed notebook into its source; when it was finished."""
-    if not executed.is_file():
-        raise InputError(f"{executed}: not there; finish the run first")
-    source = nbformat.read(executed, as_version=4)
-    done = {cell.id: cell for cell in source.cells}
-    for cell in notebook.cells:
-        if cell.id not in done or cell.source != done[cell.id].source:
+def _fill(page: NotebookNode, run: Run, name: str) -> str:
+    """Put the outputs of the executed notebook into its source; how they were made."""
+    executed, note = run.path("notebooks", name), run.note(f"notebooks/{name}")
+    if not executed.is_file() or note.get("digest") != digest_of(executed):
+        raise InputError(f"{executed}: not executed to its end; finish the run first")
+    done = nbformat.read(executed, as_version=4)
+    cells = {cell.id: cell for cell in done.cells}
+    for cell in (cell for cell in page.cells if cell.cell_type == "code"):
+        if cell.id not in cells or cell.source != cells[cell.id].source:
             raise InputError(f"{executed}: cell {cell.id} has changed since; run the series again")
-        if cell.cell_type == "code":
-            cell.execution_count = done[cell.id].execution_count
-            cell.outputs = [_small(output) for output in done[cell.id].outputs]
-    return source.metadata.papermill.end_time
+        cell.execution_count = cells[cell.id].execution_count
+        cell.outputs = [_small(output) for output in cells[cell.id].outputs]
+    commit = note.get("commit", "unknown")
+    about = {"commit": commit[:7] + commit[40:], "date": done.metadata.papermill.end_time}
+    return MADE.format(profile=run.profile.name, name=name, **about, **run.note("environment.json"))
 
 
 def _small(output: NotebookNode) -> NotebookNode:
@@ -66,12 +68,9 @@ def _small(output: NotebookNode) -> NotebookNode:
     if len(data) > 1:
         data.pop("text/plain", None)
     if "image/png" in data:
-        picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGBA")
-        page = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        small = io.BytesIO()
-        page.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-            small, "PNG", optimize=True
-        )
+        picture, small = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))), io.BytesIO()
+        palette = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        palette.save(small, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(small.getvalue()).decode()
     if "text/html" in data:
         data["text/html"] = SOUND.sub(_flac, data["text/html"]).replace("audio/wav", "audio/flac")

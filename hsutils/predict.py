@@ -174,7 +174,7 @@ def classify(
     """`Verdict` of each file (WAV, FLAC, OGG, MP3 or AIFF of any length) by a `Classifier`.
 
     Returns:
-        Table of `COLUMNS`, a row a file, and a line for each file that cannot be read.
+        Table of `COLUMNS`, one row per file, and a line for each file that cannot be read.
     """
     verdicts, problems = Classifier(model, threshold).read_all(files)
     return as_table(verdicts), problems

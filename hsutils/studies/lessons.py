@@ -31,7 +31,7 @@ GIVEN_AWAY = "e"
 
 
 def to_leave_out(run: Run) -> str:
-    """The database whose AUROC is the surest: it has the most recordings of its rarer class.
+    """The database whose AUROC is the most certain: it has the most recordings of its rarer class.
 
     Enough must be left to train with; "" if there is no such database.
     """

@@ -58,8 +58,8 @@ class Configuration:
     against: str = ""
 
 
-_ARTEFACTS = ("front_end.repair_clips=false", "front_end.bits=0", "front_end.bins=129")
-_FULL = (*_ARTEFACTS, "front_end.pass_low_hz=0.0", "front_end.pass_high_hz=0.0")
+_ARTIFACTS = ("front_end.repair_clips=false", "front_end.bits=0", "front_end.bins=129")
+_FULL = (*_ARTIFACTS, "front_end.pass_low_hz=0.0", "front_end.pass_high_hz=0.0")
 _REAL = (*_FULL, "baseline.synthetic=0", "baseline.epochs=12")
 """Real recordings alone, in more epochs, since synthetic ones are most of an epoch."""
 _ONCE, _MIN_MAX = "baseline.sampling=each once", "front_end.scaling=min-max"
@@ -70,7 +70,7 @@ CONFIGURATIONS = {
     "paper": Configuration("", models=MODELS),
     "robust": Configuration(against="full-band"),
     "full-band": Configuration(overrides=_FULL),
-    "band-limit-only": Configuration(overrides=_ARTEFACTS, against="full-band"),
+    "band-limit-only": Configuration(overrides=_ARTIFACTS, against="full-band"),
     "full-band-no-synthetic": Configuration(overrides=_REAL, against="full-band"),
     "full-band-no-synthetic-each-once": Configuration(
         overrides=(*_REAL, _ONCE), against="full-band-no-synthetic"
@@ -155,8 +155,8 @@ def gather(
     What the folder `to` holds of other configurations and seeds is kept.
 
     Returns:
-        - left_out has a row a recording, `ABOUT` and a column `variant/model/seed` each, NaN where
-          a database was not left out; inside a database in the order of a hash of the samples.
+        - left_out has one row per recording, `ABOUT` and a column `variant/model/seed` each, NaN
+          where a database was not left out; inside a database in the order of a hash of samples.
         - cycles, weights: see `heart_cycles`.
     """
     own = study.run(study.seeds[0])
@@ -259,7 +259,7 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def operating(left_out: pd.DataFrame) -> pd.DataFrame:
-    """What a model decides in an unseen database: AUROC asks for the order alone.
+    """What a model decides in an unseen database: AUROC depends on the order alone.
 
     Returns:
         Columns variant, model, database (or "mean" over all) and `DECIDED`; means over seeds.

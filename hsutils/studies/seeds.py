@@ -97,8 +97,8 @@ def gather(study: Study, variants: Variants) -> Tables:
     """Predictions and histories of all seeds, and of those variants that are trained.
 
     Returns:
-        - predictions has a row a recording of dev and test, with split, database, group, label, and
-          a column of logits `variant/model/seed` each; variants are evaluated on dev only.
+        - predictions has one row per recording of dev and test, with split, database, group, label,
+          and a column of logits `variant/model/seed` each; variants are evaluated on dev only.
         - histories: variant, model, seed, epoch, loss, dev_auroc, seconds.
         - trainings: variant, model, seed, and where and how it was trained.
 

@@ -54,13 +54,13 @@ def gather(runs: Sequence[Run], left_out: Left = None) -> Tables:
     names a recording, and none but `cases` says in which split one is.
 
     Args:
-        runs: one a seed, with the same data and splits; one run's questions are asked of the first.
-        left_out: database -> trained runs without it, one a seed; may lack databases. With None
+        runs: one per seed, of the same data and splits; one run's questions go to the first.
+        left_out: database -> trained runs without it, one per seed; may lack databases. With None
             the table left_out is empty.
 
     Returns:
         cases (dev and test), left_out (models trained without its database) and facts (of the file
-        alone) have a row a recording; for robustness see `evaluation.robustness`.
+        alone) have one row per recording; for robustness see `evaluation.robustness`.
     """
     for run in runs:
         pipeline.train_all(run)
@@ -181,7 +181,7 @@ def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Model -> its columns of logits, one a seed."""
+    """Model -> its columns of logits, one per seed."""
     columns = {model: [c for c in table if c.split("/")[0] == model] for model in EVERY_MODEL}
     return {model: found for model, found in columns.items() if found}
 
