@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util.logging import getLogger
 
 EDITION = "figures/edition"
+OPEN = re.compile(r"\[the notebook\]\(\.\./\.\./(notebooks/[^)]+)\)")
 PROMPTS = ("code_prompt_show", "code_prompt_hide")
 FOLDED = {"setup": "Imports and versions", "solution": "Solution"}
 
@@ -74,8 +75,10 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         link = rf"(\]\((?:\.\./)*){folder}(\w+\.ipynb)"
         source[0] = re.sub(link, rf"\1{up}{EDITION}/\2", source[0])
         source[0] = re.sub(rf"(\]\((?:\.\./)*){EDITION}/?\)", r"\1docs/chapters.md)", source[0])
+        # To open a notebook leads where to read it leads.
+        source[0] = re.sub(r" · \[open\]\([^)]+\)", "", source[0])
         return
-    notebook = json.loads(source[0])
+    notebook = json.loads(OPEN.sub(r"`\1`", source[0]))
     for cell in notebook["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
         for each in FOLDED.keys() & {cell["id"], *tags}:
