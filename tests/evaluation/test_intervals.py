@@ -261,7 +261,7 @@ def test_mcnemar_is_the_binomial_test_of_the_recordings_that_one_model_alone_get
         ({"groups": ["a", "b", None, "d"]}, "groups: 1 are missing"),
         ({"labels": [0] * 4}, "all 4 recordings are normal"),
         ({"logits": [0, 1, 2, np.nan]}, "1 are NaN"),
-        ({"labels": [0, 1]}, "one each"),
+        ({"labels": [0, 1]}, "one per recording"),
     ],
 )
 def test_unusable_input_is_named(change, message):
