@@ -3,7 +3,7 @@
 # make lab    the notebooks in JupyterLab
 # make book   the series with its results, and every function, as a site
 # make run PROFILE=paper DATA=/path/to/challenge-2016   the paper on the real recordings
-# make edition DATA=/path/to/challenge-2016             the same, kept in figures/edition
+# make edition DATA=/path/to/challenge-2016             the same, executed into figures/edition
 # make slides the slides of a 90-minute class, from figures/edition
 
 PYTHON  ?= python3

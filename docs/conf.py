@@ -65,7 +65,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {root_doc: [], "docs/references": []}
+html_sidebars = {root_doc: [], "docs/references": [], "notebooks/README": []}
 
 
 def read(app: Sphinx, docname: str, source: list[str]) -> None:
