@@ -10,7 +10,7 @@ from IPython.display import display
 from scipy.special import entr
 
 from hsutils.audio.spectrograms import mel_filters
-from hsutils.config import PROJECT, RECORDED_RATE
+from hsutils.config import PROJECT, RECORDED_RATE, load_profile
 from hsutils.data.corpus import load_recordings, load_splits
 from hsutils.data.splits import audit
 from hsutils.errors import InputError
@@ -53,7 +53,8 @@ def checker(run: Run) -> Callable[[str, Any], None]:
         elif type(given) is not type(right):
             verdict, text = "wrong", f"{WRONG} {WORDS if words else NUMBERS}"
         elif given == right if words else _close(given, right, exercise.tolerance):
-            verdict, text = "right", RIGHT
+            shown = sorted(right) if words else [f"{value:.4g}" for value in right]
+            verdict, text = "right", f"{RIGHT} {', '.join(shown)}"
         else:
             verdict, text = "wrong", f"{WRONG} {exercise.hint}"
         said = {"text/plain": f"{number}: {verdict}", "text/markdown": f"{number}: {text}"}
@@ -97,8 +98,8 @@ def _found_above_the_median(run: Run) -> float:
     return (left["robust"] > left["robust"].median())[left.label == 1].mean()
 
 
-def _filters_above(run: Run) -> int:
-    front_end = run.profile.front_end
+def _filters_above(_: Run) -> int:
+    front_end = load_profile("paper").front_end
     above = np.arange(front_end.bins) * front_end.sample_rate / front_end.n_fft > RECORDED_RATE / 2
     weights = mel_filters(front_end) > 0
     return (weights[above].any(axis=0) & ~weights[~above].any(axis=0)).sum()
@@ -193,7 +194,7 @@ EXERCISES = {
     ),
     "02.2": Exercise(
         _filters_above,
-        "A filter lies above 1 kHz if all of its weights at `hz <= 1000` are 0.",
+        "A filter lies above 1 kHz if all of its weights at 1 kHz and below are 0.",
     ),
     "02.3": Exercise(
         lambda run: 1 - (1 - run.profile.augment.masked_share) ** 2,

@@ -26,7 +26,7 @@ PLAYED_RATE = 8_000
 
 SYNTHETIC = """**These recordings are synthetic.** The numbers below show how the method works. They
 > say nothing about real hearts and cannot be compared with the paper's."""
-OTHER_SPLIT = """**Real recordings, but not the paper's split of all of them.** The paper's numbers,
+OTHER_SPLIT = """**Real recordings, but not all, with splits of their own.** The paper's numbers,
 > where shown, were measured on other recordings."""
 
 OWN = """**Your own recordings.** The text describes the Challenge's: what it says of its databases
