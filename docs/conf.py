@@ -9,6 +9,7 @@ from docutils import nodes
 from pygments.lexers.special import TextLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.logging import getLogger
 
 EDITION = "figures/edition"
@@ -37,7 +38,6 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
 numfig = True
 numfig_format = {"figure": "Figure %s."}
-numfig_secnum_depth = 0
 
 # Functions
 codeautolink_concat_default = True
@@ -116,6 +116,15 @@ def caption_figures(doctree: nodes.document, cells: list[dict]) -> None:
         image.parent.parent.replace_self(figure)
 
 
+def number_figures(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Figure 8.3 is the third of chapter 08, as in a printed book."""
+    for docname, numbers in env.toc_fignumbers.items():
+        chapter = re.match(rf"{EDITION}/(\d+)", docname)
+        for place, figure in enumerate(numbers.get("figure", {}) if chapter else (), start=1):
+            numbers["figure"][figure] = (int(chapter[1]), place)
+    return []
+
+
 def explain(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Show a term's explanation where the mouse rests on a link to the glossary."""
     sections = app.env.get_doctree(f"{EDITION}/glossary").findall(nodes.section)
@@ -149,5 +158,6 @@ def setup(app: Sphinx) -> None:
     app.add_lexer("csv", TextLexer)
     app.connect("source-read", read)
     app.connect("doctree-read", shape, priority=400)
+    app.connect("env-get-updated", number_figures)
     app.connect("doctree-resolved", explain)
     app.connect("html-page-context", clean)

@@ -57,7 +57,7 @@ def test_every_link_leads_to_a_file_and_a_place_in_it_without_the_network(pages)
 
 def test_a_chapter_numbers_figures_folds_solutions_and_leads_to_terms_and_functions(pages):
     chapter = next(text for page, text in pages.items() if page.name.startswith("03_"))
-    assert 'alt="A title"' in chapter and re.search(r"Figure 3\. ?</span>.*A title", chapter)
+    assert 'alt="A title"' in chapter and re.search(r"Figure 3\.1\. ?</span>.*A title", chapter)
     assert len(re.findall(r"<details.*\n<summary>\n.*Solution", chapter)) == 3
     assert 'glossary.html#nt-xent" title="The loss of contrastive learning' in chapter
     assert chapter.count('api/hsutils.models.losses.html#hsutils.models.losses.nt_xent"') > 1
