@@ -129,16 +129,7 @@ def _run(options: argparse.Namespace) -> None:
     if not (models <= set(MODELS) if options.trainings_only else models == set(MODELS)):
         use = f"some of {','.join(MODELS)} and add --trainings-only"
         raise InputError(f"--models {options.models}: use {use}")
-    fields = {"data.folder": options.data, "splits.lists": options.lists}
-    fields = {k: Path(v).expanduser().resolve() for k, v in fields.items() if v}
-    source = load_profile(options.profile).data.source
-    if options.data and fields["data.folder"].suffix.lower() == ".csv":
-        fields["data.source"] = "table"
-    elif options.data and source in ("clips", "table"):
-        fields["data.source"] = "challenge"
-    fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
-    fields["seed"] = options.seed
-    settings = [f"{k}={v}" for k, v in fields.items() if v is not None] + options.set
+    settings = _settings(options)
     profile = load_profile(options.profile, settings)
     # Another table is another run.
     table = f"-{Path(profile.data.folder).stem}" if profile.data.source == "table" else ""
@@ -165,6 +156,22 @@ def _run(options: argparse.Namespace) -> None:
     for folder, overrides in runs.items():
         print(f"run folder {folder}", flush=True)
         _run_one(options, folder, overrides)
+
+
+def _settings(options: argparse.Namespace) -> list[str]:
+    """What the options of `run` change in its profile."""
+    from hsutils.config import load_profile
+
+    fields = {"data.folder": options.data, "splits.lists": options.lists}
+    fields = {k: Path(v).expanduser().resolve() for k, v in fields.items() if v}
+    source = load_profile(options.profile).data.source
+    if options.data and fields["data.folder"].suffix.lower() == ".csv":
+        fields["data.source"] = "table"
+    elif options.data and source in ("clips", "table"):
+        fields["data.source"] = "challenge"
+    fields |= {f"compute.{name}": getattr(options, name) for name in COMPUTE}
+    fields["seed"] = options.seed
+    return [f"{k}={v}" for k, v in fields.items() if v is not None] + options.set
 
 
 def _run_one(options: argparse.Namespace, folder: Path, overrides: list[str]) -> None:
@@ -243,15 +250,17 @@ def find_recordings(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Files as they are named, those inside folders; and a line for each folder without any."""
     files, problems = [], []
     for path in paths:
-        found, failed = [] if Path(path).is_dir() else [path], []
+        if not Path(path).is_dir():
+            files.append(path)
+            continue
+        found, failed = [], []
         for folder, _, names in os.walk(path, onerror=failed.append):
             kept = [n for n in names if n.lower().endswith(RECORDINGS) and n[0] != "."]
             found += [str(Path(folder, name)) for name in kept]
         files += sorted(found)
-        if Path(path).is_dir():
-            problems += [f"{error.filename}: {error.strerror}" for error in failed]
-            if not found:
-                problems.append(f"{path}: a folder without recordings ({', '.join(RECORDINGS)})")
+        problems += [f"{error.filename}: {error.strerror}" for error in failed]
+        if not found:
+            problems.append(f"{path}: a folder without recordings ({', '.join(RECORDINGS)})")
     return list(dict.fromkeys(files)), problems
 
 
