@@ -132,7 +132,7 @@ def results(cases: pd.DataFrame, parts: Parts, threshold: float = 0.0) -> pd.Dat
     rows = []
     for protocol, pool in (("recordings", pd.DataFrame), ("patients", by_patient)):
         table = pool(cases)
-        classes = table.groupby("label").group.nunique().reindex([0, 1], fill_value=0)
+        classes = _patients(table)
         if protocol == "patients" and (len(table) == len(cases) or classes.min() < LEAST):
             continue
         logits = {"model": table.logit, **table[[*shortcuts.CROSS_VALIDATED]]}
@@ -230,8 +230,13 @@ def tables(made: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return shown
 
 
+def _patients(cases: pd.DataFrame) -> pd.Series:
+    """The number of patients of each label."""
+    return cases.groupby("label").group.nunique().reindex([0, 1], fill_value=0)
+
+
 def _require_patients(cases: pd.DataFrame, table: Path | str) -> None:
-    counts = cases.groupby("label").group.nunique().reindex([0, 1], fill_value=0)
+    counts = _patients(cases)
     if counts.min() < LEAST:
         has = " and ".join(f"{n} {name}" for name, n in zip(CLASSES, counts, strict=True))
         raise InputError(f"{table}: {has} patients to evaluate; each class needs {LEAST}")
@@ -239,7 +244,7 @@ def _require_patients(cases: pd.DataFrame, table: Path | str) -> None:
 
 def _scores(part: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """By metric (`METRICS`): value, low, high; NaN where a class has too few patients."""
-    if part.groupby("label").group.nunique().reindex([0, 1]).fillna(0).min() < LEAST:
+    if _patients(part).min() < LEAST:
         return _by_metric(METRICS, np.nan)
     found = intervals.cluster_bootstrap(part.label, part.logit - threshold, part.group)
     return pd.concat([found.set_index("metric"), _by_metric(METRICS[-1:], threshold)]).loc[METRICS]
