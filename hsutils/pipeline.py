@@ -126,8 +126,8 @@ def write_results(run: Run) -> dict[str, pd.DataFrame]:
         as in `evaluation.tables`; history, one row per model and epoch.
     """
     train_all(run)
-    dev, test = ({m: load_predictions(run, m, split) for m in MODELS} for split in EVALUATED)
-    both = {(m, s): part[m] for m in MODELS for s, part in zip(EVALUATED, (dev, test), strict=True)}
+    both = {(m, s): load_predictions(run, m, s) for m in MODELS for s in EVALUATED}
+    dev, test = ({m: both[m, s] for m in MODELS} for s in EVALUATED)
     histories = [table.assign(model=model) for model, table in load_histories(run).items()]
     made = {
         "table_1": tables.table_1(dev).round(4),
@@ -172,8 +172,7 @@ def _train_classifier(
     stamp: str,
 ) -> Trained:
     """Train with the targets of one split, choose the epoch by dev, predict dev and test."""
-    is_teacher = name == "teacher"
-    section, classifier = ("finetune", model.classifier) if is_teacher else (name, model)
+    section, classifier = ("finetune", model.classifier) if name == "teacher" else (name, model)
 
     def train(procedure: Procedure, fabric: Fabric) -> Trained:
         examples = examples_of(run, corpus, section, split, targets)
