@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML, Audio
+from scipy.special import expit
 from torch import Tensor, nn
 from torchaudio.functional import phase_vocoder, resample
 
@@ -178,7 +179,7 @@ def explore_own_file(room: Room) -> ipywidgets.VBox | None:
 def judgments(logits: pd.Series, label: int | None = None) -> pd.DataFrame:
     """Logit, probability of abnormal and decision of each model; its result if there is a label."""
     logits = logits.astype(float).rename_axis("model")
-    table = pd.DataFrame({"logit": logits, "probability of abnormal": 1 / (1 + np.exp(-logits))})
+    table = pd.DataFrame({"logit": logits, "probability of abnormal": expit(logits)})
     table["decision"] = np.where(logits > 0, "abnormal", "normal")
     if label is not None:
         wrong = "missed" if label else "false alarm"

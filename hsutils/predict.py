@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from hsutils.audio.beats import CLEAR_HEARTBEAT, PERIOD, STEP, Rhythm, find_beats
 from hsutils.audio.heart_cycles import LinearModel, heart_cycle_features
@@ -51,7 +52,7 @@ class Verdict:
     @property
     def probability(self) -> float:
         """Sigmoid of the logit: of abnormal, if the model were calibrated for this device."""
-        return float(1 / (1 + np.exp(-self.logit)))
+        return float(expit(self.logit))
 
 
 class Classifier:
@@ -203,7 +204,7 @@ def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.D
     pooled = groups.agg(recordings=("file", "size"), heartbeats=("heartbeat", "sum"))
     means = table[table.heartbeat].groupby("patient")[["heart_rate", "logit"]].mean()
     pooled = pooled.join(means.round({"heart_rate": 0, "logit": 4}))
-    pooled["probability"] = (1 / (1 + np.exp(-pooled.logit))).round(4)
+    pooled["probability"] = expit(pooled.logit).round(4)
     decisions = np.where(pooled.logit > threshold, "abnormal", "normal")
     return pooled.assign(decision=np.where(pooled.heartbeats > 0, decisions, "")).reset_index()
 
@@ -238,7 +239,7 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
             found = [match and match.group(1) for match in matches]
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, re.error) as error:
+    except Exception as error:  # pandas and re have many
         raise InputError(f"--by {by}: {what} ({error})") from error
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
         raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])
