@@ -23,6 +23,7 @@ from nbclient.exceptions import CellTimeoutError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
+from hsutils.cli import GO_ON
 from hsutils.config import CHECKOUT, fingerprint
 from hsutils.data.corpus import data_fingerprint, prepare_data
 from hsutils.environment import git_commit
@@ -151,8 +152,7 @@ def _execute(
     except (RuntimeError, NoSuchKernel, CellTimeoutError) as error:
         died = "its kernel died, most often for want of memory"
         problem = died if "died" in str(error) else " ".join(str(error).split())
-        again = "run the same command again to go on from here"
-        raise InputError(f"{notebook.name}: {problem} (see {failed}); {again}") from error
+        raise InputError(f"{notebook.name}: {problem} (see {failed}); {GO_ON}") from error
     failed.replace(result)
     paths = (p.relative_to(run.folder) for p in run.folder.rglob("[!.]*") if p.is_file())
     files = sorted(path.as_posix() for path in paths if path.parts[0] not in UNWATCHED)
