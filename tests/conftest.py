@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,18 @@ TINY_SETTINGS = {
 SMALLEST = {f"{stage}.epochs": 1 for stage in ("finetune", "student", "baseline")}
 SMALLEST |= {"front_end.clip_seconds": 2.2, "front_end.mels": 24}
 """Smaller than the profile `small`: what a notebook does is the same."""
+
+
+class Screen:
+    """What a notebook shows that somebody has opened: in each place one thing after another."""
+
+    def __init__(self):
+        self.places = []
+
+    def display(self, part: object, display_id: bool) -> SimpleNamespace:
+        assert display_id, "what has no identity cannot be replaced"
+        self.places.append([part])
+        return SimpleNamespace(update=self.places[-1].append)
 
 
 class Series(NamedTuple):
@@ -110,6 +123,18 @@ def series(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Series:
     done = subprocess.run(line, capture_output=True, text=True, cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
     return Series(place / "run", overrides, command, done.stdout + done.stderr)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """Where explorers show what they draw."""
+    from hsutils import widgets
+
+    screen, message = Screen(), {"content": {"allow_stdin": True}}
+    kernel = SimpleNamespace(get_parent=lambda: message)
+    monkeypatch.setattr(widgets, "display", screen.display)
+    monkeypatch.setattr(widgets, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    return screen
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from scipy.signal import welch
 
-from hsutils import listening, widgets
+from hsutils import listening
 from hsutils.data.corpus import Corpus
 from hsutils.data.synthetic import training_recording
 from hsutils.models.build import new_network
@@ -49,29 +49,8 @@ def room(noise_recordings, noise_cache, tmp_path_factory):
         yield listening.Room(run)
 
 
-class Live:
-    """What is on the screen: one thing in each place; and the controls by their label."""
-
-    def __init__(self, explorer, room):
-        self.places = []
-        box = explorer(room)
-        self.controls = {child.description: child for child in box.children}
-
-    def display(self, part, display_id):
-        self.places.append([part])
-        return type("Place", (), {"update": self.places[-1].append})
-
-
-@pytest.fixture
-def live(room, monkeypatch):
-    def open_one(explorer) -> Live:
-        screen = Live.__new__(Live)
-        monkeypatch.setattr(widgets, "display", screen.display)
-        monkeypatch.setattr(widgets, "somebody_is_there", lambda: True)
-        screen.__init__(explorer, room)
-        return screen
-
-    return open_one
+def by_label(box: ipywidgets.VBox) -> dict[str, ipywidgets.Widget]:
+    return {control.description: control for control in box.children}
 
 
 def test_every_search_gives_the_records_that_fit_and_results_are_those_of_the_model(room):
@@ -91,29 +70,29 @@ def test_every_search_gives_the_records_that_fit_and_results_are_those_of_the_mo
     assert set(chosen.database) == {"d"} and chosen.label.all()
 
 
-def test_menus_narrow_the_list_and_picture_table_and_player_follow(live, room):
-    screen = live(listening.explore_room)
+def test_menus_narrow_the_list_and_picture_table_and_player_follow(screen, room):
+    controls = by_label(listening.explore_room(room))
     figure, table, player = (place[0] for place in screen.places)
     first = room.recordings.iloc[0]
     assert first.record in figure.get_suptitle() and "<audio" in player.data
     assert table.loc["teacher", "logit"] == round(first.teacher, 2)
-    screen.controls["model"].value = "baseline"
-    screen.controls["result"].value = "missed"
-    record = screen.controls["record"].value
+    controls["model"].value = "baseline"
+    controls["result"].value = "missed"
+    record = controls["record"].value
     assert record == room.records("baseline", "any", "any", "missed")[0]
     assert record in screen.places[0][-1].get_suptitle()
     assert screen.places[1][-1].loc["baseline", "result"] == "missed"
-    screen.controls["sound"].value = MURMUR
+    controls["sound"].value = MURMUR
     assert screen.places[2][-1].data != screen.places[2][-2].data
 
 
-def test_a_search_without_a_match_says_so_and_can_be_left(live, monkeypatch, room):
-    screen = live(listening.explore_room)
-    screen.controls["label"].value = "normal"
-    screen.controls["result"].value = "missed"
+def test_a_search_without_a_match_says_so_and_can_be_left(screen, room):
+    controls = by_label(listening.explore_room(room))
+    controls["label"].value = "normal"
+    controls["result"].value = "missed"
     assert "No recording fits" in screen.places[0][-1].data
-    screen.controls["result"].value = "any"
-    assert screen.controls["record"].value in screen.places[0][-1].get_suptitle()
+    controls["result"].value = "any"
+    assert controls["record"].value in screen.places[0][-1].get_suptitle()
 
 
 def upload(button: ipywidgets.FileUpload, name: str, content: bytes) -> None:
@@ -121,9 +100,8 @@ def upload(button: ipywidgets.FileUpload, name: str, content: bytes) -> None:
     button.value = (file | {"last_modified": datetime.now(UTC)},)
 
 
-def test_ones_own_file_is_judged_by_every_model_and_a_bad_one_is_one_line(live):
-    screen = live(listening.explore_own_file)
-    button, wav = screen.controls["choose a recording"], BytesIO()
+def test_ones_own_file_is_judged_by_every_model_and_a_bad_one_is_one_line(screen, room):
+    button, wav = by_label(listening.explore_own_file(room))["choose a recording"], BytesIO()
     soundfile.write(wav, np.random.default_rng(1).normal(0, 0.1, 88_200), 44_100, format="WAV")
     upload(button, "my-heart.wav", wav.getvalue())
     figure, table, player = (place[-1] for place in screen.places)
