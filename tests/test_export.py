@@ -125,10 +125,11 @@ def test_the_packaged_model_is_small_and_says_what_made_it():
     assert network(torch.zeros(1, *profile.front_end.shape)).isfinite().all()
 
 
-# Heart cycles
+# ONNX, and heart cycles
 
 
-def test_a_model_can_hold_the_linear_model_of_its_run(run, tmp_path):
+def test_both_kinds_of_file_hold_what_made_the_model_and_the_linear_model_of_its_run(run, tmp_path):
+    """Of the paper's CNN, whose images have one size; the packaged file is of the compact one."""
     recordings, splits = load_recordings(run), load_splits(run)
     logits = np.random.default_rng(0).normal(0, 3, (splits.split == "dev").sum())
     write_csv(run.path("predictions/student-dev.csv"), pd.DataFrame({"logit": logits}))
@@ -146,25 +147,11 @@ def test_a_model_can_hold_the_linear_model_of_its_run(run, tmp_path):
     for classifier in (Classifier(exported), Classifier(again)):
         together = model.together(alone, heart_cycle_features(read_waveform(path)))
         assert classifier.read(path).logit == pytest.approx(together, abs=AGREEMENT)
+    kept = InferenceSession(again).get_modelmeta().custom_metadata_map
+    assert set(kept) == {*METADATA, "heart_cycles", "threshold"} and kept["model"] == "student"
+    assert str(tmp_path).encode() not in again.read_bytes()
     with pytest.raises(InputError, match="heart cycles are learned from a run"):
         export(exported, tmp_path / "again.onnx", True)
-
-
-# ONNX
-
-
-def test_a_network_as_onnx_gives_pytorchs_logits_and_holds_what_made_it(run, tmp_path):
-    """The paper's CNN, whose images have one size; the packaged file is of the compact one."""
-    weights = run.path("student.safetensors")
-    exported = export(weights, tmp_path / "student.onnx")
-    network, profile, _ = load_model(weights)
-    noise = 0.1 * np.random.default_rng(0).normal(size=3 * RECORDED_RATE)
-    image = standardize(log_mel(noise, RECORDED_RATE, profile.front_end)[0], profile.front_end)
-    expected = network(torch.from_numpy(image)[None, None]).item()
-    assert Classifier(exported).logit(noise) == pytest.approx(expected, abs=AGREEMENT)
-    kept = InferenceSession(exported).get_modelmeta().custom_metadata_map
-    assert set(kept) == {*METADATA, "threshold"} and kept["model"] == "student"
-    assert str(tmp_path).encode() not in exported.read_bytes()
 
 
 def test_the_packaged_onnx_file_is_that_of_the_packaged_weights():
