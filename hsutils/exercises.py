@@ -114,6 +114,10 @@ def _logits(run: Run, model: str, label: int, split: str = "dev") -> pd.Series:
     return found.logit[found.label == label]
 
 
+def _sensitivity(run: Run, model: str, threshold: float, split: str = "test") -> float:
+    return (_logits(run, model, 1, split) > threshold).mean()
+
+
 def _gain(run: Run) -> float:
     by_epoch = _history(run, "teacher").dev_auroc
     return by_epoch.max() - by_epoch.tail(5).mean()
@@ -142,7 +146,7 @@ def _costs_of_guesses(run: Run) -> list[float]:
 
 
 def _specificity_at_the_students_sensitivity(run: Run) -> float:
-    found = (_logits(run, "student", 1) > 0).mean()
+    found = _sensitivity(run, "student", 0, "dev")
     return (_logits(run, "baseline", 0) < _logits(run, "baseline", 1).quantile(1 - found)).mean()
 
 
@@ -154,16 +158,6 @@ def _disagreements(run: Run) -> int:
 def _surest_false_alarm(run: Run) -> str:
     test = load_predictions(run, "student", "test")
     return test[test.label == 0].set_index("record").logit.idxmax()
-
-
-def _found_above_the_median_of_dev(run: Run) -> float:
-    threshold = load_predictions(run, "baseline", "dev").logit.median()
-    return (_logits(run, "baseline", 1, "test") > threshold).mean()
-
-
-def _found_where_dev_misses_few(run: Run) -> float:
-    threshold = _logits(run, "student", 1).quantile(0.05)
-    return (_logits(run, "student", 1, "test") > threshold).mean()
 
 
 def _alarms_with_three_missed(run: Run) -> int:
@@ -257,11 +251,13 @@ EXERCISES = {
     ),
     # 07 Results
     "07.1": Exercise(
-        _found_above_the_median_of_dev,
+        lambda run: _sensitivity(
+            run, "baseline", load_predictions(run, "baseline", "dev").logit.median()
+        ),
         "The threshold comes from *dev*, the share from *test*: `test['baseline']`, label 1.",
     ),
     "07.2": Exercise(
-        _found_where_dev_misses_few,
+        lambda run: _sensitivity(run, "student", _logits(run, "student", 1).quantile(0.05)),
         "`quantile(0.05)` of the abnormal *dev* recordings only; then the share on *test*.",
     ),
     # 08 Can we trust it?
