@@ -17,7 +17,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from hsutils import pipeline
+from hsutils import pipeline, runner
 from hsutils.cli import MODELS, PURPOSE, find_recordings, main
 from hsutils.config import PROJECT
 from hsutils.models import build
@@ -157,21 +157,22 @@ def test_a_folder_that_cannot_be_written_is_one_line(failed, tmp_path):
     assert str(tmp_path / "file") in failed("run", "--run-dir", tmp_path / "file" / "run")
 
 
-def test_installed_without_notebooks_nothing_is_run_or_written(tmp_path):
-    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    skipped = shutil.ignore_patterns("__pycache__", "clips")
-    shutil.copytree(PROJECT / "hsutils", site / "hsutils", ignore=skipped)
-    code = "import sys; from hsutils import cli, config; print(config.PROJECT)"
-    code += "; sys.exit(cli.main())"
-    command = [sys.executable, "-B", "-c", code, "run", "--profile", "small"]
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, env=environment)
-    assert done.returncode == 2
-    assert done.stdout.strip() == str(elsewhere), "results never go beside an installed package"
-    assert f"no notebooks beside the package ({site / 'notebooks'})" in done.stderr
-    assert "use pip install -e ." in done.stderr
-    assert [path.name for path in site.iterdir()] == ["hsutils"] and not any(elsewhere.iterdir())
+def test_installed_without_notebooks_nothing_is_run_or_written(failed, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path / "notebooks")
+    said = failed("run", "--profile", "small", "--run-dir", tmp_path / "run")
+    where = f"no notebooks beside the package ({tmp_path / 'notebooks'})"
+    assert said == f"{where}: use pip install -e ." and not any(tmp_path.iterdir())
+
+
+def test_results_never_go_beside_an_installed_package(tmp_path):
+    (tmp_path / "hsutils").mkdir()
+    for path in (PROJECT / "hsutils").glob("*.py"):
+        shutil.copy(path, tmp_path / "hsutils")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    code = "from hsutils.config import CHECKOUT, PROJECT; print(CHECKOUT, PROJECT, sep='\\n')"
+    about = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": str(tmp_path)}, "text": True}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, **about)
+    assert done.stdout.split() == [str(tmp_path), str(elsewhere)]
 
 
 # predict

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 import hsutils
+from hsutils.audio.beats import find_beats
 from hsutils.audio.heart_cycles import LinearModel, heart_cycle_features
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import read_waveform
@@ -18,7 +19,7 @@ from hsutils.config import CHECKOUT
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.errors import InputError
 from hsutils.export import PACKAGED_WEIGHTS, load_model
-from hsutils.predict import COLUMNS, WINDOW, Classifier, classify, patients_of, pool
+from hsutils.predict import COLUMNS, WINDOW, Classifier, classify, no_heartbeat, patients_of, pool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLIPS = sorted((CHECKOUT / "hsutils" / "clips").glob("training-?/*.flac"))
@@ -122,15 +123,14 @@ def test_a_recording_too_short_for_a_rhythm_says_so(classifier, heart):
 
 
 @pytest.mark.parametrize("seconds", [4, 6, 10])
-def test_noise_of_any_length_is_told_from_a_heart(classifier, seconds):
-    n, rng = round(seconds * RATE), np.random.default_rng(0)
-    found = [classifier(0.1 * rng.standard_normal(n), RATE).heartbeat for _ in range(40)]
-    assert np.mean(found) <= 0.05
+def test_noise_of_any_length_is_told_from_a_heart(seconds):
+    sounds = 0.1 * np.random.default_rng(0).standard_normal((40, seconds * RATE))
+    assert np.mean([no_heartbeat(sound, find_beats(sound)) == "" for sound in sounds]) <= 0.05
 
 
 def test_nearly_all_real_clips_get_a_verdict():
-    table, problems = classify(CLIPS[::5])
-    assert not problems and len(table) > 100
+    table, problems = classify(CLIPS[::8])
+    assert not problems and len(table) > 60
     assert (table.decision != "").mean() > 0.92
     assert table.heart_rate.dropna().between(40, 200).all()
     assert (table.note != "").eq(table.decision == "").all()
