@@ -19,7 +19,9 @@ run      = $(bin)/python -m hsutils run --profile "$(PROFILE)" \
 # What JupyterLab writes into a notebook besides outputs.
 about   := version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer
 added   := $(about:%=metadata.language_info.%) cell.metadata.jp-MarkdownHeadingCollapsed
-strip   := $(bin)/python -m nbstripout --keep-id --extra-keys "$(added)"
+# jsonschema would compile a grammar first: two seconds for each notebook that git looks at.
+quick   := import sys; sys.modules.update(rfc3987_syntax=None); import nbstripout; nbstripout.main()
+strip   := $(bin)/python -c "$(quick)" --keep-id --extra-keys "$(added)"
 
 # JupyterLab does not ask whether it may fetch news.
 settings := .venv/share/jupyter/lab/settings
