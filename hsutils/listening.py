@@ -113,13 +113,17 @@ def examine(
     lasts, axes = len(waveform) / RECORDED_RATE, axes_of(front_end)
     # A frame is drawn where its middle is, and as wide as the step to the next one.
     first = filled.start * front_end.hop + (front_end.n_fft - front_end.hop) / 2
-    axes |= {"start": first / front_end.sample_rate - (front_end.clip_seconds - lasts) / 2}
     window = np.ones(min(round(SHOWN_SECONDS / axes["hop_seconds"]), found.shape[1]))
     most = np.convolve(found.clip(0).sum(axis=0), window, "valid").argmax() * axes["hop_seconds"]
     start = max(0.0, min(most, lasts - SHOWN_SECONDS))
-    axes |= {"seconds": (start, min(lasts, start + SHOWN_SECONDS)), "waveform": waveform}
-    axes |= {"spectrogram": image[:, filled], "contributions": found}
-    return logit, axes | {"rhythm": find_beats(waveform)}
+    return logit, axes | {
+        "start": first / front_end.sample_rate - (front_end.clip_seconds - lasts) / 2,
+        "seconds": (start, min(lasts, start + SHOWN_SECONDS)),
+        "waveform": waveform,
+        "spectrogram": image[:, filled],
+        "contributions": found,
+        "rhythm": find_beats(waveform),
+    }
 
 
 def explore_room(room: Room) -> ipywidgets.VBox | None:
