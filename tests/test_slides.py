@@ -40,8 +40,9 @@ def test_teachers_find_time_and_figure_of_each_chapter():
         (row,) = [line.split(" | ") for line in TEACHERS if f"]({name}) | " in line]
         stated = re.search(r"\*\*: (\d+) minutes to \w+, (.+?) to compute", cells[0].source)
         assert tuple(row[2:4]) == stated.groups()
-        figure = re.match(rf"\[(.+)\]\(\.\./figures/edition/{name}\)", row[5])
-        assert f"## {figure[1]}" in [cell.source.partition("\n")[0] for cell in cells]
+        figure, place = re.match(rf"\[(.+)\]\(\.\./figures/edition/{name}#(.+?)\)", row[5]).groups()
+        assert f"## {figure}" in [cell.source.partition("\n")[0] for cell in cells]
+        assert place == re.sub(r"[^\w-]", "", figure.lower().replace(" ", "-"))
 
 
 def test_teachers_find_every_slide_in_order():
