@@ -239,7 +239,7 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
             found = [match and match.group(1) for match in matches]
     except InputError:
         raise
-    except Exception as error:  # pandas and re have many
+    except Exception as error:  # of many kinds, from pandas and re
         raise InputError(f"--by {by}: {what} ({error})") from error
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
         raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])
