@@ -104,9 +104,7 @@ def beats_and_cycle(waveform: np.ndarray, rhythm: Rhythm, cycle: np.ndarray, rec
     shown = waveform[: 4 * RECORDED_RATE]
     end = max(len(shown), 1) / RECORDED_RATE
     wave.plot(np.arange(len(shown)) / RECORDED_RATE, shown, color=style.FAINT, lw=0.6)
-    for name, times in (("S1", rhythm.onset), ("S2", rhythm.onset + rhythm.systole)):
-        for time in times[times < end]:
-            wave.axvline(time, **BEATS[name])
+    mark_beats(wave, rhythm, end)
     wave.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, end))
     decibels = 10 * np.asarray(cycle).T
     image = _cycle(page, decibels, np.nanmax(np.abs(decibels), initial=1e-6))
@@ -168,6 +166,13 @@ def stored_levels(facts: pd.DataFrame) -> Figure:
         style.class_histogram(axes, facts[facts["database"] == name], "levels", **look)
         axes.set(title=f"database {name}", xlabel="distinct sample values")
     return style.with_legend(figure, style.color_key(style.CLASSES, marker="s", ms=9))
+
+
+def mark_beats(axes: Axes, rhythm: Rhythm, end: float = np.inf, **look: float) -> None:
+    """An upright line at each beat before `end` (s)."""
+    for name, times in (("S1", rhythm.onset), ("S2", rhythm.onset + rhythm.systole)):
+        for time in times[times < end]:
+            axes.axvline(time, **BEATS[name] | look)
 
 
 def _cycle(axes: Axes, values: np.ndarray, reach: float, colors: str = "RdBu_r") -> AxesImage:

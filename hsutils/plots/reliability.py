@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
+from hsutils.evaluation.metrics import confusion
 from hsutils.plots import style
 from hsutils.plots.forest import forest_plot, long
 from hsutils.plots.results import draw_confusion
@@ -89,11 +89,10 @@ def decisions(predictions: pd.DataFrame, threshold: float, prevalence: float, mo
     style.class_histogram(logits, predictions, "logit", bins=20)
     logits.axvline(threshold, **style.DASHED)
     logits.set_title(f"threshold {threshold:+.2f}".replace("-", "−"))
-    called = predictions["logit"] > threshold
-    shares = called.groupby(predictions["label"]).mean()
-    matrix = confusion_matrix(predictions["label"], called, labels=[0, 1])
+    matrix = confusion(predictions["label"], predictions["logit"], threshold)
     draw_confusion(counts, matrix[None], "test", model)
-    marks = _people(people, shares[1], 1 - shares[0], prevalence)
+    false_alarms, found = matrix[:, 1] / matrix.sum(axis=1)
+    marks = _people(people, found, 1 - false_alarms, prevalence)
     people.set_title(f"1,000 people, {prevalence:.1%} ill")
     return style.with_legend(figure, marks | {"threshold": style.DASHED}, columns=5)
 

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
-from sklearn.metrics import RocCurveDisplay, confusion_matrix
+from sklearn.metrics import RocCurveDisplay
 from sklearn.neighbors import NearestNeighbors
 
+from hsutils.evaluation.metrics import confusion
 from hsutils.evaluation.tables import PAPER, auroc_interval
 from hsutils.plots import style
 
@@ -179,7 +180,7 @@ def confusion_matrices(predictions: Predictions, paper: bool = True) -> Figure:
     figure, panels = style.new_page(title, 2.9 * (1 + paper) + 0.5, **shape)
     for column, model in enumerate(style.in_order(predictions)):
         seeds = _seeds(predictions[model])
-        counts = [confusion_matrix(p["label"], p["logit"] > 0, labels=[0, 1]) for p in seeds]
+        counts = [confusion(p["label"], p["logit"]) for p in seeds]
         name = model if len(counts) == 1 else f"{model}, mean of {len(counts)} seeds"
         draw_confusion(panels[0, column], np.array(counts), name, model)
         if paper:

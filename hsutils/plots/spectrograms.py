@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from hsutils.audio.beats import Rhythm
 from hsutils.config import RECORDED_RATE
 from hsutils.plots import style
-from hsutils.plots.data import BEATS
+from hsutils.plots.data import BEATS, mark_beats
 
 Hertz = Sequence[float]
 PLACE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
@@ -99,9 +99,7 @@ def where_it_looked(
     shape = {"nrows": 3, "sharex": True, "height_ratios": (2, 3, 3)}
     figure, (wave, seen, map_) = style.new_page(title, 6.4, **shape)
     wave.plot(np.arange(len(waveform)) / RECORDED_RATE, waveform, color=style.GRAY, lw=0.6)
-    for name, times in (("S1", rhythm.onset), ("S2", rhythm.onset + rhythm.systole)):
-        for time in times:
-            wave.axvline(time, **BEATS[name] | {"lw": 1, "alpha": 0.7})
+    mark_beats(wave, rhythm, lw=1, alpha=0.7)
     wave.set(ylabel="amplitude", xlim=seconds or (0, len(waveform) / RECORDED_RATE), yticks=[0])
     place = (hop_seconds, mel_hz)
     image = _spectrogram(seen, spectrogram, *place, start=start)
