@@ -80,10 +80,9 @@ def robustness(scores: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(keys, key, strict=True))
         row |= intervals.auroc_and_interval(part.label, logits, part.group)
         row |= pair.a[["sensitivity", "specificity"]].to_dict()
-        change = dict(
-            zip(["change", "change_low", "change_high"], pair.loc["auroc"][2:], strict=True)
-        )
-        rows.append(row | change | {"flips": ((logits > 0) != (before > 0)).mean()})
+        apart = pair.loc["auroc"]
+        row |= {"change": apart.difference, "change_low": apart.low, "change_high": apart.high}
+        rows.append(row | {"flips": ((logits > 0) != (before > 0)).mean()})
     return pd.DataFrame(rows)
 
 
