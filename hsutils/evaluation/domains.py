@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from hsutils.evaluation import intervals
 
-WITHIN, ALL, UNSEEN = "within one database", "all pairs", "unseen database"
+PROTOCOLS = ALL, WITHIN, UNSEEN = "all pairs", "within one database", "unseen database"
 COLUMNS = ["model", "protocol", "database", "recordings", "abnormal", "seeds"]
 COLUMNS += ["auroc", "low", "high"]
 

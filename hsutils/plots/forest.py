@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hsutils.evaluation.domains import PROTOCOLS
 from hsutils.plots import style
 
 DIAMOND = style.DOT | {"marker": "D", "zorder": 4}
@@ -20,7 +21,6 @@ LOOKS = {
 }
 DATABASE = "database "
 METRICS = {"auroc": "AUROC", "f1": "F1", "macc": "balanced accuracy", "ppv": "PPV", "npv": "NPV"}
-PROTOCOLS = ("all pairs", "within one database", "unseen database")
 
 
 @style.styled

@@ -340,8 +340,7 @@ def results(inputs: Tables) -> pd.DataFrame:
 
 def figures(inputs: Tables, found: pd.DataFrame) -> Pictures:
     """How every picture is drawn, by name; `found` are the rows of `results`."""
-    protocols = (domains.ALL, domains.WITHIN, domains.UNSEEN)
-    areas = found[found.protocol.isin(protocols)].rename(columns={"value": "auroc"})
+    areas = found[found.protocol.isin(domains.PROTOCOLS)].rename(columns={"value": "auroc"})
     return {
         "heart-or-stethoscope": lambda: plots.heart_or_stethoscope(areas),
         "intervals": lambda: plots.intervals(metrics(inputs).query("model in @MODELS")),
