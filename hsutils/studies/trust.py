@@ -44,10 +44,7 @@ RULES = {"logit 0": None, "Youden": {}, "sensitivity 0.95": {"sensitivity": 0.95
 """How a threshold is chosen on dev: the paper's is fixed, for the others see `choose_threshold`."""
 
 
-Left = Mapping[str, Sequence[Run]] | None
-
-
-def gather(runs: Sequence[Run], left_out: Left = None) -> Tables:
+def gather(runs: Sequence[Run]) -> Tables:
     """What notebook 08 computes from; what is missing is trained.
 
     Columns of logits are named `model/seed`, and by name for `shortcuts.CONTROL_MODELS`. No table
@@ -55,30 +52,26 @@ def gather(runs: Sequence[Run], left_out: Left = None) -> Tables:
 
     Args:
         runs: one per seed, of the same data and splits; one run's questions go to the first.
-        left_out: database -> trained runs without it, one per seed; may lack databases. With None
-            the table left_out is empty.
 
     Returns:
-        cases (dev and test), left_out (models trained without its database) and facts (of the file
-        alone) have one row per recording; for robustness see `evaluation.robustness`.
+        cases (dev and test) and facts (of the file alone) have one row per recording; left_out
+        (models trained without its database) has none; for robustness see `evaluation.robustness`.
     """
     for run in runs:
         pipeline.train_all(run)
-    corpus = load_corpus(runs[0])
-    return _tables(corpus, runs, left_out, _cases(corpus, runs, pipeline.EVALUATED))
+    corpus, left_out = load_corpus(runs[0]), pd.DataFrame(columns=ABOUT)
+    return _tables(runs[0], corpus, _cases(corpus, runs, pipeline.EVALUATED), left_out)
 
 
-def _tables(corpus: Corpus, runs: Sequence[Run], left_out: Left, cases: pd.DataFrame) -> Tables:
+def _tables(run: Run, corpus: Corpus, cases: pd.DataFrame, left_out: pd.DataFrame) -> Tables:
     facts = shortcuts.format_facts(corpus.recordings).drop(columns="seconds")
     stored = corpus.recordings.merge(facts, on="record")
     columns = ["split", *IDENTITY, *cases.columns.drop(["split", *corpus.recordings])]
     return {
         "cases": cases.assign(group=pd.factorize(cases.group)[0])[columns],
-        "left_out": pd.DataFrame(columns=ABOUT)
-        if left_out is None
-        else _left_out(corpus, left_out),
+        "left_out": left_out,
         "facts": _anonymous(stored, list(facts.columns.drop("record"))),
-        "robustness": _robustness(runs[0], corpus).round(5),
+        "robustness": _robustness(run, corpus).round(5),
     }
 
 
@@ -89,14 +82,15 @@ def gather_study(study: Study) -> Tables:
         Also leaks, leak_effect, quality, length and probe; see `hsutils.data` and
         `hsutils.evaluation`.
     """
-    left_out: dict[str, list[Run]] = {}
+    without: dict[str, list[Run]] = {}
     for _, database, run in runs_without(study, ["paper"]):
         if is_trained(run, MODELS):
-            left_out.setdefault(database, []).append(run)
+            without.setdefault(database, []).append(run)
     runs = [study.run(seed) for seed in study.seeds]
     first, corpus = runs[0], load_corpus(runs[0])
     cases = _cases(corpus, runs, pipeline.EVALUATED)
-    tables, test = _tables(corpus, runs, left_out, cases), first_seed(cases, "test")
+    tables = _tables(first, corpus, cases, _left_out(corpus, without))
+    test = first_seed(cases, "test")
     related = audit(corpus.recordings, corpus.splits).record
     copies = validation_copies(data_folder(first), corpus.recordings)
     return tables | {
@@ -123,14 +117,17 @@ def _cases(corpus: Corpus, runs: Iterable[Run], splits: Sequence[str]) -> pd.Dat
 
 
 def _left_out(corpus: Corpus, runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    parts = [pd.DataFrame(columns=ABOUT)]
+    """Recordings of every database, with the logits of the models trained without it."""
+    parts = []
     for database in sorted(set(corpus.recordings.database)):
         # In a small corpus one database may hold all that there is to train with.
         with contextlib.suppress(InputError):
             splits = leave_out(corpus.splits, corpus.recordings, database)
             held = dataclasses.replace(corpus, splits=splits)
             parts.append(_cases(held, runs.get(database, ()), ["test"]))
-    table = pd.concat(parts[1:] or parts, ignore_index=True)
+    if not parts:
+        return pd.DataFrame(columns=ABOUT)
+    table = pd.concat(parts, ignore_index=True)
     return _anonymous(table, sorted(set(table) - {"split", *corpus.recordings}))
 
 
