@@ -208,5 +208,6 @@ def read_tables(folder: Path, files: Iterable[str]) -> Tables:
         try:
             tables[file.split(".")[0]] = pd.read_csv(folder / file)
         except (OSError, EOFError, ValueError) as error:
-            raise InputError(f"{folder / file}: {error}; run the study without --redraw") from error
+            problem = f"{folder / file}: {error}; run the study that writes it"
+            raise InputError(problem) from error
     return tables

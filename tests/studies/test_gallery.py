@@ -65,3 +65,12 @@ def test_an_unknown_name_is_one_line_that_lists_what_there_is(study, name, messa
     with pytest.raises(InputError, match=message) as error:
         figure(study, name)
     assert "\n" not in str(error.value)
+
+
+def test_a_missing_table_is_named_with_advice_that_a_line_of_python_can_follow(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hsutils.studies.gallery.PROJECT", tmp_path)
+    with pytest.raises(InputError, match=r"figures/trust/cases\.csv: .*run the study") as error:
+        figure("trust", "probe")
+    assert "--" not in str(error.value)

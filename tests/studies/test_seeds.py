@@ -141,5 +141,5 @@ def test_every_number_is_one_row_with_its_interval():
 def test_a_missing_or_damaged_table_is_one_line(tmp_path, content):
     if content is not None:
         (tmp_path / "t.csv.gz").write_bytes(content)
-    with pytest.raises(InputError, match=r"t\.csv\.gz: .*run the study without --redraw"):
+    with pytest.raises(InputError, match=r"t\.csv\.gz: .*run the study that writes it"):
         read_tables(tmp_path, ["t.csv.gz"])
