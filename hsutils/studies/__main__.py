@@ -14,7 +14,7 @@ from hsutils.plots import save_figure
 from hsutils.studies import beats, lessons, new_databases, reproduction, trust
 from hsutils.studies.cluster import train_all
 from hsutils.studies.gallery import pictures
-from hsutils.studies.seeds import Study, Tables, gather, read_tables
+from hsutils.studies.seeds import Study, Tables, gather, read_tables, variant_runs
 
 MODULES = {"reproduction": reproduction, "ablations": reproduction, "trust": trust, "beats": beats}
 MODULES |= {"unseen": new_databases, "heart-cycles": new_databases, "lessons": lessons}
@@ -45,9 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.lock:
             print(new_databases.lock(folder, options.lock, _seeds(options)))
             return 0
-        made = {} if options.redraw else _gathered(options)
-        for file in module.INPUTS if made else ():
-            write_csv(folder / file, made[file.split(".")[0]])
+        if not options.redraw:
+            made = _gathered(options)
+            for file in module.INPUTS:
+                write_csv(folder / file, made[file.split(".")[0]])
         found = module.results(read_tables(folder, module.INPUTS))
         print(write_csv(folder / "results.csv", found))
         for name, draw in pictures(module, folder).items():
@@ -75,25 +76,22 @@ def _gathered(options: argparse.Namespace) -> Tables:
         for name in names:
             new_databases.require_lock(options.to, name, seeds)
         left_out = new_databases.runs(study, names)
-        models = {key: new_databases.CONFIGURATIONS[key].models for key in names}
-        train_all(((run, models[key]) for key, _, run in left_out), options.scheduler)
+        train_all(((run, known[key].models) for key, _, run in left_out), options.scheduler)
         return new_databases.gather(study, known, options.to)
+    train_all(((study.run(seed), MODELS) for seed in seeds), options.scheduler)
     if options.study == "lessons":
         return lessons.gather_study(study)
-    train_all(((study.run(seed), MODELS) for seed in seeds), options.scheduler)
     if options.study == "trust":
         return trust.gather_study(study)
     # After the runs of which they take over what they do not change.
-    changed = ((seed, name, *reproduction.VARIANTS[name]) for name in names for seed in seeds)
-    profile = study.profile
-    variants = ((study.run(s, n, change(profile)), [model]) for s, n, model, change in changed)
-    train_all(variants, options.scheduler)
+    changed = variant_runs(study, {name: known[name] for name in names})
+    train_all(((run, models) for _, run, models in changed), options.scheduler)
     return gather(study, reproduction.VARIANTS)
 
 
 def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
     try:
-        return tuple(int(seed) for seed in options.seeds.split(","))
+        return tuple(dict.fromkeys(int(seed) for seed in options.seeds.split(",")))
     except ValueError:
         raise InputError(f"--seeds {options.seeds}: write such as 0,1,2") from None
 

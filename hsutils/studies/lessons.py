@@ -17,7 +17,7 @@ from hsutils.evaluation import calibration, domains, intervals, shortcuts
 from hsutils.models.build import MODELS
 from hsutils.pipeline import load_predictions, train_baseline
 from hsutils.run import Run, open_run
-from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, train, with_logits
+from hsutils.studies.seeds import COLUMNS, Study, Tables, tidy, with_logits
 
 INPUTS = ("answers.csv",)
 LEFT_OUT = "a"
@@ -113,11 +113,8 @@ def answers(run: Run) -> pd.DataFrame:
 
 
 def gather_study(study: Study) -> Tables:
-    """`answers` of all seeds, after training what is missing."""
-    found = []
-    for seed in study.seeds:
-        train(study.run(seed))
-        found.append(answers(study.run(seed)))
+    """`answers` of all (trained) seeds."""
+    found = [answers(study.run(seed)) for seed in study.seeds]
     return {"answers": pd.concat(found, ignore_index=True)}
 
 

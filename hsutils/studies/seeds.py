@@ -5,7 +5,7 @@ the run with the same seed. Every study has inputs (CSV files without record nam
 `results.csv` and every picture are computed again without training.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,13 @@ def is_trained(run: Run, models: Iterable[str]) -> bool:
     )
 
 
+def variant_runs(study: Study, variants: Variants) -> Iterator[tuple[str, Run, tuple[str, ...]]]:
+    """(variant, run, the models it is about) for all seeds of a study."""
+    for name, (model, change) in variants.items():
+        for seed in study.seeds:
+            yield name, study.run(seed, name, change(study.profile)), (model,)
+
+
 def gather(study: Study, variants: Variants) -> Tables:
     """Predictions and histories of all seeds, and of those variants that are trained.
 
@@ -106,13 +113,8 @@ def gather(study: Study, variants: Variants) -> Tables:
         InputError: if runs were evaluated on different recordings or differ in precision.
     """
     own = [(study.profile.name, study.run(seed), MODELS) for seed in study.seeds]
-    changed = [
-        (name, study.run(seed, name, change(study.profile)), (model,))
-        for name, (model, change) in variants.items()
-        for seed in study.seeds
-        if study.folder(seed, name).is_dir()
-    ]
-    every = [item for item in own + changed if is_trained(*item[1:])]
+    changed = variant_runs(study, variants)
+    every = [item for item in (*own, *changed) if is_trained(*item[1:])]
     recordings, parts, histories, trainings = load_recordings(own[0][1]), [], [], []
     for split in EVALUATED:
         logits = {
