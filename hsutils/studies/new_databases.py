@@ -147,9 +147,7 @@ def require_lock(folder: Path, key: str, seeds: Iterable[int]) -> None:
             raise InputError(f"{folder / LOCK}: {problem}; write into another folder")
 
 
-def gather(
-    study: Study, keys: Iterable[str] = tuple(CONFIGURATIONS), to: Path | None = None
-) -> Tables:
+def gather(study: Study, keys: Iterable[str], to: Path) -> Tables:
     """Logits of every configuration that is trained, and of the linear model on heart cycles.
 
     What the folder `to` holds of other configurations and seeds is kept.
@@ -170,31 +168,35 @@ def gather(
             logits[database] = {LINEAR: linear}
     for key, database, run in runs(study, keys):
         if is_trained(run, models := CONFIGURATIONS[key].models):
-            names = {model: f"{key}/{model}/{run.profile.seed}" for model in models}
-            logits[database] |= {names[m]: load_predictions(run, m, "test") for m in models}
+            found = {model: load_predictions(run, model, "test") for model in models}
             if key == FINAL:
                 if of_final is None:
                     of_final = features_of(load_recordings(run))
-                column = f"{key}/{BOTH}/{run.profile.seed}"
-                logits[database][column] = _together(run, of_final)
+                found[BOTH] = _together(run, of_final)
+            seed = run.profile.seed
+            logits[database] |= {f"{key}/{model}/{seed}": made for model, made in found.items()}
     table = pd.concat([with_logits(recordings, part) for part in logits.values()])
     table = table.sort_values(["database", "digest"], ignore_index=True)
     table = table.assign(group=pd.factorize(table.group)[0], seconds=table.seconds.round(1))
-    table = table[[*ABOUT, *logit_columns(table)]].round(3).reset_index(drop=True)
-    if to and (to / INPUTS[0]).exists():
-        earlier = read_tables(to, INPUTS[:1])["left_out"]
-        if not earlier[ABOUT].astype(str).equals(table[ABOUT].astype(str)):
-            raise InputError(f"{to / INPUTS[0]}: is of other recordings; write into another folder")
-        kept = earlier.columns.difference(table.columns, sort=False)
-        order = {key: place for place, key in enumerate(("heart-cycles", *CONFIGURATIONS))}
-        every = [*logit_columns(table), *kept]
-        every.sort(key=lambda column: order.get(column.split("/")[0], len(order)))
-        table = table.join(earlier[kept])[[*ABOUT, *every]]
     return {
-        "left_out": table,
+        "left_out": _with_earlier(table[[*ABOUT, *logit_columns(table)]].round(3), to),
         "cycles": heart_cycles.mean_cycles(features, recordings),
         "weights": heart_cycles.weights(features, recordings, splits),
     }
+
+
+def _with_earlier(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The table, and the columns of logits that it lacks and that one in the folder has."""
+    if not (folder / INPUTS[0]).exists():
+        return table
+    earlier = read_tables(folder, INPUTS[:1])["left_out"]
+    if not earlier[ABOUT].astype(str).equals(table[ABOUT].astype(str)):
+        raise InputError(f"{folder / INPUTS[0]}: is of other recordings; write into another folder")
+    kept = earlier.columns.difference(table.columns, sort=False)
+    # Variants that this code no longer knows come last.
+    order = ["heart-cycles", *CONFIGURATIONS, *kept.str.split("/").str[0]]
+    every = sorted([*logit_columns(table), *kept], key=lambda c: order.index(c.split("/")[0]))
+    return table.join(earlier[kept])[[*ABOUT, *every]]
 
 
 def _together(run: Run, features: np.ndarray) -> pd.DataFrame:

@@ -52,6 +52,11 @@ def found(inputs) -> pd.DataFrame:
     return areas(inputs["left_out"])
 
 
+@pytest.fixture(scope="module")
+def changes(inputs, found) -> pd.DataFrame:
+    return differences(inputs["left_out"], found).set_index("variant")
+
+
 def mean_area(table: pd.DataFrame, column: str) -> float:
     parts = table.groupby("database")
     return float(np.mean([roc_auc_score(part.label, part[column]) for _, part in parts]))
@@ -71,25 +76,26 @@ def test_a_model_that_was_not_tested_everywhere_has_no_mean(found):
     assert student.database.tolist() == [*"abdef"]
 
 
-def test_a_change_is_compared_over_the_seeds_of_both(inputs, found):
-    table = differences(inputs["left_out"], found).set_index("variant")
+def test_a_change_is_compared_over_the_seeds_of_both(inputs, changes):
     for key, column, seed in (("full-band-min-max", MIN_MAX, 0), ("robust", ROBUST, 1)):
         other = mean_area(inputs["left_out"], f"{FULL}/{seed}")
         expected = mean_area(inputs["left_out"], f"{column}/{seed}") - other
-        assert table.difference[key] == pytest.approx(expected)
-    assert set(table.index) == {"full-band-min-max", "robust"}
-    assert table.high["full-band-min-max"] < 0 and table.low["robust"] < 0 < table.high["robust"]
+        assert changes.difference[key] == pytest.approx(expected)
+    assert set(changes.index) == {"full-band-min-max", "robust"}
+    min_max, robust = changes.loc["full-band-min-max"], changes.loc["robust"]
+    assert min_max.high < 0 and robust.low < 0 < robust.high
     # The smaller p of two counts twice (Holm); 1,000 draws cannot say less than 2 in 1,001.
-    assert table.p["full-band-min-max"] == pytest.approx(4 / 1001) and table.p["robust"] > 0.05
+    assert min_max.p == pytest.approx(4 / 1001) and robust.p > 0.05
 
 
-def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(inputs, found):
-    left_out = inputs["left_out"]
-    row = differences(left_out, found).set_index("variant").loc["full-band-min-max"]
+def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(
+    inputs, found, changes
+):
+    row = changes.loc["full-band-min-max"]
     rng, gains = np.random.default_rng(5), []
     for _ in range(200):
         each = []
-        for _, part in left_out.groupby("database"):
+        for _, part in inputs["left_out"].groupby("database"):
             drawn = part.iloc[rng.integers(0, len(part), len(part))]
             ill = (drawn.label == 1).to_numpy()
             logits = [drawn[f"{c}/0"].to_numpy() for c in (MIN_MAX, FULL)]
@@ -150,8 +156,8 @@ def test_a_configuration_differs_in_what_it_says_and_nothing_else(differing, key
 
 
 @pytest.fixture(scope="module")
-def gathered(trained) -> dict[str, pd.DataFrame]:
-    return gather(trained, ["paper"])
+def gathered(trained, tmp_path_factory) -> dict[str, pd.DataFrame]:
+    return gather(trained, ["paper"], tmp_path_factory.mktemp("unseen"))
 
 
 def test_what_is_trained_is_gathered_and_no_recording_is_named(trained, gathered):
@@ -179,11 +185,12 @@ def test_results_and_pictures_are_made_of_whatever_there_is(gathered):
 
 def test_what_another_machine_trained_is_kept(trained, gathered, tmp_path):
     table = gathered["left_out"]
-    other = table.assign(**{f"{ROBUST}/5": np.arange(len(table)) / 8, "paper/teacher/0": 0.0})
+    others = {name: np.arange(len(table)) / 8 for name in ("given-up/baseline/0", f"{ROBUST}/5")}
+    other = table.assign(**others, **{"paper/teacher/0": 0.0})
     other.to_csv(tmp_path / new_databases.INPUTS[0], index=False)
     both = gather(trained, ["paper"], tmp_path)["left_out"]
-    assert both.columns.tolist() == [*table, f"{ROBUST}/5"]
-    assert both[f"{ROBUST}/5"].tolist() == other[f"{ROBUST}/5"].tolist()
+    assert both.columns.tolist() == [*table, *reversed(others)]
+    pd.testing.assert_frame_equal(both[[*others]], other[[*others]])
     pd.testing.assert_frame_equal(both[[*table]], table)
     other.assign(label=1 - other.label).to_csv(tmp_path / new_databases.INPUTS[0], index=False)
     with pytest.raises(InputError, match="is of other recordings"):
