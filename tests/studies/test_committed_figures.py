@@ -9,20 +9,13 @@ import pytest
 
 from hsutils.config import CHECKOUT
 from hsutils.export import THRESHOLD
-from hsutils.studies import beats, lessons, new_databases, reproduction, trust
+from hsutils.studies import lessons, new_databases
+from hsutils.studies.gallery import STUDIES, pictures
 from hsutils.studies.seeds import read_tables
 
 FIGURES = CHECKOUT / "figures"
-MODULES = {"reproduction": reproduction, "trust": trust, "unseen": new_databases}
-MODULES |= {"demo": lessons, "beats": beats}
-PICTURES = {
-    "reproduction": "roc confusion dev-auroc paper-figure-5 learning-rates ablations",
-    "trust": "heart-or-stethoscope intervals paired leak-effect separation thresholds reliability "
-    "quality robustness probe stored-levels",
-    "unseen": "unseen-databases changes mean-cycles",
-    "demo": "",
-    "beats": "beats",
-}
+MODULES = {name: STUDIES[name] for name in ("reproduction", "trust", "unseen", "beats")}
+MODULES["demo"] = lessons
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -37,11 +30,11 @@ def test_results_follow_from_the_inputs(name, tmp_path):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_is_committed_that_no_study_writes(name):
-    pictures = PICTURES[name].split()
-    expected = {"README.md", "results.csv", *MODULES[name].INPUTS}
-    expected |= {f"{p}.{ending}" for p in pictures for ending in ("png", "svg")}
+    module, folder = MODULES[name], FIGURES / name
+    expected = {"README.md", "results.csv", *module.INPUTS}
+    expected |= {f"{p}.{ending}" for p in pictures(module, folder) for ending in ("png", "svg")}
     expected |= {new_databases.LOCK} if name == "unseen" else set()
-    assert {p.name for p in (FIGURES / name).iterdir()} == expected
+    assert {p.name for p in folder.iterdir()} == expected
 
 
 def test_the_final_configuration_is_the_one_that_was_locked():
