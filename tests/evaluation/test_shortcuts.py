@@ -61,6 +61,12 @@ def few_trees(monkeypatch):
     monkeypatch.setattr(shortcuts, "_TREES", 60)
 
 
+@pytest.fixture
+def one_permutation(monkeypatch):
+    """Where nothing is asked about chance."""
+    monkeypatch.setattr(shortcuts, "_PERMUTATIONS", 1)
+
+
 def alternating(recordings: pd.DataFrame) -> pd.DataFrame:
     """Every other recording of each database and label to finetune, and the rest to test."""
     odd = recordings.groupby(["database", "label"]).cumcount() % 2 == 1
@@ -258,6 +264,7 @@ def test_probe_is_at_chance_on_noise(seed):
     assert found["balanced_accuracy"] < found["chance_high"] + 0.05
 
 
+@pytest.mark.usefixtures("one_permutation")
 def test_probe_never_recognizes_a_group_it_has_seen():
     _, databases, groups = deal(1)
     own = np.random.default_rng(2).normal(size=(groups.max() + 1, 100))
@@ -268,6 +275,7 @@ def test_probe_never_recognizes_a_group_it_has_seen():
     assert alone["balanced_accuracy"] > 0.95
 
 
+@pytest.mark.usefixtures("one_permutation")
 def test_probe_averages_over_databases_not_recordings():
     features, databases, groups = deal(4)
     features[:, 0] += 6 * (databases == "a")
@@ -278,6 +286,7 @@ def test_probe_averages_over_databases_not_recordings():
     assert found["low"] < found["balanced_accuracy"] < found["high"]
 
 
+@pytest.mark.usefixtures("one_permutation")
 def test_probe_leaves_out_databases_of_one_group_and_asks_for_two_others():
     features, databases, groups = deal(5)
     databases[groups == 7] = "d"
