@@ -74,14 +74,14 @@ def forest_plot(
     marks = table[:0].assign(mark="") if marks is None else marks
     named = marks["mark"][marks["mark"].str.startswith(DATABASE)].str.removeprefix(DATABASE)
     looks = style.database_looks(named, DATABASE) | LOOKS
-    own = [*keys, panel] if panel else keys
-    marks = marks.merge(table[[*own, "y", "color"]], on=own)
-    panels = list(dict.fromkeys(table[panel])) if panel else [""]
+    table, marks = (t.assign(heading=t[panel] if panel else "") for t in (table, marks))
+    marks = marks.merge(table[[*keys, "heading", "y", "color"]], on=[*keys, "heading"])
+    panels = list(dict.fromkeys(table["heading"]))
     shape = {"ncols": len(panels), "sharex": share_x, "sharey": True, "squeeze": False}
     inches = 0.4 if len(marks) else 0.3
     figure, (grid,) = style.new_page(title, 1.6 + inches * lines["y"].max(), **shape)
     for axes, name in zip(grid, panels, strict=True):
-        part, beneath = (t[t[panel] == name] if panel else t for t in (table, marks))
+        part, beneath = (t[t["heading"] == name] for t in (table, marks))
         for x in (reference or {}).values() if share_x or axes is grid[-1] else ():
             axes.axvline(x, **style.DASHED)
         for line in part.itertuples():
