@@ -50,6 +50,7 @@ def histories(seeds: int = 1) -> dict[str, pd.DataFrame]:
     return dict.fromkeys(MODELS, table.assign(dev_auroc=dev, loss=1 / table["epoch"]))
 
 
+@cache
 def made() -> dict[str, tuple]:
     """Figure -> the arguments it is drawn of, with the values that the tests look for."""
     rng, nan, made = np.random.default_rng(0), np.nan, {}
