@@ -23,7 +23,7 @@ TRAINED = {"ablations": reproduction.VARIANTS, "unseen": new_databases.CONFIGURA
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one study; 0, or 2 after a line that says what is wrong."""
+    """Run one study; 0, or 2 after a line that says what is wrong, or 130 if it is stopped."""
     parser = argparse.ArgumentParser(prog="python -m hsutils.studies", description=__doc__)
     parser.add_argument("study", choices=MODULES)
     parser.add_argument("--profile", default="paper", help="default paper")
@@ -56,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"hsutils.studies: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        again = "run the same command again to go on from here"
+        print(f"hsutils.studies: stopped; {again}", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -66,7 +70,8 @@ def _gathered(options: argparse.Namespace) -> Tables:
     known = TRAINED.get(options.study, {})
     names = options.only.split(",") if options.only else [*known]
     if unknown := [name for name in names if name not in known]:
-        raise InputError(f"--only: no {', '.join(unknown)}; use some of {', '.join(known)}")
+        use = f"use some of {', '.join(known)}" if known else "leave it out"
+        raise InputError(f"--only: no {', '.join(unknown)}; {use}")
     seeds = _seeds(options)
     paths = {"data.folder": options.data, "splits.lists": options.lists}
     given = [f"{key}={Path(path).resolve()}" for key, path in paths.items() if path]

@@ -22,6 +22,13 @@ pytestmark = [
 LONG = "baseline.epochs=12"
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """One worker, a process of its own."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
 def weights(run) -> dict[str, bytes]:
     """Bit for bit, in whatever order the file holds them."""
     tensors = load_file(run.path("baseline.safetensors"))
@@ -32,26 +39,25 @@ def history(run) -> list[dict]:
     return run.note("baseline.safetensors")["history"]
 
 
-def test_a_training_whose_worker_is_killed_goes_on_elsewhere(tiny_study, tmp_path):
+def test_a_training_whose_worker_is_killed_goes_on_elsewhere(tiny_study, tmp_path, cluster):
     undisturbed, killed = (
         replace(study, overrides=(*study.overrides, LONG)).run(0)
         for study in (tiny_study(tmp_path / name, (0,)) for name in ("undisturbed", "killed"))
     )
     train_all([(undisturbed, ["baseline"])])
     checkpoint = killed.path("checkpoints/baseline.safetensors")
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        with ThreadPoolExecutor() as threads:
-            ending = threads.submit(train_all, [(killed, ["baseline"])], cluster.scheduler_address)
-            while not checkpoint.exists():
-                assert not ending.done()
-                time.sleep(0.01)
-            (worker,) = cluster.workers.values()
-            first = worker.pid
-            with safe_open(checkpoint, framework="pt") as file:
-                before = json.loads(file.metadata()["history"])
-            os.kill(first, signal.SIGKILL)
-            ending.result(timeout=120)
-        assert worker.pid != first
+    (worker,) = cluster.workers.values()
+    first = worker.pid
+    with ThreadPoolExecutor() as threads:
+        ending = threads.submit(train_all, [(killed, ["baseline"])], cluster.scheduler_address)
+        while not checkpoint.exists():
+            assert not ending.done()
+            time.sleep(0.01)
+        with safe_open(checkpoint, framework="pt") as file:
+            before = json.loads(file.metadata()["history"])
+        os.kill(first, signal.SIGKILL)
+        ending.result(timeout=120)
+    assert worker.pid != first
     assert weights(killed) == weights(undisturbed)
     assert len(history(killed)) == len(history(undisturbed)) == 12
     # With the seconds that they took before: no epoch is trained twice.
@@ -64,11 +70,11 @@ def test_what_is_trained_starts_no_worker(trained, monkeypatch):
     train_all([(trained.run(seed), ["teacher", "baseline"]) for seed in trained.seeds])
 
 
-def test_what_is_wrong_with_a_training_is_said_as_without_a_cluster(tiny_study, tmp_path):
+def test_what_is_wrong_with_a_training_is_said_as_without_a_cluster(tiny_study, tmp_path, cluster):
     study = tiny_study(tmp_path, (0,))
     run = replace(study, overrides=(*study.overrides, "splits.leave_out=z")).run(0)
     with pytest.raises(InputError, match=r"splits\.leave_out=z: no such database") as raised:
-        train_all([(run, ["baseline"])])
+        train_all([(run, ["baseline"])], cluster.scheduler_address)
     assert len(raised.value.problems) == 1
 
 

@@ -79,7 +79,7 @@ def test_it_is_trained_with_the_training_splits_alone(planted):
     assert model.weights == pytest.approx(known.weights)
 
 
-def test_the_strength_is_chosen_by_large_databases_left_out(planted):
+def test_the_strength_is_chosen_by_large_databases_left_out():
     table, splits = recordings(800, share=0.5)
     features = np.random.default_rng(1).standard_normal((800, len(FEATURES)))
     features[:, 0] += 0.7 * table.label
