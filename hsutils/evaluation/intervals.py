@@ -184,17 +184,16 @@ def multiplicities(
     rng, codes = np.random.default_rng(seed), group_codes(groups, len(classes))
     holds = [np.bincount(codes, classes == c) > 0 for c in range(classes.max() + 1)]
     composition = np.sum([has * 2**c for c, has in enumerate(holds)], axis=0)
-    strata = [np.flatnonzero(composition == c) for c in np.unique(composition)]
+    sizes = np.unique(composition, return_counts=True)[1]
+    # Where the count of each recording's group lies when those of one composition lie together.
+    column = np.argsort(np.argsort(composition, kind="stable"))[codes]
     block = max(1, _CELLS // len(classes))
     for start in range(0, n_resamples, block):
-        rows = min(block, n_resamples - start)
-        times = np.empty((rows, len(composition)))
-        for stratum in strata:
-            size = len(stratum)
+        rows, counts = min(block, n_resamples - start), []
+        for size in sizes:
             drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
-            counts = np.bincount(drawn.ravel(), minlength=rows * size)
-            times[:, stratum] = counts.reshape(rows, size)
-        yield times[:, codes]
+            counts.append(np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size))
+        yield np.take(np.concatenate(counts, axis=1, dtype=float), column, axis=1)
 
 
 def expansion(labels: ArrayLike, groups: ArrayLike | None = None) -> float:
