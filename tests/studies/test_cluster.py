@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import dask
 import pytest
 from distributed import LocalCluster
 from safetensors import safe_open
@@ -80,5 +81,6 @@ def test_what_is_wrong_with_a_training_is_said_as_without_a_cluster(tiny_study, 
 
 def test_a_scheduler_that_does_not_answer_is_named(tiny_study, tmp_path):
     run = tiny_study(tmp_path, (0,)).run(0)
-    with pytest.raises(InputError, match="no scheduler answers"):
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with soon, pytest.raises(InputError, match="no scheduler answers"):
         train_all([(run, ["baseline"])], "tcp://127.0.0.1:1")
