@@ -302,15 +302,14 @@ def results(inputs: Tables) -> pd.DataFrame:
 
 def figures(inputs: Tables, found: pd.DataFrame) -> seeds.Pictures:
     """How every picture is drawn, by name; `found` are the rows of `results`."""
-    found = found.assign(name=found.variant.str.replace("-", " "))
     area = found[found.metric == "auroc"]
+    area = area.assign(name=area.variant.str.replace("-", " "))
     means = area[area.database == "mean"]
     counts = means[means.seed != "mean"].groupby(KEY[:2]).size().rename("seeds")
-    against = found.metric.str.extract(r"^auroc, difference from ([a-z-]+)$")[0]
-    changes = found.assign(name=found.name + ", from " + against.str.replace("-", " "))
-    changes = changes[against.notna()].join(counts, on=KEY[:2]).sort_values("value")[::-1]
-    own = changes.name.str.replace(FINAL.replace("-", " "), BOTH, n=1)
-    changes["name"] = changes.name.mask(changes.model == BOTH, own)
+    against = found.metric.str.extract("^auroc, difference from ([a-z-]+)$", expand=False)
+    names = found.variant.mask(found.model == BOTH, BOTH) + ", from " + against
+    changes = found.assign(name=names.str.replace("-", " ")).dropna(subset="name")
+    changes = changes.join(counts, on=KEY[:2]).sort_values("value")[::-1]
     pages = {}
     # Few recordings, or very noisy ones, may have no heart cycles to compare.
     if inputs["cycles"].groupby("database").label.nunique().gt(1).any():
