@@ -6,7 +6,8 @@ recordings; the spread between seeds is shown apart.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,14 +83,10 @@ def gather_study(study: Study) -> Tables:
         Also leaks, leak_effect, quality, length and probe; see `hsutils.data` and
         `hsutils.evaluation`.
     """
-    without: dict[str, list[Run]] = {}
-    for _, database, run in runs_without(study, ["paper"]):
-        if is_trained(run, MODELS):
-            without.setdefault(database, []).append(run)
     runs = [study.run(seed) for seed in study.seeds]
     first, corpus = runs[0], load_corpus(runs[0])
     cases = _cases(corpus, runs, pipeline.EVALUATED)
-    tables = _tables(first, corpus, cases, _left_out(corpus, without))
+    tables = _tables(first, corpus, cases, _left_out(study, corpus))
     test = first_seed(cases, "test")
     related = audit(corpus.recordings, corpus.splits).record
     copies = validation_copies(data_folder(first), corpus.recordings)
@@ -116,15 +113,18 @@ def _cases(corpus: Corpus, runs: Iterable[Run], splits: Sequence[str]) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
-def _left_out(corpus: Corpus, runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
+def _left_out(study: Study, corpus: Corpus) -> pd.DataFrame:
     """Recordings of every database, with the logits of the models trained without it."""
-    parts = []
+    without, parts = defaultdict(list), []
+    for _, database, run in runs_without(study, ["paper"]):
+        if is_trained(run, MODELS):
+            without[database].append(run)
     for database in sorted(set(corpus.recordings.database)):
         # In a small corpus one database may hold all that there is to train with.
         with contextlib.suppress(InputError):
             splits = leave_out(corpus.splits, corpus.recordings, database)
             held = dataclasses.replace(corpus, splits=splits)
-            parts.append(_cases(held, runs.get(database, ()), ["test"]))
+            parts.append(_cases(held, without[database], ["test"]))
     if not parts:
         return pd.DataFrame(columns=ABOUT)
     table = pd.concat(parts, ignore_index=True)
