@@ -66,9 +66,12 @@ def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -
     trained with all labels of the run; `predict` averages its logit with the network's.
 
     Raises:
-        InputError: as `load_model`, or if an ONNX file's logits differ by more than `AGREEMENT`.
+        InputError: as `load_model`, if the target is neither .safetensors nor .onnx, or if an ONNX
+            file's logits differ by more than `AGREEMENT`.
     """
     source, target = Path(source), Path(target)
+    if target.suffix not in (".safetensors", ".onnx"):
+        raise InputError(f"{target}: name a file that ends in .safetensors or .onnx")
     network, profile, metadata = load_model(source)
     if "command" not in metadata:  # a run's, which keeps the rest beside it
         note = Run(source.parent, profile).note(source.name)

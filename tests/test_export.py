@@ -89,6 +89,13 @@ def test_a_foreign_or_damaged_file_is_told_in_one_line(run, tmp_path, kind):
     assert str(path) in said and "\n" not in said and "delete" not in said
 
 
+@pytest.mark.parametrize("name", ["model.ONNX", "model.pt", "model"])
+def test_a_file_of_another_kind_is_not_written(tmp_path, name):
+    with pytest.raises(InputError, match=r"ends in \.safetensors or \.onnx"):
+        export(PACKAGED_WEIGHTS, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_an_exported_file_says_what_made_it_and_names_no_place(run, tmp_path):
     target = tmp_path / "new folder" / "model.safetensors"
     exported = export(run.path("student.safetensors"), target)
