@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsutils.audio.beats import STEP, Rhythm, find_beats
-from hsutils.audio.preprocessing import remove_artifacts
 from hsutils.audio.spectrograms import log_mel, mel_edges
 from hsutils.config import RECORDED_RATE, load_profile
 
@@ -106,10 +105,8 @@ def _levels(clip: np.ndarray, rhythm: Rhythm) -> np.ndarray:
     edges = _edges(rhythm)
     if not len(edges):
         return np.empty((0, len(PHASES), BANDS))
-    clean = remove_artifacts(clip, RECORDED_RATE, FRONT_END)
-    plain = {"repair_clips": False, "pass_low_hz": 0.0, "pass_high_hz": 0.0, "bits": 0}
-    plain |= {"clip_seconds": len(clean) / RECORDED_RATE}
-    bands, _ = log_mel(clean, RECORDED_RATE, FRONT_END.model_copy(update=plain))
+    unpadded = FRONT_END.model_copy(update={"clip_seconds": len(clip) / RECORDED_RATE})
+    bands, _ = log_mel(clip, RECORDED_RATE, unpadded)
     middle = FRONT_END.n_fft / 2 / RECORDED_RATE  # of a frame, for which it stands
     count = bands.shape[1]
     frames = np.clip(np.round((edges - middle) * RECORDED_RATE / STEP).astype(int), 0, count)
