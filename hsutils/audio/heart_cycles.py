@@ -72,11 +72,9 @@ def mean_cycle(waveform: np.ndarray) -> tuple[np.ndarray, Rhythm]:
         Factors of ten of power over each band's mean, shape (7, 8), the median over beats, NaN
         where there are fewer than two; and the beats.
     """
-    clip = waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
-    rhythm = find_beats(clip)
-    levels = _levels(clip, rhythm)
-    empty = np.full(levels.shape[1:], np.nan)
-    return np.median(levels, axis=0) if len(levels) else empty, rhythm
+    rhythm = find_beats(_clip(waveform))
+    cycle = heart_cycle_features(waveform, rhythm)[: len(_CYCLE)]
+    return cycle.reshape(len(PHASES), BANDS), rhythm
 
 
 def heart_cycle_features(waveform: np.ndarray, rhythm: Rhythm | None = None) -> np.ndarray:
@@ -85,11 +83,11 @@ def heart_cycle_features(waveform: np.ndarray, rhythm: Rhythm | None = None) -> 
     First comes the mean cycle, then its scatter from beat to beat: the interquartile range over
     the spread between phases in that band. The rhythm is last; it is found unless it is given.
     """
-    clip = waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
+    clip = _clip(waveform)
     rhythm = find_beats(clip) if rhythm is None else rhythm
-    levels = _levels(clip, rhythm)
-    if not len(levels):
+    if len(rhythm.onset) < 2:
         return np.full(len(FEATURES), np.nan)
+    levels = _levels(clip, rhythm)
     low, middle, high = np.quantile(levels, (0.25, 0.5, 0.75), axis=0)
     scatter = (high - low) / (middle.std(axis=0) + LEAST)
     # The last S2 may lie behind the recording's end.
@@ -100,16 +98,17 @@ def heart_cycle_features(waveform: np.ndarray, rhythm: Rhythm | None = None) -> 
     )
 
 
+def _clip(waveform: np.ndarray) -> np.ndarray:
+    return waveform[: round(FRONT_END.clip_seconds * RECORDED_RATE)]
+
+
 def _levels(clip: np.ndarray, rhythm: Rhythm) -> np.ndarray:
     """Mean level of each band over each phase of each beat, shape (beats - 1, 7, 8)."""
-    edges = _edges(rhythm)
-    if not len(edges):
-        return np.empty((0, len(PHASES), BANDS))
     unpadded = FRONT_END.model_copy(update={"clip_seconds": len(clip) / RECORDED_RATE})
     bands, _ = log_mel(clip, RECORDED_RATE, unpadded)
     middle = FRONT_END.n_fft / 2 / RECORDED_RATE  # of a frame, for which it stands
     count = bands.shape[1]
-    frames = np.clip(np.round((edges - middle) * RECORDED_RATE / STEP).astype(int), 0, count)
+    frames = np.round((_edges(rhythm) - middle) * RECORDED_RATE / STEP).astype(int).clip(0, count)
     starts = np.minimum(frames[:, :-1], count - 1)
     stops = np.maximum(frames[:, 1:], starts + 1)
     sums = np.vstack([np.zeros(BANDS), np.cumsum(bands.T, axis=0, dtype=float)])
