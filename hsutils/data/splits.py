@@ -85,8 +85,7 @@ def generated_splits(recordings: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     split_of = dict.fromkeys(groups, "pretrain")
     for split in SPLITS[1:]:
         left = np.array([half, half])
-        for group in groups:
-            count = members.loc[group].to_numpy()
+        for group, *count in members.loc[groups].itertuples():
             if split_of[group] == "pretrain" and (count <= left).all():
                 split_of[group] = split
                 left -= count
