@@ -88,19 +88,18 @@ def fetch(to: Path | str, mirror: Path | str | None = None, corpus: Source | Non
         _refuse(corpus.faults(to), f"name another folder or remove {to}, then {again}")
         print(f"{to}: verified, nothing to fetch")
         return to
-    loose: list[Path] = []
     downloads, unpacked = (to.with_name(f".{to.name}-{n}") for n in ("downloads", "unpacked"))
     if source.startswith(("http://", "https://")):
-        archives = _download(source.rstrip("/"), downloads, *corpus.archives)
+        sources = _download(source.rstrip("/"), downloads, *corpus.archives)
         remedy = f"it was discarded, {again}"
     else:
-        archives, remedy = sorted(Path(source).glob("*.zip")), f"replace it, then {again}"
+        sources, remedy = sorted(Path(source).glob("*.zip")), f"replace it, then {again}"
         if corpus.loose:
-            loose = [p for p in sorted(Path(source).rglob("*")) if corpus.place(str(p))]
-    if not archives and not loose:
+            sources = [p for p in sorted(Path(source).rglob("*")) if corpus.place(str(p))] + sources
+    if not sources:
         raise InputError(f"{source}: no folder with .zip archives; name one that holds them")
     try:
-        faults = _unpack(archives, loose, unpacked, corpus) or corpus.faults(unpacked)
+        faults = _unpack(sources, unpacked, corpus) or corpus.faults(unpacked)
         if not faults:
             unpacked.rename(to)
     finally:
@@ -193,19 +192,22 @@ def _receive(url: str, part: Path) -> None:
                     raise requests.Timeout(f"slower than {_SLOWEST / 1000:g} kB a second")
 
 
-def _unpack(archives: list[Path], loose: list[Path], folder: Path, corpus: Source) -> list[str]:
-    """Put what is read here into a new folder; what is wrong with an archive, if anything is."""
+def _unpack(sources: list[Path], folder: Path, corpus: Source) -> list[str]:
+    """Put what is read here into a new folder; what is wrong with an archive, if anything is.
+
+    Sources are archives and, where they may be loose, the files themselves.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     left = _LARGEST_BYTES
-    for archive in [*loose, *archives]:
+    for source in sources:
         try:
-            if archive in loose:
-                target = folder / corpus.place(str(archive))
+            if source.suffix != ".zip":
+                target = folder / corpus.place(str(source))
                 target.parent.mkdir(exist_ok=True)
-                shutil.copyfile(archive, target)
+                shutil.copyfile(source, target)
                 continue
-            with zipfile.ZipFile(archive) as file:
+            with zipfile.ZipFile(source) as file:
                 members = [member for member in file.infolist() if corpus.place(member.filename)]
                 needed = sum(member.file_size for member in members)
                 left -= needed
@@ -221,7 +223,7 @@ def _unpack(archives: list[Path], loose: list[Path], folder: Path, corpus: Sourc
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 remedy = "make room and run the same command again"
                 raise InputError(f"--to={folder.parent}: the disk is full; {remedy}") from error
-            return [f"{archive}: is a damaged archive ({error})"]
+            return [f"{source}: is a damaged archive ({error})"]
     return []
 
 
