@@ -114,25 +114,26 @@ def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
     A fault that more than three files have in common is one line of `problems`.
     """
 
-    def facts_of(path: str) -> tuple | str:
+    def facts_of(path: str) -> tuple | InputError:
         try:
             samples, sample_rate = read_samples(path)
         except InputError as error:
-            return str(error)
+            return error
         digest = hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest()
         return sample_rate, samples.shape[1], len(samples) / sample_rate, digest
 
+    facts, faults = [], {}
     with ThreadPoolExecutor(usable_cores()) as threads:
-        found = list(threads.map(facts_of, paths))
-    faults: dict[str, list[str]] = {}
-    for text in (facts for facts in found if isinstance(facts, str)):
-        path, _, fault = text.partition(": ")
-        faults.setdefault(fault, []).append(path)
+        for found in threads.map(facts_of, paths):
+            if isinstance(found, InputError):
+                path, _, fault = str(found).partition(": ")
+                faults.setdefault(fault, []).append(path)
+            else:
+                facts.append(found)
     for fault, files in faults.items():
         if len(files) > 3:
             files = [f"{files[0]} and {len(files) - 1} more files"]
         problems += [f"{file}: {fault}" for file in files]
-    facts = [facts for facts in found if not isinstance(facts, str)]
     return pd.DataFrame(facts, columns=["sample_rate", "channels", "seconds", "digest"])
 
 
