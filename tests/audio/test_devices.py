@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 from scipy.signal import freqz, hilbert, periodogram, welch
 
 from hsutils.audio import devices
@@ -12,10 +13,6 @@ NOISES = ("white noise", "speech-like noise")
 HUMS = {"hum 50 Hz": 50, "hum 60 Hz": 60}
 
 
-def chance(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
 def decibels(ratio: float) -> float:
     return 10 * np.log10(ratio)
 
@@ -24,7 +21,7 @@ def decibels(ratio: float) -> float:
 def beats() -> np.ndarray:
     """20 s of soft thuds of noise in steps of 16 bits, 75 a minute."""
     time = np.arange(20 * RATE) / RATE
-    waveform = chance(9).standard_normal(len(time)) * np.exp(-10 * (time % 0.8))
+    waveform = default_rng(9).standard_normal(len(time)) * np.exp(-10 * (time % 0.8))
     waveform *= 0.05 / np.abs(waveform).max()
     return (np.round(waveform * 32_768) / 32_768).astype(np.float32)
 
@@ -34,12 +31,12 @@ def beats() -> np.ndarray:
 
 def test_room_noise_has_unit_rms():
     for noisy in (False, True):
-        assert devices.room_noise(20 * RATE, 15.0, noisy, chance()).std() == pytest.approx(1)
+        assert devices.room_noise(20 * RATE, 15.0, noisy, default_rng(0)).std() == pytest.approx(1)
 
 
 def test_a_stethoscope_clips_and_stores_in_steps():
     device = Stethoscope(low=20, high=200, floor=-40, hum=0, peak=2.0, step=64)
-    stored = devices.capture(chance().standard_normal(4 * RATE), device, chance())
+    stored = devices.capture(default_rng(0).standard_normal(4 * RATE), device, default_rng(0))
     clipped = stored == stored.max()
     assert stored.dtype == np.int16 and 0.001 < clipped.mean() < 0.2
     assert not (stored[~clipped & (stored > stored.min())] % 64).any()
@@ -47,8 +44,8 @@ def test_a_stethoscope_clips_and_stores_in_steps():
 
 @pytest.mark.parametrize("hum", [0, 60])
 def test_a_stethoscope_hums_only_where_it_has_mains(hum):
-    sound = chance(1).standard_normal(60 * RATE)
-    stored = devices.capture(sound, Stethoscope(10, 300, 0, hum, 0.5), chance())
+    sound = default_rng(1).standard_normal(60 * RATE)
+    stored = devices.capture(sound, Stethoscope(10, 300, 0, hum, 0.5), default_rng(0))
     power = welch(stored, RATE, nperseg=RATE)[1]
     assert power[60] > 10 * power[50] if hum else power[60] < 2 * power[50]
 
@@ -64,27 +61,27 @@ def rhythm(waveform: np.ndarray) -> float:
     return (30 + np.argmax(correlation[30:150]) + 1) * 20 / RATE
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_the_rhythm_stays_and_the_peak_is_full_scale(beats, seed):
-    found = simulate_device(beats, chance(seed))
+    found = simulate_device(beats, default_rng(seed))
     assert found.shape == beats.shape and np.isfinite(found).all()
     assert np.abs(found).max() == pytest.approx(1, abs=2**-5)
     assert rhythm(found) == pytest.approx(0.8, abs=0.02)
-    assert np.array_equal(found, simulate_device(beats, chance(seed)))
-    assert not np.array_equal(found, simulate_device(beats, chance(seed + 1)))
+    assert np.array_equal(found, simulate_device(beats, default_rng(seed)))
+    assert not np.array_equal(found, simulate_device(beats, default_rng(seed + 1)))
 
 
 def test_the_loudness_of_the_recording_leaves_no_trace(beats):
-    soft, loud = (simulate_device(gain * beats, chance(3)) for gain in (0.01, 1.0))
+    soft, loud = (simulate_device(gain * beats, default_rng(3)) for gain in (0.01, 1.0))
     assert soft == pytest.approx(loud, abs=2**-5)
-    assert not simulate_device(np.zeros(500), chance()).any()
+    assert not simulate_device(np.zeros(500), default_rng(0)).any()
 
 
 def test_an_equalizers_response_deviates_as_asked(beats):
-    assert devices.equalize(beats, 0.0, chance()) == pytest.approx(beats, abs=1e-3)
+    assert devices.equalize(beats, 0.0, default_rng(0)) == pytest.approx(beats, abs=1e-3)
     click, levels = np.eye(1, 4096, 2048)[0], []
-    for seed in range(60):
-        hz, response = freqz(devices.equalize(click, 6.0, chance(seed)), worN=4096, fs=RATE)
+    for seed in range(20):
+        hz, response = freqz(devices.equalize(click, 6.0, default_rng(seed)), worN=4096, fs=RATE)
         at = np.searchsorted(hz, devices.EQUALIZER_HZ[3:-1])
         levels.append(20 * np.log10(np.abs(response[at])))
     assert np.std(levels) == pytest.approx(6, rel=0.25)
@@ -93,7 +90,7 @@ def test_an_equalizers_response_deviates_as_asked(beats):
 @pytest.mark.parametrize("level", [-20.0, -6.0])
 def test_echoes_have_the_power_asked_for_and_die_away(level):
     click = np.eye(1, 1000)[0]
-    found = devices.reverberate(click, 0.1, level, chance())
+    found = devices.reverberate(click, 0.1, level, default_rng(0))
     assert found[0] == 1
     assert decibels(np.sum(found[1:] ** 2)) == pytest.approx(level, abs=0.01)
     assert np.abs(found[200:]).max() < 1e-2 * np.abs(found[1:40]).max()
@@ -101,7 +98,7 @@ def test_echoes_have_the_power_asked_for_and_die_away(level):
 
 @pytest.mark.parametrize("snr", [0.0, 20.0])
 def test_noise_is_as_far_below_as_asked(beats, snr):
-    noise = devices.add_noise(beats, snr, chance()) - beats
+    noise = devices.add_noise(beats, snr, default_rng(0)) - beats
     assert decibels(beats.var() / noise.var()) == pytest.approx(snr, abs=0.5)
 
 
@@ -113,7 +110,7 @@ def test_steps_are_those_of_the_bits():
 
 
 def worse(name: str, waveform: np.ndarray, level: float, seed: int = 0) -> np.ndarray:
-    return PERTURBATIONS[name].apply(waveform, level, chance(seed))
+    return PERTURBATIONS[name].apply(waveform, level, default_rng(seed))
 
 
 @pytest.mark.parametrize("name", [*NOISES, *HUMS])
@@ -142,7 +139,7 @@ def test_white_noise_is_as_strong_everywhere(beats):
 
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
-    return devices.speech_noise(chance(), 200 * RATE)
+    return devices.speech_noise(default_rng(0), 200 * RATE)
 
 
 def test_speech_noise_has_the_average_talkers_third_octaves(speech):
@@ -202,5 +199,5 @@ def test_what_comes_out_fits_a_16_bit_file_and_silence_stays_silent(beats, name)
         assert (stored == np.round(stored)).all()
         assert stored.min() >= -32_768 and stored.max() <= 32_767
     assert not worse(name, np.zeros(RATE, np.float32), 0.5).any()
-    shortest = chance().uniform(-1, 1, 47).astype(np.float32)
+    shortest = default_rng(0).uniform(-1, 1, 47).astype(np.float32)
     assert np.isfinite(worse(name, shortest, 0.5)).all()

@@ -4,25 +4,39 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
 from hsutils.audio import heart_simulator as simulator
 from hsutils.audio.heart_simulator import LESIONS, Beats, Patient, draw_beats, murmur_sound, ring
 from hsutils.config import RECORDED_RATE as RATE
 
 
-def chance(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def even_beats(count: int = 400) -> Beats:
+def even_beats(count: int) -> Beats:
+    """Beats of 1 s, of which systole takes 0.4 s."""
     ones = np.ones(count)
     return Beats(np.arange(count) * 1.0, 0.4 * ones, 0.6 * ones, 0 * ones)
 
 
+def murmur(lesion: str, grade: int = 4) -> np.ndarray:
+    """The murmur alone in 200 even beats, shape (samples,)."""
+    return murmur_sound(Patient(lesion, grade, 60), even_beats(200), 200 * RATE, default_rng(0))
+
+
 def beat_profile(lesion: str) -> np.ndarray:
-    """Mean power of the murmur alone in each of 50 fiftieths of an even beat of 1 s."""
-    sound = murmur_sound(Patient(lesion, 4, 60), even_beats(), 400 * RATE, chance())
-    return (sound**2).reshape(400, 50, RATE // 50).mean(axis=(0, 2))
+    """Its mean power in each of 50 fiftieths of a beat."""
+    return (murmur(lesion) ** 2).reshape(200, 50, RATE // 50).mean(axis=(0, 2))
+
+
+def valves(lesion: str, breath: float = 0.0) -> np.ndarray:
+    """The valves in 20 even beats, at one phase of breathing, shape (beats, samples)."""
+    beats = replace(even_beats(20), breath=np.full(20, breath))
+    patient = Patient(lesion, 1, 60)
+    return simulator.valve_sounds(patient, beats, 20 * RATE, default_rng(0)).reshape(20, RATE)
+
+
+def extra(lesion: str) -> np.ndarray:
+    """What a lesion adds to the valves of a normal heart, mean over the beats."""
+    return np.abs(valves(lesion) - valves("none")).mean(axis=0)
 
 
 def test_odds_of_findings_and_grades_sum_to_one():
@@ -34,14 +48,15 @@ def test_odds_of_findings_and_grades_sum_to_one():
 
 
 def test_systole_takes_a_greater_share_of_a_faster_heart():
-    hearts = [draw_beats(Patient("none", 0, rate), 60, chance()) for rate in (50, 65, 80, 95, 110)]
+    rates = (50, 65, 80, 95, 110)
+    hearts = [draw_beats(Patient("none", 0, rate), 60, default_rng(0)) for rate in rates]
     systole, diastole = ([getattr(b, of).mean() for b in hearts] for of in ("systole", "diastole"))
     assert np.all(np.diff(systole) < 0) and np.all(np.diff(np.divide(systole, diastole)) > 0)
 
 
 def test_beats_follow_each_other_without_gap_and_cover_the_recording():
     for seed in range(20):
-        beats = draw_beats(Patient("none", 0, 72), 30, chance(seed))
+        beats = draw_beats(Patient("none", 0, 72), 30, default_rng(seed))
         length = beats.systole + beats.diastole
         np.testing.assert_allclose(np.diff(beats.onset), length[:-1])
         assert beats.onset[0] <= 0 and beats.onset[-1] + length[-1] >= 30
@@ -49,7 +64,7 @@ def test_beats_follow_each_other_without_gap_and_cover_the_recording():
 
 
 def test_the_heart_quickens_while_breathing_in():
-    beats = draw_beats(Patient("none", 0, 70, respiratory=0.06, mayer=0.0), 120, chance())
+    beats = draw_beats(Patient("none", 0, 70, respiratory=0.06, mayer=0.0), 120, default_rng(0))
     rr = beats.systole + beats.diastole
     assert np.corrcoef(rr, np.sin(beats.breath))[0, 1] < -0.8
 
@@ -86,39 +101,22 @@ def test_a_murmur_has_the_shape_of_its_lesion():
 def test_mitral_prolapse_clicks_in_mid_systole_and_murmurs_late():
     power = beat_profile("mitral_prolapse")[:20]
     assert power[:10].sum() == 0 and power[10:15].mean() < power[15:19].mean() / 3
-    silent, clicks = (
-        simulator.valve_sounds(Patient(lesion, 1, 60), even_beats(20), 20 * RATE, chance())
-        for lesion in ("none", "mitral_prolapse")
-    )
-    added = np.abs(clicks - silent).reshape(20, RATE).mean(axis=0)
-    assert added.argmax() / RATE == pytest.approx(0.2, abs=0.01)
+    assert extra("mitral_prolapse").argmax() / RATE == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_grade_is_louder_than_the_one_below():
-    patients = [Patient("mitral_regurgitation", grade, 60) for grade in (1, 2, 3, 4)]
-    sounds = [murmur_sound(patient, even_beats(20), 20 * RATE, chance()) for patient in patients]
-    assert np.all(np.diff([sound.std() for sound in sounds]) > 0)
+    loudness = [murmur("mitral_regurgitation", grade).std() for grade in (1, 2, 3, 4)]
+    assert np.all(np.diff(loudness) > 0)
 
 
 def test_breathing_in_splits_the_second_sound():
     def width_of_s2(breath: float) -> float:
-        beats = replace(even_beats(5), breath=np.full(5, breath))
-        sound = simulator.valve_sounds(Patient("none", 0, 60), beats, 5 * RATE, chance())
-        energy = sound.reshape(5, RATE)[1, 780:1000] ** 2
+        energy = valves("none", breath)[1, 780:1000] ** 2
         time = np.arange(energy.size) / RATE
         center = np.average(time, weights=energy)
         return float(np.sqrt(np.average((time - center) ** 2, weights=energy)))
 
     assert width_of_s2(np.pi / 2) > 1.2 * width_of_s2(-np.pi / 2)
-
-
-def extra(lesion: str) -> np.ndarray:
-    """What a lesion adds to the valves of a normal heart, mean over even beats of 1 s."""
-    silent, sound = (
-        simulator.valve_sounds(Patient(name, 1, 60), even_beats(20), 20 * RATE, chance())
-        for name in ("none", lesion)
-    )
-    return np.abs(sound - silent).reshape(20, RATE).mean(axis=0)
 
 
 def test_mitral_stenosis_has_a_loud_first_sound_a_snap_and_a_low_rumble():
@@ -128,7 +126,7 @@ def test_mitral_stenosis_has_a_loud_first_sound_a_snap_and_a_low_rumble():
     assert 0.41 + snap.argmax() / RATE == pytest.approx(0.4 + 0.08, abs=0.01)
     power = beat_profile("mitral_stenosis")
     assert power[:27].sum() == 0 < power[30:48].min(), "from mid-diastole to the next beat"
-    sound = murmur_sound(Patient("mitral_stenosis", 4, 60), even_beats(), 400 * RATE, chance())
+    sound = murmur("mitral_stenosis")
     spectrum = np.abs(np.fft.rfft(sound)) ** 2
     hz = np.fft.rfftfreq(len(sound), 1 / RATE)
     assert spectrum[hz < 150].sum() > 0.9 * spectrum.sum()
@@ -138,27 +136,23 @@ def test_mitral_stenosis_has_a_loud_first_sound_a_snap_and_a_low_rumble():
     ("lesion", "seconds"), [("atrial_septal_defect", 0.05), ("pulmonary_stenosis", 0.07)]
 )
 def test_a_fixed_split_does_not_follow_breathing(lesion, seconds):
-    def second_sound(breath: float, name: str) -> np.ndarray:
-        beats = replace(even_beats(5), breath=np.full(5, breath))
-        sound = simulator.valve_sounds(Patient(name, 1, 60), beats, 5 * RATE, chance())
-        return sound.reshape(5, RATE)[1, 800:1100]
-
-    inspiration, expiration = (second_sound(b, lesion) for b in (np.pi / 2, -np.pi / 2))
+    phases = np.pi / 2, -np.pi / 2
+    inspiration, expiration = (valves(lesion, breath)[1, 800:1100] for breath in phases)
     # Breathing in moves the heart away from the chest, but moves no sound in time.
     assert np.corrcoef(inspiration, expiration)[0, 1] > 0.999
-    moving = [second_sound(b, "none") for b in (np.pi / 2, -np.pi / 2)]
+    moving = [valves("none", breath)[1, 800:1100] for breath in phases]
     assert np.corrcoef(*moving)[0, 1] < 0.99
     assert LESIONS[lesion].split == seconds
 
 
 def test_hearts_of_all_ages_beat_as_fast_as_newborns_and_have_room_for_their_sounds():
-    drawn = [simulator.draw_patient(number % 2, chance(number), True) for number in range(400)]
+    drawn = [simulator.draw_patient(number % 2, default_rng(number), True) for number in range(400)]
     rates = np.array([patient.rate for patient in drawn])
     assert rates.min() >= 48 and 180 < rates.max() <= 190
     assert 0.4 < np.mean([patient.child for patient in drawn]) < 0.6
     assert {patient.lesion for patient in drawn} == set(LESIONS)
     for rate in (80, 120, 190):
-        beats = draw_beats(Patient("none", 0, rate, child=True), 30, chance())
+        beats = draw_beats(Patient("none", 0, rate, child=True), 30, default_rng(0))
         # What the table of beats of 778 recordings of children says, see `draw_beats`.
         expected = {80: 0.287, 120: 0.228, 190: 0.175}[rate]
         assert beats.systole.mean() == pytest.approx(expected, abs=0.01)
@@ -166,6 +160,6 @@ def test_hearts_of_all_ages_beat_as_fast_as_newborns_and_have_room_for_their_sou
 
 
 def test_adults_are_drawn_as_before_there_were_children():
-    patient = simulator.draw_patient(1, chance(3))
+    patient = simulator.draw_patient(1, default_rng(3))
     assert (patient.lesion, patient.grade, patient.child) == ("aortic_stenosis", 2, False)
-    assert max(simulator.draw_patient(n % 2, chance(n)).rate for n in range(200)) <= 110
+    assert max(simulator.draw_patient(n % 2, default_rng(n)).rate for n in range(200)) <= 110
