@@ -45,10 +45,10 @@ def write_folder(noise: Noise) -> WriteFolder:
 
 @pytest.fixture(scope="session")
 def corpus_of() -> Callable[..., Data]:
-    """Settings of a corpus of 24 recordings of about 4 s below a folder."""
+    """Settings of a corpus of 24 recordings of about 2 s below a folder."""
 
     def make(folder: Path, **settings: float) -> Data:
-        asked = {"recordings": 24, "seconds_scale": 0.2} | settings
+        asked = {"recordings": 24, "seconds_scale": 0.1} | settings
         return Data(source="synthetic", folder=str(folder), **asked)
 
     return make

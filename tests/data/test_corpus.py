@@ -26,9 +26,18 @@ def profile(tmp_path_factory) -> Profile:
     return load_profile("small", changes | {"front_end.clip_seconds": 2.2, "front_end.mels": 24})
 
 
+@pytest.fixture(scope="module")
+def made(profile, tmp_path_factory) -> Run:
+    """A run with its tables."""
+    run = Run(tmp_path_factory.mktemp("made"), profile)
+    load_corpus(run)
+    return run
+
+
 @pytest.fixture
-def run(profile, tmp_path) -> Run:
-    return Run(tmp_path / "run", profile)
+def run(made, tmp_path) -> Run:
+    """A copy of it."""
+    return Run(Path(shutil.copytree(made.folder, tmp_path / "run")), made.profile)
 
 
 def changed(run: Run, **splits: str) -> Run:

@@ -99,7 +99,7 @@ def test_fewer_than_two_recordings_share_nothing_but_keep_the_columns(table, cou
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory, corpus_of) -> Path:
-    """36 synthetic recordings of about 4 s."""
+    """36 synthetic recordings of about 2 s."""
     return write_corpus(corpus_of(tmp_path_factory.mktemp("leaks"), recordings=36))
 
 
@@ -142,8 +142,8 @@ def leaks_of(root: Path, splits: pd.DataFrame) -> pd.DataFrame:
     return find_leaks(recordings, splits, validation_copies(root, recordings))
 
 
-def found(root: Path, splits: pd.DataFrame) -> list[list]:
-    return leaks_of(root, splits)[COLUMNS].to_numpy().tolist()
+def rows_of(leaks: pd.DataFrame) -> list[list]:
+    return leaks[COLUMNS].to_numpy().tolist()
 
 
 def test_nothing_leaks_in_an_untouched_corpus(untouched, splits):
@@ -158,11 +158,11 @@ def test_two_recordings_of_one_subject_leak_without_any_shared_second(root, spli
     header = "Challenge record name,Original record name,Subject ID"
     rows = f"{header}\n{trained},x,17\n{tested},y,17\n"
     (root / "Online_Appendix_training_set.csv").write_text(rows)
-    (row,) = found(root, splits)
+    (row,) = rows_of(leaks_of(root, splits))
     assert row[:5] == ["same subject", trained, tested, "finetune", "test"]
     assert np.isnan(row[5])
     plant_copy(root, trained, tested)
-    assert [row[0] for row in found(root, splits)] == ["identical audio", "same subject"]
+    assert leaks_of(root, splits).kind.tolist() == ["identical audio", "same subject"]
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -171,7 +171,7 @@ def test_within_one_split_nothing_leaks(root, splits, members, split):
     plant_copy(root, first, second)
     plant_passage(root, first, third, 1.5)
     assert read_recordings(root).groupby("group").size().max() == 3
-    assert found(root, splits) == []
+    assert leaks_of(root, splits).empty
 
 
 def test_copies_and_passages_are_told_apart_each_recording_counts_once_and_groups_leave_nothing(
@@ -181,12 +181,13 @@ def test_copies_and_passages_are_told_apart_each_recording_counts_once_and_group
     seconds = plant_copy(root, tested[0], trained[0])
     plant_copy(root, tested[0], trained[1])
     plant_passage(root, tested[1], tuned, 1.5)
-    assert found(root, splits) == [
+    leaks = leaks_of(root, splits)
+    assert rows_of(leaks) == [
         ["identical audio", trained[0], tested[0], "pretrain", "test", seconds],
         ["identical audio", trained[1], tested[0], "pretrain", "test", seconds],
         ["shared audio", tuned, tested[1], "dev", "test", 1.5],
     ]
-    summary = summarize(leaks_of(root, splits))
+    summary = summarize(leaks)
     assert list(summary) == ["kind", *COLUMNS[3:5], "pairs", "recordings", "longest_seconds"]
     assert summary.to_numpy().tolist() == [
         ["identical audio", "pretrain", "test", 2, 3, seconds],
@@ -201,9 +202,9 @@ def test_validation_copies_join_the_leaks(root, splits, members):
     shutil.copy(file(root, trained), root / "validation" / "a0001.wav")
     seconds = len(soundfile.read(file(root, trained))[0]) / RATE
     row = ["validation copy", trained, "validation/a0001", "pretrain", "validation", seconds]
-    assert found(root, splits) == [row]
-    summary = summarize(leaks_of(root, splits))
-    assert summary[["pairs", "recordings"]].to_numpy().tolist() == [[1, 1]]
+    leaks = leaks_of(root, splits)
+    assert rows_of(leaks) == [row]
+    assert summarize(leaks)[["pairs", "recordings"]].to_numpy().tolist() == [[1, 1]]
 
 
 @pytest.mark.real

@@ -45,7 +45,7 @@ def digests(root: Path) -> dict[str, str]:
 
 def test_the_corpus_reads_as_the_challenge_does(corpus, settings):
     recordings = read_recordings(corpus)
-    planned = plan(24, 0, 0.2)
+    planned = plan(24, 0, 0.1)
     columns = ["record", "database", "label", "quality"]
     pd.testing.assert_frame_equal(recordings[columns], planned[columns], check_dtype=False)
     np.testing.assert_allclose(recordings.seconds, planned.seconds, atol=1 / 2000)
@@ -99,7 +99,7 @@ def test_a_damaged_corpus_heals(corpus, corpus_of, tmp_path, name, damage):
 def test_an_interrupted_writing_leaves_nothing_but_the_corpus_to_the_next(
     corpus, corpus_of, tmp_path, monkeypatch, stop
 ):
-    rendered = [corpus_recording(row, Data()) for row in plan(5, 0).itertuples()]
+    rendered = [corpus_recording(row, Data()) for row in plan(5, 0, 0.1).itertuples()]
     with monkeypatch.context() as patch, pytest.raises(stop):
         patch.setattr(synthetic, "corpus_recording", Mock(side_effect=[*rendered, stop]))
         write_corpus(corpus_of(tmp_path))
@@ -159,7 +159,7 @@ def test_allocation_gives_the_largest_remainder_the_odd_one():
 
 
 def test_louder_murmurs_leave_hearts_without_one_untouched():
-    rows = [row for row in plan(60, seed=0, seconds_scale=0.2).itertuples() if row.quality]
+    rows = [row for row in plan(60, seed=0, seconds_scale=0.1).itertuples() if row.quality]
     for row in rows[:20]:
         soft, drawn = corpus_recording(row, Data(murmur_db=-60.0))
         loud, _ = corpus_recording(row, Data(murmur_db=6.0))
@@ -167,7 +167,7 @@ def test_louder_murmurs_leave_hearts_without_one_untouched():
 
 
 def test_a_simple_classifier_is_neither_lost_nor_perfect(corpus_of, tmp_path):
-    corpus = write_corpus(corpus_of(tmp_path, recordings=300, seconds_scale=0.5))
+    corpus = write_corpus(corpus_of(tmp_path, recordings=150, seconds_scale=0.2))
     recordings = read_recordings(corpus)
     powers = [spectrogram(*soundfile.read(path), nperseg=128)[2] for path in recordings.path]
     # Of the power in each band, what is common and what is rare within a recording.
@@ -181,13 +181,9 @@ def test_a_simple_classifier_is_neither_lost_nor_perfect(corpus_of, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory) -> Synthetic:
+def recordings(tmp_path_factory) -> pd.DataFrame:
     folder = str(tmp_path_factory.mktemp("z"))
-    return Synthetic(recordings=160, seconds=3.0, seed=4, folder=folder)
-
-
-@pytest.fixture(scope="module")
-def recordings(asked) -> pd.DataFrame:
+    asked = Synthetic(recordings=160, seconds=1.5, seed=4, folder=folder)
     return synthetic.write_training_recordings(asked)
 
 
@@ -202,25 +198,25 @@ def test_half_of_them_are_abnormal_and_only_those_have_a_lesion_of_the_sick(reco
 def test_files_hold_what_the_table_says(recordings):
     for row in recordings.loc[[0, 7, 159]].itertuples():
         samples, rate = read_samples(row.path)
-        expected, _ = synthetic.training_recording(row.label, 3.0, [4, row.Index])
+        expected, _ = synthetic.training_recording(row.label, 1.5, [4, row.Index])
         assert rate == row.sample_rate == 2000
         np.testing.assert_array_equal(samples[:, 0], expected)
     assert recordings.digest.is_unique
 
 
-def test_they_are_written_once_and_again_where_damaged_or_settings_differ(
-    asked, recordings, monkeypatch
-):
+def test_they_are_written_once_and_again_where_damaged_or_settings_differ(tmp_path, monkeypatch):
+    asked = Synthetic(recordings=4, seconds=1.0, folder=str(tmp_path))
+    made = synthetic.write_training_recordings(asked)
     with monkeypatch.context() as patch:
         patch.setattr(synthetic, "training_recording", lambda *_: pytest.fail("written again"))
-        assert synthetic.write_training_recordings(asked).equals(recordings)
-    path, before = Path(recordings.path[3]), Path(recordings.path[3]).read_bytes()
+        assert synthetic.write_training_recordings(asked).equals(made)
+    path = Path(made.path[3])
+    before = path.read_bytes()
     flip(path)
-    assert synthetic.write_training_recordings(asked).equals(recordings)
+    assert synthetic.write_training_recordings(asked).equals(made)
     assert path.read_bytes() == before
-    fewer = asked.model_copy(update={"recordings": 4, "seed": 5})
-    other = synthetic.write_training_recordings(fewer)
-    assert len(other) == 4 and not set(other.digest) & set(recordings.digest)
+    other = synthetic.write_training_recordings(asked.model_copy(update={"seed": 5}))
+    assert len(other) == 4 and not set(other.digest) & set(made.digest)
 
 
 def test_the_file_does_not_betray_the_label(recordings):
