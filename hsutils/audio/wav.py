@@ -134,7 +134,7 @@ def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
 
 def _read(file: soundfile.SoundFile, wanted: int, path: Path | str) -> np.ndarray:
     """The next samples of a file, block by block: a header may claim any number of them."""
-    dtype, blocks, problem = "int16" if file.subtype == "PCM_16" else "float32", [], ""
+    dtype, blocks = "int16" if file.subtype == "PCM_16" else "float32", []
     while len(block := file.read(min(wanted, BLOCK), dtype, always_2d=True)):
         blocks.append(block)
         wanted -= len(block)
@@ -145,10 +145,9 @@ def _read(file: soundfile.SoundFile, wanted: int, path: Path | str) -> np.ndarra
         peak = np.abs(samples).max()
         if not np.isfinite(peak):
             problem = "holds NaN or infinite samples; export it anew, best as 16-bit PCM"
-        elif peak > OVERSHOOT:
-            problem = f"peaks at {peak:.6g} times full scale; rescale it to [-1, 1]"
-    if problem:
-        raise InputError(f"{path}: {problem}")
+            raise InputError(f"{path}: {problem}")
+        if peak > OVERSHOOT:
+            raise InputError(f"{path}: peaks at {peak:.6g} times full scale; rescale it to [-1, 1]")
     return samples
 
 

@@ -295,17 +295,6 @@ def test_normalization_is_that_of_the_images(level):
     )
 
 
-def test_gradients_of_normalization_are_those_of_finite_differences(level):
-    def normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        count = level.source.numel() * x.shape[2]
-        mean, variance = packing._statistics(x.detach(), level, count)
-        return packing._Normalization.apply(x, gamma, beta, mean, variance, level, count, 1e-5)
-
-    inputs = [torch.randn(1, 3, 2, 9), torch.randn(3), torch.randn(3)]
-    inputs = [values.double().requires_grad_() for values in inputs]
-    assert torch.autograd.gradcheck(normalized, inputs)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_statistics_of_a_large_canvas_keep_their_digits(dtype):
     source = torch.arange(10_000)[None]
