@@ -90,34 +90,38 @@ def load_splits(run: Run) -> pd.DataFrame:
     # Only the database left out is tested on: with "all" labels, train on the others' test split.
     with_test = bool(settings.leave_out) and settings.labeled == "all"
     more = table_rows(further_table(run)).record if run.profile.data.more else []
-    further = recordings.record.isin(more)
-    more, recordings = recordings[further], recordings[~further]
-    more = more[more.database != settings.leave_out]
-    is_table, given = run.profile.data.source == "table", recordings[:0]
-    if is_table:
-        rows = table_rows(data_folder(run)).reindex(columns=["record", "split"], fill_value="")
-        given = rows[rows.split != ""]
+    is_further = recordings.record.isin(more)
+    further = recordings[is_further & (recordings.database != settings.leave_out)]
+    recordings, given = recordings[~is_further], _given_splits(run)
 
     def make(file: Path) -> None:
         if len(given):
             table = given[given.record.isin(recordings.record)].sort_values("record")
-        elif settings.method == "published" and not is_table:
+        elif settings.method == "published" and run.profile.data.source != "table":
             table = published_splits(recordings, settings.lists)
         else:
             table = generated_splits(recordings, seed)
         require_classes(table, recordings, "splits: too few recordings or patients")
         if settings.leave_out:
             table = leave_out(table, recordings, settings.leave_out, with_test)
-        write_csv(file, pd.concat([table, more[["record"]].assign(split="further")]))
+        write_csv(file, pd.concat([table, further[["record"]].assign(split="further")]))
 
     identity = recordings[["record", "database", "label", "group"]].to_numpy().tolist()
-    identity += more.record.tolist()
+    identity += further.record.tolist()
     # Lists in a folder may be edited; those that are fetched cannot differ.
     own = settings.method == "published" and settings.lists
     lists = list_files(settings.lists).values() if own else []
     parts = [*map(digest_of, lists)], with_test, *given.to_numpy().tolist()
     stamp = fingerprint(settings, seed, identity, *parts)
     return pd.read_csv(run.cached("splits.csv", stamp, make), dtype=str, keep_default_na=False)
+
+
+def _given_splits(run: Run) -> pd.DataFrame:
+    """The splits that a table of recordings names itself: record, split; none elsewhere."""
+    if run.profile.data.source != "table":
+        return pd.DataFrame(columns=["record", "split"])
+    rows = table_rows(data_folder(run)).reindex(columns=["record", "split"], fill_value="")
+    return rows[rows.split != ""]
 
 
 def load_corpus(run: Run) -> Corpus:
