@@ -119,25 +119,27 @@ class Labeled(Dataset):
         generator = np.random.default_rng([self.seed, self.epoch, row, occurrence])
         spectrogram, occupied = self.cache.batch([row])[0], self.cache.occupied(row)
         if self.crop_frames:
-            first, last = occupied.frames
-            tempo, length = self._tempo(generator), self.crop_frames
-            frames = math.ceil(tempo * length)
-            start = first + int(generator.integers(max(1, last - first - frames + 1)))
-            whole = spectrogram[..., start : min(last, start + frames)]
-            # Between two frames, where the tempo asks for it; the last is followed by the first.
-            time = torch.arange(length) * tempo % whole.shape[-1]
-            before, after = time.long(), (time.long() + 1) % whole.shape[-1]
-            spectrogram = whole[..., before].lerp(whole[..., after], time - before)
+            spectrogram = self._crop(spectrogram, *occupied.frames, generator)
             occupied = Occupied(occupied.rows, (0, self.crop_frames))
         if self.masks:
             spectrogram = spec_augment(spectrogram, _inner(occupied), self.masks, generator)
         return spectrogram, self.targets[index]
 
-    def _tempo(self, generator: np.random.Generator) -> float:
-        """How fast a crop is played; drawn in equal steps of its logarithm."""
-        if self.tempo == 1 or generator.random() >= CHANGED:
-            return 1.0
-        return float(np.exp(generator.uniform(*np.log([SLOWEST, self.tempo]))))
+    def _crop(
+        self, spectrogram: Tensor, first: int, last: int, generator: np.random.Generator
+    ) -> Tensor:
+        """A stretch between two frames, often played faster or slower."""
+        tempo, length = 1.0, self.crop_frames
+        if self.tempo != 1 and generator.random() < CHANGED:
+            # In equal steps of its logarithm.
+            tempo = float(np.exp(generator.uniform(*np.log([SLOWEST, self.tempo]))))
+        frames = math.ceil(tempo * length)
+        start = first + int(generator.integers(max(1, last - first - frames + 1)))
+        whole = spectrogram[..., start : min(last, start + frames)]
+        # Between two frames, where the tempo asks for it; the last is followed by the first.
+        time = torch.arange(length) * tempo % whole.shape[-1]
+        before, after = time.long(), (time.long() + 1) % whole.shape[-1]
+        return whole[..., before].lerp(whole[..., after], time - before)
 
 
 def labeled(corpus: Corpus, split: str) -> Labeled:
