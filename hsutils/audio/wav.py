@@ -71,10 +71,7 @@ def one_channel(samples: np.ndarray) -> np.ndarray:
 
 def resampled(waveform: np.ndarray, file_rate: int, sample_rate: int = RECORDED_RATE) -> np.ndarray:
     """A waveform (samples,) at another sample rate (Hz), float32, clipped to [-1, 1]."""
-    if file_rate != sample_rate:
-        common = math.gcd(file_rate, sample_rate)
-        waveform = resample_poly(waveform, sample_rate // common, file_rate // common)
-    return np.clip(waveform, -1, 1, dtype=np.float32)
+    return np.clip(resample_poly(waveform, sample_rate, file_rate), -1, 1, dtype=np.float32)
 
 
 def read_samples(path: Path | str, seconds: float = math.inf) -> tuple[np.ndarray, int]:

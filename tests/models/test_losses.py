@@ -70,12 +70,6 @@ def test_nt_xent_sees_directions_only_and_no_order_of_pairs_or_of_views():
         assert nt_xent(*same).item() == pytest.approx(nt_xent(z_i, z_j).item(), rel=1e-12)
 
 
-def test_nt_xent_tells_partners_from_strangers():
-    z_i, z_j = views(9)
-    assert nt_xent(z_i, z_i) < nt_xent(z_i, z_j)
-    assert nt_xent(z_i, z_i) < nt_xent(z_i, z_i.roll(1, 0))
-
-
 def test_the_gradient_of_nt_xent_is_its_slope():
     inputs = tuple(z.requires_grad_() for z in views(4, d=3))
     assert torch.autograd.gradcheck(lambda z_i, z_j: nt_xent(z_i, z_j, 0.5), inputs)
