@@ -74,8 +74,6 @@ def add_audio_facts(recordings: pd.DataFrame, problems: list[str]) -> pd.DataFra
         InputError: with the problems there are, and those of the files.
     """
     inspected = _inspect(recordings.path, problems)
-    if problems:
-        raise InputError(problems)
     recordings = recordings.join(inspected).sort_values("record", ignore_index=True)
     odd = recordings[(recordings.sample_rate != RECORDED_RATE) | (recordings.channels != 1)]
     if len(odd):
@@ -97,11 +95,8 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
     Raises:
         InputError: naming every file that cannot be read.
     """
-    problems: list[str] = []
     paths = sorted(Path(root).rglob("validation/[!.]*.wav"))
-    digests = _inspect(map(str, paths), problems)["digest"].astype(str)
-    if problems:
-        raise InputError(problems)
+    digests = _inspect(map(str, paths), [])["digest"].astype(str)
     files = pd.DataFrame({"digest": digests, "record_b": [f"validation/{p.stem}" for p in paths]})
     known = recordings.rename(columns={"record": "record_a"})
     pairs = known.merge(files, on="digest").assign(kind="validation copy")
@@ -109,9 +104,11 @@ def validation_copies(root: Path | str, recordings: pd.DataFrame) -> pd.DataFram
 
 
 def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
-    """Sample rate (Hz), channels, seconds and digest of every file that can be read.
+    """Sample rate (Hz), channels, seconds and digest of every file.
 
-    A fault that more than three files have in common is one line of `problems`.
+    Raises:
+        InputError: with the problems there are, and those of the files. A fault that more than
+            three of them have in common is one line.
     """
 
     def facts_of(path: str) -> tuple | InputError:
@@ -134,6 +131,8 @@ def _inspect(paths: Iterable[str], problems: list[str]) -> pd.DataFrame:
         if len(files) > 3:
             files = [f"{files[0]} and {len(files) - 1} more files"]
         problems += [f"{file}: {fault}" for file in files]
+    if problems:
+        raise InputError(problems)
     return pd.DataFrame(facts, columns=["sample_rate", "channels", "seconds", "digest"])
 
 
