@@ -34,6 +34,12 @@ def made(profile, tmp_path_factory) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def before(made) -> Corpus:
+    """What was made."""
+    return load_corpus(made)
+
+
 @pytest.fixture
 def run(made, tmp_path) -> Run:
     """A copy of it."""
@@ -98,8 +104,7 @@ def test_a_split_list_that_is_edited_is_read_again(tiny_data, tmp_path):
     assert load_splits(run).set_index("record").split[moved] == "dev"
 
 
-def test_what_is_there_is_not_made_again(run, monkeypatch):
-    before = load_corpus(run)
+def test_what_is_there_is_not_made_again(run, before, monkeypatch):
     for name in ("read_recordings", "generated_splits"):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("made again"))
     assert_equal(load_corpus(run), before)
@@ -107,16 +112,14 @@ def test_what_is_there_is_not_made_again(run, monkeypatch):
 
 @pytest.mark.parametrize("name", ["recordings.csv", "splits.csv", "recordings.json", "splits.json"])
 @pytest.mark.parametrize("damage", ["cut", "empty"])
-def test_damaged_tables_heal(run, name, damage):
-    before = load_corpus(run)
+def test_damaged_tables_heal(run, before, name, damage):
     path = run.path(name)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
     assert_equal(load_corpus(run), before)
 
 
-def test_a_bit_of_a_synthetic_recording_that_flips_changes_no_number(run):
-    before = load_corpus(run)
+def test_a_bit_of_a_synthetic_recording_that_flips_changes_no_number(run, before):
     path = Path(before.paths[5])
     content = bytearray(path.read_bytes())
     content[-7] ^= 1
