@@ -22,8 +22,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory) -> Profile:
-    changes = {"data.folder": str(tmp_path_factory.mktemp("data")), "data.seconds_scale": 0.01}
-    return load_profile("small", changes | {"front_end.clip_seconds": 2.2, "front_end.mels": 24})
+    changes = {"data.folder": str(tmp_path_factory.mktemp("data")), "data.recordings": 40}
+    changes |= {"data.seconds_scale": 0.01, "front_end.clip_seconds": 2.2, "front_end.mels": 24}
+    return load_profile("small", changes)
 
 
 @pytest.fixture(scope="module")
