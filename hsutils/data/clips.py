@@ -20,14 +20,7 @@ from hsutils.files import write_csv
 
 CLIPS = Path(__file__).resolve().parents[1] / "clips"
 SECONDS, PAIRS, LATER, SEED = 8.0, 6, 2.0, 0
-PLACES = {
-    "a": (30, 50),
-    "b": (70, 18),
-    "c": (4, 6),
-    "d": (10, 6),
-    "e": (285, 18),
-    "f": (25, 6),
-}
+PLACES = {"a": (30, 50), "b": (70, 18), "c": (4, 6), "d": (10, 6), "e": (285, 18), "f": (25, 6)}
 """Database -> how many normal and abnormal recordings. As in the Challenge, one in five is abnormal
 and most normal ones are of e; small databases have more than their share."""
 
