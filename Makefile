@@ -19,7 +19,8 @@ run      = $(bin)/python -m hsutils run --profile "$(PROFILE)" \
 # What JupyterLab writes into a notebook besides outputs.
 about   := version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer
 added   := $(about:%=metadata.language_info.%) cell.metadata.jp-MarkdownHeadingCollapsed
-# jsonschema would compile a grammar first: two seconds for each notebook that git looks at.
+# jsonschema would compile a grammar first: two seconds for each notebook that git looks at. A module
+# that is None counts as not installed.
 quick   := import sys; sys.modules.update(rfc3987_syntax=None); import nbstripout; nbstripout.main()
 strip   := $(bin)/python -c "$(quick)" --keep-id --extra-keys "$(added)"
 

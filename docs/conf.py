@@ -88,7 +88,7 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def shape(app: Sphinx, doctree: nodes.document) -> None:
-    """Number the figures of a chapter; lead links to modules and glossary to their pages."""
+    """Caption the figures of a chapter; lead links to modules and glossary to their pages."""
     for link in list(doctree.findall(addnodes.download_reference)):
         path = Path(app.env.relfn2path(link["reftarget"])[0])
         if path.suffix == ".py" and path.parts[0] == "hsutils":

@@ -10,13 +10,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from hsutils.errors import InputError
+from hsutils.errors import GO_ON, InputError
 
 MODELS = ("teacher", "student", "baseline")
 CORPORA = ("challenge-2016", "circor-2022")
 COMPUTE = ("accelerator", "devices", "nodes", "precision")
-GO_ON = "run the same command again to go on from here"
-RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
 PURPOSE = "For research and teaching: not for clinical use, and not for children."
 
 
@@ -248,6 +246,8 @@ def _predict(options: argparse.Namespace) -> int:
 
 def find_recordings(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Files as they are named, those inside folders; and a line for each folder without any."""
+    from hsutils.audio.wav import RECORDINGS
+
     files, problems = [], []
     for path in paths:
         if not Path(path).is_dir():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+GO_ON = "run the same command again to go on from here"
 SHOWN = 20
 """Problems listed in a message; the rest are counted."""
 

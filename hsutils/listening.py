@@ -20,8 +20,7 @@ from hsutils import plots
 from hsutils.audio.beats import find_beats
 from hsutils.audio.preprocessing import pass_band
 from hsutils.audio.spectrograms import READ_SECONDS, log_mel, standardize
-from hsutils.audio.wav import read_waveform
-from hsutils.cli import RECORDINGS
+from hsutils.audio.wav import RECORDINGS, read_waveform
 from hsutils.config import RECORDED_RATE, FrontEnd, fingerprint
 from hsutils.data.cache import identity
 from hsutils.data.corpus import load_corpus

@@ -30,6 +30,8 @@ PACKAGED = Path(__file__).resolve().parent / "pretrained" / "compact.onnx"
 WINDOW = 56.0  # s
 BY_CHANCE = 0.56  # regularity of 1 s; few in 100 of white noise have this much
 EXACT = 0.97  # regularity that no recording of the Challenge reaches, but a loud clock does
+REFUSED = (OSError, ValueError, TypeError, AttributeError, LookupError)  # by pandas
+REFUSED += (re.error, OverflowError, RecursionError)  # by re
 COLUMNS = ["file", "seconds", "heart_rate", "heartbeat", "logit", "probability", "decision", "note"]
 
 
@@ -204,7 +206,7 @@ def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.D
     pooled = groups.agg(recordings=("file", "size"), heartbeats=("heartbeat", "sum"))
     means = table[table.heartbeat].groupby("patient")[["heart_rate", "logit"]].mean()
     pooled = pooled.join(means.round({"heart_rate": 0, "logit": 4}))
-    pooled["probability"] = expit(pooled.logit).round(4)
+    pooled["probability"] = expit(pooled.logit.astype(float)).round(4)
     decisions = np.where(pooled.logit > threshold, "abnormal", "normal")
     return pooled.assign(decision=np.where(pooled.heartbeats > 0, decisions, "")).reset_index()
 
@@ -239,7 +241,7 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
             found = [match and match.group(1) for match in matches]
     except InputError:
         raise
-    except Exception as error:  # of many kinds, from pandas and re
+    except REFUSED as error:
         raise InputError(f"--by {by}: {what} ({error})") from error
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
         raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])

@@ -23,11 +23,10 @@ from nbclient.exceptions import CellTimeoutError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from hsutils.cli import GO_ON
 from hsutils.config import CHECKOUT, fingerprint
 from hsutils.data.corpus import data_fingerprint, prepare_data
 from hsutils.environment import git_commit
-from hsutils.errors import InputError
+from hsutils.errors import GO_ON, InputError
 from hsutils.files import digest_of, write_json, write_text
 from hsutils.progress import TERMINAL
 from hsutils.run import Run

@@ -179,8 +179,13 @@ def test_no_notebook_defines_functions_or_runs_another(path):
 
 def test_the_first_notebook_imports_no_study():
     """Nor does anything that it imports: that is a contract of import-linter."""
-    imports = [n for n in ast.walk(code_of(NOTEBOOKS[0])) if isinstance(n, ast.ImportFrom)]
-    names = {f"{each.module}.{part.name}" for each in imports for part in each.names}
+    imports = [
+        n for n in ast.walk(code_of(NOTEBOOKS[0])) if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
+    module = {
+        each: f"{each.module}." if isinstance(each, ast.ImportFrom) else "" for each in imports
+    }
+    names = {module[each] + part.name for each in imports for part in each.names}
     assert "hsutils.notebook.keep" in names
     assert not [name for name in names if name.startswith("hsutils.studies")]
 

@@ -15,6 +15,7 @@ from hsutils.audio.beats import find_beats
 from hsutils.audio.heart_cycles import LinearModel, heart_cycle_features
 from hsutils.audio.spectrograms import log_mel, standardize
 from hsutils.audio.wav import read_waveform
+from hsutils.cli import main
 from hsutils.config import CHECKOUT
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.errors import InputError
@@ -224,6 +225,14 @@ def test_the_logits_of_a_patients_recordings_with_a_heartbeat_are_averaged():
     assert pooled.logit["one"] == -0.5 and pooled.decision.tolist() == ["abnormal", ""]
     assert pooled.probability["one"] == pytest.approx(1 / (1 + np.exp(0.5)), abs=1e-4)
     assert pooled.loc["two", ["logit", "probability", "heart_rate"]].isna().all()
+
+
+def test_where_no_recording_can_be_read_the_table_of_patients_is_empty(tmp_path, capsys):
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    assert main(["predict", str(tmp_path), "--by", "folder"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith("patient,recordings,") and printed.out.count("\n") == 1
+    assert "bad.wav: not a readable audio file" in printed.err
 
 
 def test_patients_are_folders_parts_of_names_or_rows_of_a_table(tmp_path):

@@ -24,6 +24,8 @@ RATES = (500, 384_000)  # Hz: heart sounds need the lowest; above the highest re
 BLOCK = 2**20  # samples read at once
 OVERSHOOT = 1.5  # times full scale: resampling and lossy compression leave less, other units more
 LAST_BIT = 2**-15  # beyond full scale, which is no matter
+RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
+"""Endings of the files that are recordings, in a folder that may hold others."""
 FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "OGG", "MP3")
 """Formats in which a file that was cut short can be recognized."""
 SAMPLE_FORMATS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}

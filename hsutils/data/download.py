@@ -202,7 +202,7 @@ def _unpack(sources: list[Path], folder: Path, corpus: Source) -> list[str]:
     left = _LARGEST_BYTES
     for source in sources:
         try:
-            if source.suffix != ".zip":
+            if source.suffix.lower() != ".zip":
                 target = folder / corpus.place(str(source))
                 target.parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, target)

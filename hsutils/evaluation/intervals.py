@@ -185,7 +185,7 @@ def multiplicities(
     holds = [np.bincount(codes, classes == c) > 0 for c in range(classes.max() + 1)]
     composition = np.sum([has * 2**c for c, has in enumerate(holds)], axis=0)
     sizes = np.unique(composition, return_counts=True)[1]
-    # Where the count of each recording's group lies when those of one composition lie together.
+    # The column of each recording's group, once groups are sorted by composition.
     column = np.argsort(np.argsort(composition, kind="stable"))[codes]
     block = max(1, _CELLS // len(classes))
     for start in range(0, n_resamples, block):

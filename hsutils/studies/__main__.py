@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hsutils.errors import InputError
+from hsutils.errors import GO_ON, InputError
 from hsutils.files import write_csv
 from hsutils.models.build import MODELS
 from hsutils.plots import save_figure
@@ -57,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"hsutils.studies: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = "run the same command again to go on from here"
-        print(f"hsutils.studies: stopped; {again}", file=sys.stderr)
+        print(f"hsutils.studies: stopped; {GO_ON}", file=sys.stderr)
         return 130
     return 0
 

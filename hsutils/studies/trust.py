@@ -55,8 +55,8 @@ def gather(runs: Sequence[Run]) -> Tables:
         runs: one per seed, of the same data and splits; one run's questions go to the first.
 
     Returns:
-        cases (dev and test) and facts (of the file alone) have one row per recording; left_out
-        (models trained without its database) has none; for robustness see `evaluation.robustness`.
+        cases (dev and test) and facts (of the file alone) have one row per recording. left_out is
+        empty, since no database was. For robustness see `evaluation.robustness`.
     """
     for run in runs:
         pipeline.train_all(run)

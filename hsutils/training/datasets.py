@@ -128,7 +128,7 @@ class Labeled(Dataset):
     def _crop(
         self, spectrogram: Tensor, first: int, last: int, generator: np.random.Generator
     ) -> Tensor:
-        """A stretch between two frames, often played faster or slower."""
+        """`crop_frames` frames from between `first` and `last`, often played faster or slower."""
         tempo, length = 1.0, self.crop_frames
         if self.tempo != 1 and generator.random() < CHANGED:
             # In equal steps of its logarithm.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hsutils.errors import GO_ON
 from hsutils.studies.__main__ import main
 from hsutils.studies.seeds import train
 
@@ -66,4 +67,4 @@ def test_a_study_that_is_stopped_says_how_to_go_on(tmp_path, capsys, monkeypatch
 
     monkeypatch.setattr("hsutils.studies.__main__.train_all", stopped)
     assert main(["trust", "--to", str(tmp_path), "--run-dir", str(tmp_path / "run")]) == 130
-    assert capsys.readouterr().err.endswith("run the same command again to go on from here\n")
+    assert capsys.readouterr().err == f"hsutils.studies: stopped; {GO_ON}\n"

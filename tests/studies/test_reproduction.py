@@ -18,6 +18,7 @@ MOVED = " at the paper's specificity"
 
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, pd.DataFrame]:
+    """The committed inputs: seeds 0, 1 and 2, every variant."""
     return read_tables(CHECKOUT / "figures/reproduction", reproduction.INPUTS)
 
 
@@ -84,7 +85,7 @@ def test_the_threshold_is_moved_on_dev_and_judged_on_test(inputs, found):
 
 
 @pytest.mark.parametrize("seeds_of", [first_seed, dict])
-def test_every_picture_is_drawn(inputs, seeds_of):
+def test_every_picture_is_offered(inputs, seeds_of):
     inputs = seeds_of(inputs)
     pages = reproduction.figures(inputs, ablations(inputs))
     assert set(pages) == {
