@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import latex2mathml.converter
 from docutils import nodes
@@ -135,6 +136,17 @@ def explain(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             link["reftitle"] = terms[anchor]
 
 
+def name_downloads(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """Save a table under its study's name, such as trust-results.csv; most are results.csv."""
+    files = app.env.dlfiles.items()
+    names = {str(to): "-".join(Path(file).parts[-2:]) for file, (_, to) in files}
+    context["body"] = re.sub(
+        r'download="" (href="[^"]*_downloads/([^"]+)")',
+        lambda found: f'download="{names[unquote(found[2])]}" {found[1]}',
+        context.get("body", ""),
+    )
+
+
 def clean(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document) -> None:
     """Take out what misleads a screen reader: a fold's second name, old roles, empty headings."""
     body = context.get("body", "").replace("<th></th>", "<td></td>")
@@ -160,4 +172,5 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", shape, priority=400)
     app.connect("env-get-updated", number_figures)
     app.connect("doctree-resolved", explain)
+    app.connect("html-page-context", name_downloads)
     app.connect("html-page-context", clean)

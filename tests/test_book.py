@@ -66,6 +66,12 @@ def test_a_chapter_numbers_figures_folds_solutions_and_leads_to_terms_and_functi
     assert [mark for mark in wrong if any(mark in text for text in pages.values())] == []
 
 
+def test_a_table_is_saved_under_the_name_of_its_study(pages):
+    gallery = next(text for page, text in pages.items() if page.name == "gallery.html")
+    assert {"trust-results.csv", "unseen-results.csv"} <= set(re.findall('load="(.*?)"', gallery))
+    assert not any('download=""' in text for text in pages.values())
+
+
 def test_every_work_that_a_notebook_cites_is_in_the_references_once():
     works = (CHECKOUT / "docs/references.bib").read_text()
     known = re.findall(r"\{(?:https://)?((?:10\.|arxiv\.org).+)\}", works)

@@ -10,6 +10,7 @@ from hsutils.config import PROJECT, Splits, fingerprint
 from hsutils.data.cache import SpectrogramCache, build_cache
 from hsutils.data.challenge import COLUMNS, READ, read_recordings
 from hsutils.data.clips import CLIPS
+from hsutils.data.duplicates import group_related
 from hsutils.data.splits import (
     generated_splits,
     leave_out,
@@ -69,19 +70,27 @@ def load_recordings(run: Run) -> pd.DataFrame:
     def make(file: Path) -> None:
         table = stratified_subset(read(folder)[COLUMNS], subset, data.seed)
         if data.more:
-            count, more = len(table), read_table(further_table(run))[COLUMNS]
+            more = read_table(further_table(run))[COLUMNS]
+            _require_unrelated(table, more, data.more)
             table = pd.concat([table, more], ignore_index=True)
-            # A recording under another name is known by its samples.
-            known = table.record.duplicated() | table.digest.duplicated()
-            if len(twice := table.record[known & (np.arange(len(table)) >= count)]):
-                problem = f"{len(twice)} recordings are in the data, too ({', '.join(twice[:5])})"
-                remedy = "take them out, or rename what is another recording (column record)"
-                raise InputError(f"data.more={data.more}: {problem}; {remedy}")
         write_csv(file, table)
 
     text = dict.fromkeys(["record", "database", "path", "subject", "group", "digest"], str)
     file = run.cached("recordings.csv", data_fingerprint(run), make)
     return pd.read_csv(file, dtype=text, keep_default_na=False)
+
+
+def _require_unrelated(table: pd.DataFrame, more: pd.DataFrame, name: str) -> None:
+    """Further recordings share no name, audio or patient with those that may be tested on."""
+    known = more.record.isin(table.record)
+    problem, remedy = "are named as others in the data", "rename them (column record)"
+    if not known.any():
+        group = group_related(pd.concat([table, more], ignore_index=True))
+        known = np.isin(group[len(table) :], group[: len(table)])
+        problem, remedy = "share audio or a patient with the data", "take them out"
+    if len(twice := more.record[known]):
+        problem = f"{len(twice)} recordings {problem} ({', '.join(twice[:5])})"
+        raise InputError(f"data.more={name}: {problem}; {remedy}")
 
 
 def load_splits(run: Run) -> pd.DataFrame:

@@ -164,13 +164,26 @@ def test_further_recordings_have_names_of_their_own(run, with_more, tmp_path):
     taken = load_recordings(run).record[0]
     table = pd.read_csv(tmp_path / "more.csv").assign(record=[taken, "x2", "x3"])
     table.to_csv(tmp_path / "more.csv", index=False)
-    with pytest.raises(InputError, match=f"1 recordings are in the data, too \\({taken}\\)"):
+    with pytest.raises(InputError, match=f"1 recordings are named as others.* \\({taken}"):
         load_recordings(with_more)
 
 
-def test_a_recording_of_the_data_is_no_further_one_under_another_name(run, with_more, tmp_path):
-    shutil.copy(load_recordings(run).path[0], tmp_path / "x3.wav")
-    with pytest.raises(InputError, match=r"1 recordings are in the data, too \(x3\)"):
+def test_a_recording_of_the_data_and_a_part_of_one_are_no_further_ones(run, with_more, tmp_path):
+    longest = load_recordings(run).sort_values("seconds").path.iloc[-1]
+    samples, rate = soundfile.read(longest, dtype="int16")
+    assert len(samples) > 1.5 * rate
+    for name, part in {"x2": samples[rate // 2 :], "x3": samples}.items():
+        soundfile.write(tmp_path / f"{name}.wav", part, rate)
+    with pytest.raises(InputError, match=r"2 recordings share audio or a patient.* \(x2, x3\)"):
+        load_recordings(with_more)
+
+
+def test_a_patient_of_the_data_has_no_further_recordings(with_more, tmp_path, monkeypatch):
+    read = module.read_recordings
+    monkeypatch.setattr(module, "read_recordings", lambda folder: read(folder).assign(subject="p1"))
+    table = pd.read_csv(tmp_path / "more.csv").assign(patient=["", "p2", "p1"])
+    table.to_csv(tmp_path / "more.csv", index=False)
+    with pytest.raises(InputError, match=r"1 recordings share audio or a patient.* \(x3\)"):
         load_recordings(with_more)
 
 
