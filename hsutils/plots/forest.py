@@ -188,18 +188,22 @@ def heart_or_stethoscope(table: pd.DataFrame) -> Figure:
 
     Args:
         table: columns model, protocol (all pairs, within one database, unseen database), database
-            ("" pooled or mean, a database, or "not e": pooled without e, shown instead of "" where
-            given), auroc, low, high. Single databases without an interval are not drawn.
+            ("" pooled or mean, a database, or "not e": pooled without e, shown beside "" for all
+            pairs and instead of it within one database), auroc, low, high. Single databases without
+            an interval are not drawn.
     """
     table = table.fillna({"database": ""}).rename(columns={"auroc": "value"})
     pooled = table["database"].eq("") | table["database"].str.startswith("not ")
     single, whole = table[~pooled & table["low"].notna()], table[pooled]
-    whole = whole[whole["database"] == whole.groupby("protocol")["database"].transform("max")]
-    whole = whole.sort_values("protocol", key=lambda p: p.map(PROTOCOLS.index), kind="stable")
-    pool = whole["database"].map(lambda name: f" ({name})" if name else "")
+    narrowest = whole.groupby("protocol")["database"].transform("max")
+    whole = whole[whole["protocol"].eq(PROTOCOLS[0]) | whole["database"].eq(narrowest)]
+    order = {"protocol": PROTOCOLS.index, "database": len}
+    whole = whole.sort_values([*order], key=lambda c: c.map(order[c.name]), kind="stable")
+    pool = whole["database"].map(lambda name: f",\n{name}" if name else "")
     panels = {"protocol": dict(zip(whole["protocol"], whole["protocol"] + pool, strict=True))}
+    whole = whole.assign(protocol=whole["protocol"] + pool)
     columns = {"row": "model", "panel": "protocol", "title": "How much of the score is the heart?"}
-    return _by_database(whole.replace(panels), single.replace(panels), **columns)
+    return _by_database(whole, single.replace(panels), **columns)
 
 
 def unseen_databases(table: pd.DataFrame) -> Figure:

@@ -196,7 +196,10 @@ def tidy(table: pd.DataFrame, **about: object) -> pd.DataFrame:
         metric = [m if name == "value" else f"{m}, {name}" for m in table.get("metric", ())]
         parts.append(pd.DataFrame(about | {"metric": metric or name} | values, table.index))
     rows = pd.concat(parts, ignore_index=True).reindex(columns=[*COLUMNS, *VALUES])
-    return rows.dropna(subset="value").round(5)
+    rows = rows.dropna(subset="value")
+    # A small p is not 0.
+    tiny = rows.metric.str.endswith(", p") & (rows.value < 5e-6)
+    return pd.concat([rows[~tiny].round(5), rows[tiny]]).sort_index()
 
 
 def read_tables(folder: Path, files: Iterable[str]) -> Tables:

@@ -238,8 +238,7 @@ def heart_or_stethoscope(inputs: Tables) -> pd.DataFrame:
     parts, given = [domains.within_database(test, columns_of(test))], given_away(inputs)
     if 0 < len(given) < test.database.nunique():
         others = test[~test.database.isin(given)]
-        part = domains.within_database(others, columns_of(others))
-        part = part[part.protocol.eq(domains.WITHIN) & part.database.eq("")]
+        part = domains.within_database(others, columns_of(others)).query("database == ''")
         parts.append(part.assign(database=f"not {', '.join(given)}"))
     if len(unseen):
         parts.append(domains.unseen_databases(unseen, columns_of(unseen)))

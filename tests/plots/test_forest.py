@@ -108,9 +108,11 @@ def test_change_without_related_recordings_has_a_panel_of_its_own(draw, given):
 
 
 def test_pools_and_single_databases_are_drawn_and_none_without_an_interval(draw):
-    every, within, unseen = draw("heart_or_stethoscope").axes
-    titles = [axes.get_title(loc="left") for axes in (every, within, unseen)]
-    assert titles == ["all pairs", "within one database (not e)", "unseen database"]
+    every, rest, within, unseen = draw("heart_or_stethoscope").axes
+    titles = [axes.get_title(loc="left") for axes in (every, rest, within, unseen)]
+    without_e = ["all pairs,\nnot e", "within one database,\nnot e"]
+    assert titles == ["all pairs", *without_e, "unseen database"]
+    np.testing.assert_allclose(diamonds(rest)[:, 0], 0.65)
     np.testing.assert_allclose(diamonds(within)[:, 0], 0.58)  # The pool without e, named above.
     assert len(diamonds(every)) == len(diamonds(unseen)) == 6
     assert len(marked(unseen, style.DATABASE_MARKERS["b"])) == 6

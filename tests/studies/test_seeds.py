@@ -135,6 +135,7 @@ def test_every_number_is_one_row_with_its_interval():
     assert np.isnan(rows.loc["threshold", "low"])
     named = pd.DataFrame({"metric": ["auroc"], "value": [1], "p": [0.5], "sd": [np.nan]})
     assert tidy(named).metric.tolist() == ["auroc", "auroc, p"]
+    assert tidy(named.assign(value=1e-9, p=1e-9)).value.tolist() == [0, 1e-9]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x1f\x8b cut", b"a\n1,2\n3,4,5\n"])

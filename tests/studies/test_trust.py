@@ -130,8 +130,9 @@ def test_a_model_of_the_database_alone_is_at_chance_within_one(inputs, protocols
 
 def test_databases_whose_format_gives_labels_away_are_set_aside(inputs, protocols):
     assert trust.given_away(inputs) == ["b"]
-    rest = protocols.loc[("teacher", "within one database", "not b")].auroc
-    assert rest == pytest.approx(protocols.loc[("teacher", "within one database", "a")].auroc)
+    alone = protocols.loc[("teacher", "within one database", "a")].auroc
+    for pairs in ("all pairs", "within one database"):
+        assert protocols.loc[("teacher", pairs, "not b")].auroc == pytest.approx(alone)
     facts = separation(inputs["facts"]).set_index(["database", "fact"])
     assert facts.loc[("b", "levels")].auroc > 0.99
     assert facts.loc[("a", "levels")].low < 0.5 < facts.loc[("a", "levels")].high
