@@ -131,10 +131,10 @@ def _run(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile, settings)
     # Another table is another run.
     table = f"-{Path(profile.data.folder).stem}" if profile.data.source == "table" else ""
-    base = options.run_dir or f"runs/{profile.name}{table}"
-    runs = {PROJECT / base: settings}
+    base = PROJECT / (options.run_dir or f"runs/{profile.name}{table}")
+    runs = {base: settings}
     if options.seeds:
-        runs = {PROJECT / f"{base}-{seed}": [*settings, f"seed={seed}"] for seed in options.seeds}
+        runs = {Path(f"{base}-{seed}"): [*settings, f"seed={seed}"] for seed in options.seeds}
     # What is missing is noticed before anything is written.
     if not options.trainings_only:
         from hsutils.runner import series
@@ -222,7 +222,7 @@ def _predict(options: argparse.Namespace) -> int:
     classifier = predict.Classifier(_model(options, predict.PACKAGED), options.threshold)
     verdicts, unreadable = classifier.read_all(files)
     # Names that are no text, from an older system, could not be printed.
-    named = {file: os.fsencode(file).decode(errors="replace") for file in files}
+    named = {file: os.fsencode(file).decode(errors="backslashreplace") for file in files}
     patients = dict(zip(named.values(), patients, strict=True))
     verdicts = {named[file]: verdict for file, verdict in verdicts.items()}
     table = predict.as_table(verdicts)

@@ -184,7 +184,7 @@ class Compute(Section):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: int = Field(1, ge=1, le=4_096)
     nodes: int = Field(1, ge=1, le=4_096)
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "64-true"] = "auto"
     threads: int = Field(0, ge=0, le=1_024)
     workers: int = Field(0, ge=0, le=1_024)
 
@@ -338,6 +338,7 @@ def _contradictions(profile: Profile) -> list[str]:
     most, nyquist = front_end.n_fft // 2 + 1, RECORDED_RATE // 2
     top = (front_end.bins - 1) * front_end.sample_rate / front_end.n_fft
     low, high = front_end.pass_low_hz, front_end.pass_high_hz
+    views = profile.augment.pair == "crops" and profile.augment.crop_seconds
     no_band = high >= nyquist or low >= (high or nyquist)
     band = f"'front_end.pass_low_hz' < 'front_end.pass_high_hz' < {nyquist} Hz must hold; 0 is off"
     size = f"{mels} mels x {frames} frames are too few: the student needs {SMALLEST} of each"
@@ -351,19 +352,24 @@ def _contradictions(profile: Profile) -> list[str]:
         (no_band, band),
         (min(mels, frames) < SMALLEST, f"'front_end': {size}; raise mels or clip_seconds"),
     ]
+    rules.append(_too_short("augment.crop_seconds", views, front_end))
     for name in FITS:
         fit, crop = getattr(profile, name), f"'{name}.crop_seconds'"
         seconds, synthetic = fit.crop_seconds, fit.synthetic > 0
         # Synthetic recordings are shorter than the rest, and of no database.
         uneven = synthetic and not (seconds and fit.sampling == "even")
         too_long = synthetic and profile.synthetic.seconds < seconds
-        too_short = 0 < seconds * front_end.sample_rate / front_end.hop < SMALLEST
         fixed = seconds and name != "finetune" and profile.networks.cnn == "paper"
         rules += [
             (uneven, f"'{name}.synthetic' needs {crop} above 0 and '{name}.sampling' \"even\""),
             (too_long, f"'synthetic.seconds' must be at least {crop}"),
-            (too_short, f"{crop} makes crops of fewer than {SMALLEST} frames"),
+            _too_short(f"{name}.crop_seconds", seconds, front_end),
             (fixed, f"{crop} needs 'networks.cnn' \"compact\""),
             (fit.tempo > 1 and not seconds, f"'{name}.tempo' needs {crop} above 0"),
         ]
     return [problem for broken, problem in rules if broken]
+
+
+def _too_short(name: str, seconds: float, front_end: FrontEnd) -> tuple[bool, str]:
+    broken = 0 < seconds * front_end.sample_rate / front_end.hop < SMALLEST
+    return broken, f"'{name}' makes crops of fewer than {SMALLEST} frames"

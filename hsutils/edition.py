@@ -29,11 +29,14 @@ def write_edition(run: Run, to: Path) -> list[Path]:
 
     Code and text are those of `notebooks`, with links that work two folders below the project.
     Outputs are the run's: pictures with 256 colors, sounds as FLAC (lossless), nothing twice.
-    Nothing is written unless all of them are whole. Other notebooks in the folder are removed.
+    Nothing is written unless all of them are whole. Chapters that are gone are removed.
 
     Raises:
-        InputError: if a notebook was not executed to its end, or its code has changed since.
+        InputError: if a notebook was not executed to its end, its code has changed since, or the
+            folder is that of the notebooks.
     """
+    if to.resolve() == NOTEBOOKS.resolve():
+        raise InputError(f"--to={to}: holds the notebooks themselves; name another folder")
     pages = {"glossary.ipynb": nbformat.read(NOTEBOOKS / "glossary.ipynb", as_version=4)}
     for path in series():
         page = pages[path.name] = nbformat.read(path, as_version=4)
@@ -43,7 +46,8 @@ def write_edition(run: Run, to: Path) -> list[Path]:
             if cell.cell_type == "markdown" and cell.id != "made":
                 cell.source = ABOVE.sub("](../", cell.source)
     for other in set(to.glob("*.ipynb")) - {to / name for name in pages}:
-        other.unlink()
+        if '"id": "made"' in other.read_text(errors="replace"):
+            other.unlink()
     return [write_text(to / name, nbformat.writes(page) + "\n") for name, page in pages.items()]
 
 

@@ -29,10 +29,12 @@ def versions() -> dict[str, str]:
 @cache
 def git_commit() -> str:
     """The commit of the code when this process first asked, and whether tracked files differ."""
-    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
-    here, options = Path(__file__).parent, {"capture_output": True, "text": True, "timeout": 20}
+    here = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "timeout": 20}
+    describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     try:
-        return subprocess.run(command, cwd=here, check=True, **options).stdout.strip()
+        # An installed package may lie in another project's repository.
+        subprocess.run(["git", "ls-files", "--error-unmatch", __file__], check=True, **here)
+        return subprocess.run(describe, check=True, **here).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

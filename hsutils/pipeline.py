@@ -70,7 +70,7 @@ def label_softly(run: Run) -> pd.DataFrame:
 
     stamp = fingerprint(_teacher_stamp(run, corpus), identity(corpus.of("unlabeled")))
     _saved(run, "soft_labels.csv", stamp, compute)
-    return pd.read_csv(run.path("soft_labels.csv"), dtype={"record": str})
+    return _read(run.path("soft_labels.csv"))
 
 
 def distill_student(run: Run) -> tuple[nn.Module, Trained]:
@@ -105,7 +105,7 @@ def train_all(run: Run) -> None:
 
 def load_predictions(run: Run, model: str, split: str) -> pd.DataFrame:
     """Saved predictions of one model on one split: record, label, logit and group."""
-    saved = pd.read_csv(run.path(f"predictions/{model}-{split}.csv"), dtype={"record": str})
+    saved = _read(run.path(f"predictions/{model}-{split}.csv"))
     groups = load_recordings(run)[["record", "group"]]
     return saved.merge(groups, on="record", validate="one_to_one")
 
@@ -251,6 +251,11 @@ def _saved(run: Run, file: str, stamp: str, compute: Callable[[], pd.DataFrame],
     if fabric.is_global_zero:
         run.cached(file, stamp, lambda path: write_csv(path, compute()) and note)
     fabric.barrier()
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A table by record; a recording may be called NA."""
+    return pd.read_csv(path, dtype={"record": str}, keep_default_na=False, na_values={"logit": ""})
 
 
 def _pretrain_stamp(run: Run, corpus: Corpus) -> str:

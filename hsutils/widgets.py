@@ -60,6 +60,7 @@ def explore(
     if not somebody_is_there():
         return None
     # To visit all that is loaded, a collection between two pictures would take half a second.
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     return ipywidgets.VBox(list(controls.values()))

@@ -128,6 +128,7 @@ def test_one_wrong_value_is_one_problem(override):
         ("front_end.clip_seconds=0.01", "clip_seconds"),
         ("student.crop_seconds=3", "'student.crop_seconds' needs 'networks.cnn'"),
         ("baseline.crop_seconds=0.1", "fewer than 21 frames"),
+        ('augment={pair = "crops", crop_seconds = 0.1}', "'augment.crop_seconds' makes crops of"),
         ("student.synthetic=2", "'student.synthetic' needs 'student.crop_seconds'"),
     ],
 )

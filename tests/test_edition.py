@@ -111,9 +111,15 @@ def test_another_sentence_needs_no_new_run_and_a_notebook_that_is_gone_goes(exec
     source, old = tmp_path / "notebooks/01_one.ipynb", tmp_path / "to/00_old.ipynb"
     source.write_text(source.read_text().replace("# One", "# Two"))
     old.parent.mkdir()
-    old.touch()
+    old.write_text('{"cells": [{"id": "made"}]}')
+    (own := old.with_name("my_own.ipynb")).write_text("{}")
     assert "# Two" in write_edition(executed[0], tmp_path / "to")[1].read_text()
-    assert not old.exists()
+    assert not old.exists() and own.exists()
+
+
+def test_the_notebooks_themselves_are_never_overwritten(executed, tmp_path):
+    with pytest.raises(InputError, match="holds the notebooks themselves; name another folder"):
+        write_edition(executed[0], tmp_path / "notebooks")
 
 
 @pytest.mark.parametrize(

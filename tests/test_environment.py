@@ -53,6 +53,10 @@ def test_the_commit_is_that_of_the_code_and_uncommitted_changes_show(monkeypatch
     git_commit.cache_clear()
     assert git_commit() == f"{commit}+changes"
 
+    git_commit.cache_clear()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "installed.py"))
+    assert git_commit() == "unknown", "a package installed inside another project"
+
 
 def test_the_description_is_json_and_of_the_system_only_its_kind_is_told(monkeypatch):
     build = "6.1.0-somebodys-build"

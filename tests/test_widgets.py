@@ -1,5 +1,6 @@
 """Explorers show a picture whoever runs the notebook, and draw it anew when a control moves."""
 
+import weakref
 from types import SimpleNamespace
 
 import ipywidgets
@@ -25,6 +26,15 @@ def test_the_picture_comes_first_and_follows_the_controls(screen):
     control(box, "y").value = "b"
     moved = [{"masked_share": 5, "y": "a"}, {"masked_share": 5, "y": "b"}]
     assert screen.places[0][1:] == moved
+
+
+def test_what_an_explorer_held_is_freed_when_its_cell_runs_again(screen):
+    held = type("Held", (), {})()
+    held.itself, gone = held, weakref.ref(held)  # only the collector frees a cycle
+    widgets.explore(lambda y: y, y=ipywidgets.Text("a"))
+    del held
+    widgets.explore(lambda y: y, y=ipywidgets.Text("a"))
+    assert gone() is None
 
 
 def test_a_picture_and_a_player_are_each_replaced_in_its_own_place(screen):

@@ -33,6 +33,7 @@ SAMPLE_FORMATS |= {"ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_LAYER_III"}
 MP3_FRAMES = 2 * 1_152  # samples by which an MP3 without a count of its frames may be shorter
 
 _CUT_SHORT = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+_UNKNOWN = 2**48  # frames: more than any file holds
 _CUT_AIFF = "not equal to frame count\n*** calculated from length of 'SSND' chunk"
 _clipped: list[Path | str] = []  # the first recording that was
 
@@ -173,6 +174,8 @@ def _header_problem(file: soundfile.SoundFile) -> str:
     if found and int(found[1]) < 0x7FFF_F000:
         missing = int(found[1]) - int(found[2])
         return f"cut short, {missing:,} bytes of audio are missing; use a good copy"
+    if file.frames >= _UNKNOWN:
+        return "does not say how long it is, as FLAC written into a pipe; write it into a file"
     if _CUT_AIFF in file.extra_info:
         return "cut short, samples are missing; use a good copy"
     if not RATES[0] <= file.samplerate <= RATES[1]:

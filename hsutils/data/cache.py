@@ -1,8 +1,8 @@
 """The spectrogram cache: one memory-mapped float16 file for all recordings of a corpus.
 
-The key is a hash of the front end and of every recording's samples. So a cache is never stale,
-and all runs on the same data share it. Memory stays flat: recordings are processed a few at a
-time, and batches are read from the map.
+The key is a hash of the front end's settings and of every recording's samples. So all runs on the
+same data share it, and only a change of this package's code can make it stale. Memory stays flat:
+recordings are processed a few at a time, and batches are read from the map.
 """
 
 import os
@@ -28,14 +28,15 @@ from hsutils.progress import progress
 class SpectrogramCache:
     """Spectrograms of a corpus on disk, by record.
 
-    `array` is the map: float16 in [0, 1], shape (recordings, mels, frames). `index` holds the
-    region that each record occupies.
+    `array` is the map: float16 (in [0, 1] with min-max scaling), shape (recordings, mels, frames).
+    `index` holds the region that each record occupies.
     """
 
     def __init__(self, folder: Path, front_end: FrontEnd):
         self.folder = folder
         self.front_end = front_end
-        self.index = pd.read_csv(folder / "index.csv", dtype={"record": str}).set_index("record")
+        how = {"dtype": {"record": str}, "keep_default_na": False}
+        self.index = pd.read_csv(folder / "index.csv", **how).set_index("record")
         self.array = np.load(folder / "spectrograms.npy", mmap_mode="r")
 
     def __reduce__(self) -> tuple:

@@ -87,6 +87,7 @@ def fetch(to: Path | str, mirror: Path | str | None = None, corpus: Source | Non
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         _refuse(corpus.faults(to), f"name another folder or remove {to}, then {again}")
         print(f"{to}: verified, nothing to fetch")
+        _say_what_is_absent(to, corpus)
         return to
     downloads, unpacked = (to.with_name(f".{to.name}-{n}") for n in ("downloads", "unpacked"))
     if source.startswith(("http://", "https://")):
@@ -108,6 +109,7 @@ def fetch(to: Path | str, mirror: Path | str | None = None, corpus: Source | Non
     shutil.rmtree(downloads, ignore_errors=True)
     _refuse(faults, remedy)
     print(f"{to}: all recordings and labels verified")
+    _say_what_is_absent(to, corpus)
     return to
 
 
@@ -243,6 +245,13 @@ def _differences(root: Path) -> list[str]:
             name = folder.relative_to(root).as_posix()
             faults.append(f"{name}: holds other recordings or labels than PhysioNet's")
     return faults
+
+
+def _say_what_is_absent(root: Path, corpus: Source) -> None:
+    found = {path.name for path in root.rglob("*/")}
+    if corpus is CHALLENGE and (absent := sorted({*CONTENTS} - found)):
+        remedy = "to fetch all, name another folder and an archive that holds them"
+        print(f"{root}: a part of the Challenge, without {', '.join(absent)}; {remedy}")
 
 
 CHALLENGE = Source(PHYSIONET, ("training.zip", "annotations.zip"), _place, _differences)

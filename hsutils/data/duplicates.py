@@ -98,6 +98,7 @@ def related_pairs(recordings: pd.DataFrame) -> pd.DataFrame:
     """
 
     def alike(table: pd.DataFrame, key: str) -> pd.DataFrame:
+        table = table[["record", "seconds", key]]
         both = table.merge(table, on=key, suffixes=("_a", "_b"))
         return both[both.record_a < both.record_b].rename(columns={"seconds_a": "seconds"})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hsutils.config import PROJECT
 from hsutils.data.download import LISTS, fetch_lists
 from hsutils.errors import InputError
 from hsutils.files import digest_of
@@ -56,8 +57,9 @@ def list_files(lists: Path | str | None) -> dict[str, Path]:
     if not lists:
         return dict(zip(SPLITS, fetch_lists(), strict=True))
     files, advice = {}, "missing; name a folder with the four split lists"
+    folder = PROJECT / Path(lists).expanduser()
     for split, lab_name in zip(SPLITS, LISTS, strict=True):
-        ours, labs = Path(lists, f"{split}.txt"), Path(lists, lab_name)
+        ours, labs = folder / f"{split}.txt", folder / lab_name
         files[split] = labs if labs.is_file() and not ours.is_file() else ours
     if missing := [f"{path}: {advice}" for path in files.values() if not path.is_file()]:
         raise InputError(missing)
@@ -142,11 +144,12 @@ def leave_out(
 def require_classes(
     splits: pd.DataFrame, recordings: pd.DataFrame, problem: str, names: Sequence = SPLITS
 ) -> None:
-    """Raise InputError if pretrain is empty, or another of these splits lacks a class."""
+    """Raise InputError if pretrain has no two recordings, or another of these lacks a class."""
     labels = splits.merge(recordings[["record", "label"]], on="record").groupby("split").label
-    classes = labels.nunique()
-    if missing := [name for name in names if classes.get(name, 0) < 1 + (name != "pretrain")]:
-        raise InputError(f"{problem} for {', '.join(missing)}; all but pretrain need both classes")
+    found = labels.nunique().to_dict() | {"pretrain": labels.size().get("pretrain", 0)}
+    if missing := [name for name in names if found.get(name, 0) < 2]:
+        needs = "pretrain needs two recordings, the others both classes"
+        raise InputError(f"{problem} for {', '.join(missing)}; {needs}")
 
 
 def audit(recordings: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:

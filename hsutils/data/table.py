@@ -92,6 +92,9 @@ def _read_fields(table: Path) -> pd.DataFrame:
     fields.index += 2
     fields.columns = fields.columns.str.strip().str.lower()
     fields = fields[(fields != "").any(axis=1)].rename(columns={"patient": "subject"})
+    if twice := sorted(set(fields.columns[fields.columns.duplicated()])):
+        problem = f"line 1 names {', '.join(twice)} twice (a subject is a patient)"
+        raise InputError(f"{table}: {problem}; rename one")
     if lacking := [name for name in ("path", "label") if name not in fields]:
         problem = f"line 1 names no column {' and no column '.join(lacking)}"
         if len(fields.columns) == 1 and (apart := re.search("[;\t|]", fields.columns[0])):

@@ -50,7 +50,7 @@ def require_devices(profile: Profile) -> None:
     """Refuse what this machine cannot do, before any work.
 
     Raises:
-        InputError: for an accelerator or devices that are not there, or float16 without a GPU.
+        InputError: for an accelerator or devices that are not there.
     """
     compute, kind = profile.compute, profile.compute.accelerator
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
@@ -59,8 +59,6 @@ def require_devices(profile: Profile) -> None:
         problem = f"'compute.accelerator' is {kind}, but this machine has none; use auto or cpu"
     elif compute.devices > (most := gpus or os.cpu_count() or 1):
         problem = f"'compute.devices' is {compute.devices}, but this machine has {most}"
-    elif compute.precision == "16-mixed" and not gpus:
-        problem = "'compute.precision' 16-mixed needs a GPU; use auto, 32-true or bf16-mixed"
     else:
         return
     raise InputError(f"profile {profile.name}: {problem}")

@@ -13,7 +13,7 @@ from scipy.signal import resample
 
 from hsutils.audio import wav
 from hsutils.audio.spectrograms import READ_SECONDS, read_log_mel
-from hsutils.audio.wav import read_samples, read_waveform
+from hsutils.audio.wav import read_samples, read_waveform, read_windows
 from hsutils.config import RECORDED_RATE as RATE
 from hsutils.config import FrontEnd
 from hsutils.errors import InputError
@@ -73,7 +73,7 @@ REFUSED = {
     "a constant": (riff(b"\1\2" * 3_000), "no sound in its first 3,000 samples"),
     "100 Hz": (riff(SOUND, rate=100), "has 100 Hz, not 500 to"),
     "2 GHz": (riff(SOUND, rate=2**31 - 1), "has 2,147,483,647 Hz"),
-    "FLAC of unknown length": (flac(0), "not a readable audio file"),
+    "FLAC of unknown length": (flac(0), "does not say how long it is"),
     "FLAC that claims 128 GiB": (flac(2**36 - 1), BROKEN),
 }
 
@@ -85,6 +85,15 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, name):
     (tmp_path / "a0001.wav").write_bytes(content)
     said = refusal(tmp_path / "a0001.wav")
     assert any(problem in said for problem in problems)
+
+
+def test_flac_written_into_a_pipe_is_refused_before_it_is_read(own_cache, tmp_path):
+    content = bytearray(encoded("FLAC"))
+    content[21:26] = bytes([content[21] & 0xF0]) + bytes(4)  # the number of samples: unknown
+    (tmp_path / "a.flac").write_bytes(content)
+    with pytest.raises(InputError, match="how long it is, as FLAC written into a pipe"):
+        next(read_windows(tmp_path / "a.flac", 56))
+    assert "does not say how long it is" in refusal(tmp_path / "a.flac")
 
 
 @pytest.mark.parametrize("kind", ["RF64", "W64", "AU", "CAF"])

@@ -57,6 +57,11 @@ def test_every_row_is_its_recordings_spectrogram_to_half_precision(noise_cache, 
         assert noise_cache.occupied(row) == occupied
 
 
+def test_a_recording_may_be_called_na(empty, noise_recordings):
+    named = noise_recordings[:2].assign(record=["NA", "nan"])
+    assert build_cache(named, SHORT).rows(["nan", "NA"]).tolist() == [1, 0]
+
+
 def test_batches_are_standardized_float32_in_the_order_asked_for_and_unknown_records_named(
     noise_cache,
 ):

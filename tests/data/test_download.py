@@ -149,7 +149,9 @@ def test_of_the_archives_what_is_read_becomes_one_folder(tmp_path, mirror, capsy
     held = {str(path.relative_to(to)): path.read_bytes() for path in times(to)}
     assert held == recordings("training-e") | recordings("validation")
     assert [path.name for path in to.parent.iterdir()] == ["challenge"]
-    assert "all recordings and labels verified" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "all recordings and labels verified" in said
+    assert "a part of the Challenge, without training-a; to fetch all" in said
 
 
 @pytest.mark.parametrize("name", [*recordings("training-e"), *recordings("validation")])

@@ -12,7 +12,14 @@ import pytest
 
 from hsutils.data import download, splits
 from hsutils.data.download import LISTS as PUBLISHED
-from hsutils.data.splits import SPLITS, audit, generated_splits, leave_out, published_splits
+from hsutils.data.splits import (
+    SPLITS,
+    audit,
+    generated_splits,
+    leave_out,
+    list_files,
+    published_splits,
+)
 from hsutils.errors import InputError
 from hsutils.files import digest_of
 
@@ -82,6 +89,14 @@ def test_all_missing_lists_and_wrong_records_are_named_at_once(lists):
     (lists / "pretrain.txt").unlink()
     first, second = problems(lists)
     assert "pretrain.txt: missing" in first and "dev.txt: missing" in second
+
+
+def test_a_folder_of_lists_is_found_from_anywhere(lists, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(lists.parent))
+    monkeypatch.chdir(tmp_path)
+    assert list_files(f"~/{lists.name}") == list_files(lists)
+    monkeypatch.setattr(splits, "PROJECT", lists.parent)
+    assert list_files(lists.name) == list_files(lists)
 
 
 def publish(folder: Path, monkeypatch) -> None:

@@ -100,6 +100,7 @@ FAULTS = [
     (r"(.*r07.*)", r"\1,2,3,4", "cannot be read as a CSV table in UTF-8"),
     (r"\Alabel[^~]*", "", "cannot be read as a CSV table in UTF-8"),
     (r"\n[^~]*", "", "lists no recording"),
+    (r"\A(.*)quality", r"\1Label", "line 1 names label twice (a subject is a patient); rename one"),
 ]
 
 
@@ -153,8 +154,8 @@ def test_a_tables_own_splits_are_used_and_read_again_when_they_change(table_of, 
     assert load_splits(run).set_index("record").split.to_dict() == expected
     table_of(20, split=[*split[:9], "dev", *split])
     assert load_splits(run).set_index("record").split.to_dict() == expected | {"r09": "dev"}
-    table_of(20, split=[part.replace("dev", "test") for part in split])
-    too_few = r"too few recordings or patients for dev; all but pretrain need both classes"
+    table_of(20, split=[*["pretrain"], *[""] * 9, "", "", "finetune", "finetune", *["test"] * 6])
+    too_few = r"too few recordings or patients for pretrain, dev; pretrain needs two recordings"
     with pytest.raises(InputError, match=too_few):
         load_splits(run)
     # Patients of 15 recordings fit into no split of a corpus of 60.
