@@ -18,8 +18,8 @@ from hsutils.runner import NOTEBOOKS, series
 SOUND = re.compile(r"data:audio/wav;base64,([\w+/=]+)")
 ABOVE = re.compile(r"\]\((?=\.\./)")
 MADE = """Executed with profile `{profile}` at commit `{commit}`, on {processor} with {threads}
-threads; finished on {date:.10}. To run it yourself, with the profile that the first cell names,
-open [the notebook](../../notebooks/{name}). Recordings, sounds and labels are from the
+threads; finished on {date:.10}. To run it yourself, open [the notebook](../../notebooks/{name});
+there `profile` is `demo`, and numbers differ. Recordings, sounds and labels are from the
 PhysioNet/CinC Challenge 2016, made available under the [ODC Attribution
 License](https://opendatacommons.org/licenses/by/1-0/)."""
 

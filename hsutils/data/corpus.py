@@ -87,7 +87,8 @@ def _require_unrelated(table: pd.DataFrame, more: pd.DataFrame, name: str) -> No
     if not known.any():
         group = group_related(pd.concat([table, more], ignore_index=True))
         known = np.isin(group[len(table) :], group[: len(table)])
-        problem, remedy = "share audio or a patient with the data", "take them out"
+        problem = "share audio or a patient with the data"
+        remedy = "take them out, or rename patients who are others (column patient)"
     if len(twice := more.record[known]):
         problem = f"{len(twice)} recordings {problem} ({', '.join(twice[:5])})"
         raise InputError(f"data.more={name}: {problem}; {remedy}")

@@ -248,8 +248,9 @@ def _differences(root: Path) -> list[str]:
 
 
 def _say_what_is_absent(root: Path, corpus: Source) -> None:
-    found = {path.name for path in root.rglob("*/")}
-    if corpus is CHALLENGE and (absent := sorted({*CONTENTS} - found)):
+    needed = {name for name in CONTENTS if name.startswith(_VERIFIED[0])}
+    absent = sorted(needed - {path.name for path in root.rglob("*/")})
+    if corpus is CHALLENGE and absent:
         remedy = "to fetch all, name another folder and an archive that holds them"
         print(f"{root}: a part of the Challenge, without {', '.join(absent)}; {remedy}")
 

@@ -84,8 +84,11 @@ def table_rows(path: Path | str) -> pd.DataFrame:
 def _read_fields(table: Path) -> pd.DataFrame:
     """What is written, as text, by line of the file and name of the column."""
     how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
+    how |= {"skip_blank_lines": False}
     try:
-        fields = pd.read_csv(table, skip_blank_lines=False, **how).fillna("").map(str.strip)
+        fields = pd.read_csv(table, **how).fillna("").map(str.strip)
+        # As they are written: pandas would call the second of two equal names label.1.
+        fields.columns = pd.read_csv(table, header=None, nrows=1, **how).iloc[0].tolist()
     except (OSError, ValueError) as error:
         problem = f"cannot be read as a CSV table in UTF-8 ({str(error).strip()})"
         raise InputError(f"{table}: {problem}; save it as one") from error

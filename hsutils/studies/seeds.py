@@ -198,7 +198,7 @@ def tidy(table: pd.DataFrame, **about: object) -> pd.DataFrame:
     rows = pd.concat(parts, ignore_index=True).reindex(columns=[*COLUMNS, *VALUES])
     rows = rows.dropna(subset="value")
     # A small p is not 0.
-    tiny = rows.metric.str.endswith(", p") & (rows.value < 5e-6)
+    tiny = rows.metric.str.contains(r"\bp\b") & (rows.value < 5e-6)
     return pd.concat([rows[~tiny].round(5), rows[tiny]]).sort_index()
 
 

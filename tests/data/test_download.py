@@ -139,7 +139,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 # Archives
 
 
-def test_of_the_archives_what_is_read_becomes_one_folder(tmp_path, mirror, capsys):
+def test_of_the_archives_what_is_read_becomes_one_folder(tmp_path, mirror, capsys, monkeypatch):
     write_zip(mirror / "more.zip", {"training-e/RECORDS": b"e0001", "__MACOSX/x.wav": b"shadow"})
     to = tmp_path / "data" / "challenge"
     # As a killed fetch leaves it.
@@ -152,6 +152,11 @@ def test_of_the_archives_what_is_read_becomes_one_folder(tmp_path, mirror, capsy
     said = capsys.readouterr().out
     assert "all recordings and labels verified" in said
     assert "a part of the Challenge, without training-a; to fetch all" in said
+    (to / "training-a").mkdir()
+    shutil.rmtree(to / "validation")
+    monkeypatch.setattr(download, "CHALLENGE", download.CHALLENGE._replace(faults=lambda _: []))
+    fetch(to, mirror)
+    assert capsys.readouterr().out.endswith("verified, nothing to fetch\n")
 
 
 @pytest.mark.parametrize("name", [*recordings("training-e"), *recordings("validation")])

@@ -101,6 +101,7 @@ FAULTS = [
     (r"\Alabel[^~]*", "", "cannot be read as a CSV table in UTF-8"),
     (r"\n[^~]*", "", "lists no recording"),
     (r"\A(.*)quality", r"\1Label", "line 1 names label twice (a subject is a patient); rename one"),
+    (r"\A(.*)quality", r"\1label", "line 1 names label twice (a subject is a patient); rename one"),
 ]
 
 
