@@ -23,11 +23,13 @@ from hsutils.studies.new_databases import (
     gather,
     lock,
     require_lock,
+    results,
     runs,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
 FULL, ROBUST = "full-band/baseline", "robust/baseline"
+VIEW_METRICS = ("auroc, view", "auroc, difference from circor", "auroc, difference from circor, p")
 MIN_MAX, PAPER = "full-band-min-max/baseline", "paper/teacher"
 
 
@@ -108,6 +110,20 @@ def test_what_two_models_share_does_not_widen_the_interval_of_their_difference(
     assert row.high - row.low < 0.8 * (alone.high - alone.low)
 
 
+def test_a_view_is_held_against_circor_and_is_no_candidate(inputs):
+    table = inputs["left_out"].rename(columns={f"{FULL}/0": "circor/baseline/0"})
+    table = table[[*new_databases.ABOUT, "circor/baseline/0"]]
+    table["circor-by-patch/baseline/0"] = table["circor/baseline/0"] - 0.6 * table.label
+    found = results({"left_out": table})
+    view = found[found.variant == "circor-by-patch"]
+    assert set(view.metric) == {*VIEW_METRICS}
+    assert {"auroc", "sensitivity"} <= set(found.metric[found.variant == "circor"])
+    patched, plain = (mean_area(table, f"{key}/baseline/0") for key in ("circor-by-patch", "circor"))
+    means = view[view.database == "mean"].groupby("metric").value.first()
+    assert means[VIEW_METRICS[0]] == pytest.approx(patched, abs=1e-5)
+    assert means[VIEW_METRICS[1]] == pytest.approx(patched - plain, abs=1e-5)
+
+
 def test_decisions_are_those_at_logit_0_and_at_the_best_threshold(inputs):
     table = new_databases.operating(inputs["left_out"]).set_index(["variant", "model", "database"])
     table = table.sort_index()
@@ -147,6 +163,9 @@ def test_a_database_of_one_group_or_one_class_stops_nothing(inputs):
         ("circor", {"more"}),
         ("all-ages", {"more", "hearts", "tempo"}),
         ("slowed", {"hearts", "heart_rate"}),
+        ("circor-no-dither", {"bits"}),
+        ("circor-tempo", {"tempo"}),
+        ("circor-all-hearts", {"hearts"}),
     ],
 )
 def test_a_configuration_differs_in_what_it_says_and_nothing_else(differing, key, fields):
