@@ -118,7 +118,7 @@ def test_a_view_is_held_against_circor_and_is_no_candidate(inputs):
     view = found[found.variant == "circor-by-patch"]
     assert set(view.metric) == {*VIEW_METRICS}
     assert {"auroc", "sensitivity"} <= set(found.metric[found.variant == "circor"])
-    patched, plain = (mean_area(table, f"{key}/baseline/0") for key in ("circor-by-patch", "circor"))
+    patched, plain = (mean_area(table, f"{v}/baseline/0") for v in ("circor-by-patch", "circor"))
     means = view[view.database == "mean"].groupby("metric").value.first()
     assert means[VIEW_METRICS[0]] == pytest.approx(patched, abs=1e-5)
     assert means[VIEW_METRICS[1]] == pytest.approx(patched - plain, abs=1e-5)
