@@ -322,7 +322,7 @@ def figures(inputs: Tables, found: pd.DataFrame) -> seeds.Pictures:
     """How every picture is drawn, by name; `found` are the rows of `results`."""
     area = found[found.metric == "auroc"]
     area = area.assign(name=area.variant.str.replace("-", " "))
-    means = area[area.database == "mean"]
+    means = found[found.metric.isin(["auroc", "auroc, view"]) & (found.database == "mean")]
     counts = means[means.seed != "mean"].groupby(KEY[:2]).size().rename("seeds")
     against = found.metric.str.extract("^auroc, difference from ([a-z-]+)$", expand=False)
     names = found.variant.mask(found.model == BOTH, BOTH) + ", from " + against

@@ -122,6 +122,9 @@ def test_a_view_is_held_against_circor_and_is_no_candidate(inputs):
     means = view[view.database == "mean"].groupby("metric").value.first()
     assert means[VIEW_METRICS[0]] == pytest.approx(patched, abs=1e-5)
     assert means[VIEW_METRICS[1]] == pytest.approx(patched - plain, abs=1e-5)
+    drawn = new_databases.figures({"cycles": pd.DataFrame({"database": [], "label": []})}, found)
+    rows = [text.get_text() for text in drawn["changes"]().axes[0].get_yticklabels()]
+    assert "circor by patch, from circor (1)" in rows
 
 
 def test_decisions_are_those_at_logit_0_and_at_the_best_threshold(inputs):
