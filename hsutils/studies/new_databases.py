@@ -84,10 +84,6 @@ CONFIGURATIONS = {
     "all-ages": Configuration("all-ages", (_MORE,), against="robust"),
     "slowed": Configuration("all-ages", (_MORE, *_SLOWED), against="circor"),
     f"{VIEW}no-dither": Configuration(overrides=(_MORE, "front_end.bits=0"), against="circor"),
-    f"{VIEW}tempo": Configuration(overrides=(_MORE, "baseline.tempo=2.0"), against="circor"),
-    f"{VIEW}all-hearts": Configuration(
-        overrides=(_MORE, 'synthetic.hearts="all ages"'), against="circor"
-    ),
 }
 
 
@@ -121,6 +117,7 @@ def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
         raise InputError(f"{folder / LOCK}: {key} cannot be locked, since a lock is there")
     found = areas(read_tables(folder, INPUTS[:1])["left_out"])
     single = found[found.database.isin([*DATABASES]) & found.seed.ne("mean")]
+    single = single[~single.variant.str.startswith(VIEW)]
     final = single[single.variant == key]
     if final.empty or key not in CONFIGURATIONS:
         raise InputError(f"--lock {key}: {folder / INPUTS[0]} has no configuration of this name")
