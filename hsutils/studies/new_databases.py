@@ -84,6 +84,10 @@ CONFIGURATIONS = {
     "all-ages": Configuration("all-ages", (_MORE,), against="robust"),
     "slowed": Configuration("all-ages", (_MORE, *_SLOWED), against="circor"),
     f"{VIEW}no-dither": Configuration(overrides=(_MORE, "front_end.bits=0"), against="circor"),
+    f"{VIEW}tempo": Configuration(overrides=(_MORE, "baseline.tempo=2.0"), against="circor"),
+    f"{VIEW}all-hearts": Configuration(
+        overrides=(_MORE, 'synthetic.hearts="all ages"'), against="circor"
+    ),
 }
 
 
