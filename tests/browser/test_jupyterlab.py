@@ -53,9 +53,10 @@ WITHOUT_CONTROLS = """i => JSON.stringify(
     .filter(o => !('application/vnd.jupyter.widget-view+json' in (o.data || {}))))"""
 CHANGED = f"([i, before]) => ({WITHOUT_CONTROLS})(i) !== before"
 IS_CUT = "label => label.scrollWidth > label.clientWidth"
-# A control may still be replacing the player.
+# A control may still be replacing the player: it is looked up anew at every poll.
 PLAYS = """() => {
     const audio = document.querySelector('.jp-Notebook audio');
+    audio?.scrollIntoView({block: 'nearest'});
     audio?.play().catch(() => {});
     return audio?.currentTime > 0.2;
 }"""
@@ -146,7 +147,6 @@ def test_a_notebook_runs_and_its_controls_and_sounds_answer(name, page, lab, tmp
     assert sounding or "players(" not in "".join(map(text, code))
     if sounding:
         page.evaluate(GO_TO, sounding[0])
-        page.locator(".jp-Notebook audio").first.scroll_into_view_if_needed()
         page.wait_for_function(PLAYS)
     assert noise == []
 
