@@ -62,10 +62,14 @@ def train_all(trainings: Iterable[Training], scheduler: str = "") -> None:
 
 
 def _this_machine() -> LocalCluster:
-    # Recordings in mapped memory would count as a worker's own, so there is no limit.
-    options = {"memory_limit": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL}
     workers = 1 if torch.cuda.is_available() else usable_cores()
-    return LocalCluster(n_workers=workers, threads_per_worker=1, **options)
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        memory_limit=0,  # recordings in mapped memory would count as a worker's own
+        dashboard_address="127.0.0.1:0",  # any free port: another study may have the usual one
+        silence_logs=logging.CRITICAL,
+    )
 
 
 def _train(run: Run, models: Sequence[str]) -> None:

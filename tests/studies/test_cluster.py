@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -25,8 +26,11 @@ LONG = "baseline.epochs=12"
 
 @pytest.fixture(scope="module")
 def cluster():
-    """One worker, a process of its own."""
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    """One worker, a process of its own; the scheduler takes the usual port for its web page."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Port")  # or another program has taken it
+        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    with cluster:
         yield cluster
 
 
@@ -40,6 +44,7 @@ def history(run) -> list[dict]:
     return run.note("baseline.safetensors")["history"]
 
 
+@pytest.mark.filterwarnings("error:Port")
 def test_a_training_whose_worker_is_killed_goes_on_elsewhere(tiny_study, tmp_path, cluster):
     undisturbed, killed = (
         replace(study, overrides=(*study.overrides, LONG)).run(0)
