@@ -9,8 +9,12 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hsutils.errors import GO_ON, InputError
+
+if TYPE_CHECKING:
+    from hsutils.config import Profile
 
 MODELS = ("teacher", "student", "baseline")
 CORPORA = ("challenge-2016", "circor-2022")
@@ -140,8 +144,10 @@ def _run(options: argparse.Namespace) -> None:
         from hsutils.runner import series
 
         series()
-    for overrides in runs.values():
+    for folder, overrides in runs.items():
         profile = load_profile(options.profile, overrides)
+        if not options.run_dir:
+            _require_its_own(folder, profile)
         require_devices(profile)
         needed = {"--lists": profile.splits.lists}
         if profile.data.source in ("challenge", "table"):
@@ -154,6 +160,18 @@ def _run(options: argparse.Namespace) -> None:
     for folder, overrides in runs.items():
         print(f"run folder {folder}", flush=True)
         _run_one(options, folder, overrides)
+
+
+def _require_its_own(folder: Path, profile: "Profile") -> None:
+    """Refuse a folder that nobody named, if it holds a run with other recordings."""
+    from hsutils.config import PROJECT, load_profile
+
+    if (folder / "experiment.toml").is_file():
+        both = (each.data for each in (profile, load_profile(folder / "experiment.toml")))
+        one, other = ((data.source, PROJECT / Path(data.folder).expanduser()) for data in both)
+        if one != other:
+            problem = "holds a run with other recordings; name another folder with --run-dir"
+            raise InputError(f"{folder}: {problem}, or this one to replace what it holds")
 
 
 def _settings(options: argparse.Namespace) -> list[str]:

@@ -133,6 +133,8 @@ class Pretrain(Training):
     patience: ClassVar[int] = 0
     keep: ClassVar[str] = "best"
     schedule: ClassVar[str] = "constant"
+    sampling: ClassVar[str] = "each once"
+    masks: ClassVar[bool] = True
 
     epochs: Count = 3
     temperature: Positive = 0.07
@@ -212,7 +214,8 @@ class Profile(Section):
     def is_the_papers(self) -> bool:
         """Whether the paper's numbers may stand beside these: same recordings, same splits."""
         published = self.splits.method == "published" and not self.splits.leave_out
-        return self.data.source == "challenge" and published and not self.data.recordings
+        own = self.data.recordings or self.data.more
+        return self.data.source == "challenge" and published and not own
 
     def portable(self) -> "Profile":
         """The same profile without the folders of this machine."""

@@ -80,6 +80,9 @@ def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -
         metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
         if heart_cycles:
             own = load_profile(source.parent / "experiment.toml")  # which knows where its data are
+            if own.portable().splits != profile.portable().splits:
+                problem = "was opened with other settings of splits since it was trained"
+                raise InputError(f"{source.parent}: {problem}; run the training again")
             model = heart_cycle_model(Run(source.parent, own), source.stem)
             metadata["heart_cycles"] = model.to_json()
             to = f"export --run-dir runs/{profile.name} --model {metadata['model']}"

@@ -68,7 +68,8 @@ def label_softly(run: Run) -> pd.DataFrame:
         table = _predict(run, corpus, "unlabeled", teacher)[["record", "logit"]]
         return table.assign(soft_label=1 / (1 + np.exp(-table.logit)))
 
-    stamp = fingerprint(_teacher_stamp(run, corpus), identity(corpus.of("unlabeled")))
+    weights = run.note("teacher.safetensors")["digest"]
+    stamp = fingerprint(weights, identity(corpus.of("unlabeled")))
     _saved(run, "soft_labels.csv", stamp, compute)
     return _read(run.path("soft_labels.csv"))
 
@@ -180,9 +181,10 @@ def _train_classifier(
 
     trained = _load_or_train(run, name, section, model, stamp, train)
     for part in EVALUATED:
-        made_from = fingerprint(stamp, part, identity(corpus.of(part)), _labels(corpus, part))
+        weights = run.note(f"{name}.safetensors")["digest"]
+        made_from = fingerprint(weights, part, identity(corpus.of(part)), _labels(corpus, part))
         compute = partial(_predict, run, corpus, part, model)
-        _saved(run, f"predictions/{name}-{part}.csv", made_from, compute, model=stamp)
+        _saved(run, f"predictions/{name}-{part}.csv", made_from, compute, model=weights)
     return trained
 
 
@@ -259,7 +261,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _pretrain_stamp(run: Run, corpus: Corpus) -> str:
-    return _stamp(run, corpus, "pretrain", ["pretrain"], run.profile.augment.model_dump())
+    return _stamp(run, corpus, "pretrain", ["pretrain"])
 
 
 def _teacher_stamp(run: Run, corpus: Corpus) -> str:
@@ -271,10 +273,14 @@ def _teacher_stamp(run: Run, corpus: Corpus) -> str:
 def _stamp(run: Run, corpus: Corpus, section: str, splits: list[str], *parts: object) -> str:
     profile = run.profile
     numbers = [section, profile.seed, resolve_precision(profile.compute)]
-    data = [identity(corpus.of(split)) for split in splits]
+    data, trained = [identity(corpus.of(split)) for split in splits], splits[0]
     synthetic = synthetic_identity(run, section) if section in FITS else []
     settings = getattr(profile, section)
-    return fingerprint(settings, profile.front_end, numbers, data, *synthetic, *parts)
+    # How examples are drawn: evenly over databases, and at random by their row of the cache.
+    drawn = [corpus.of(trained).database.tolist()] if settings.sampling == "even" else []
+    drawn += [profile.augment.model_dump()] if settings.masks else []
+    drawn += [corpus.rows(trained).tolist()] if settings.masks or settings.crop_seconds else []
+    return fingerprint(settings, profile.front_end, numbers, data, *synthetic, *drawn, *parts)
 
 
 def _labels(corpus: Corpus, split: str) -> list[int]:

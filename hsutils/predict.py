@@ -6,6 +6,7 @@ decision.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -214,14 +215,14 @@ def pool(table: pd.DataFrame, patients: Sequence[str], threshold: float) -> pd.D
 def patients_of(files: Sequence[str], by: str) -> list[str]:
     """The patient of each file, or an InputError that names those without one.
 
-    `by` is `folder`, whose name is the patient; a CSV of path (from its folder) and patient, which
-    may list a file again but with no other patient; or a regular expression, whose one group in a
-    file's name is the patient.
+    `by` is `folder`, whose name is the patient (with those above it where two are alike); a CSV of
+    path (from its folder) and patient, which may list a file again but with no other patient; or a
+    regular expression, whose one group in a file's name is the patient.
     """
     paths, what = [Path(file).absolute() for file in files], "no CSV with path and patient"
     try:
         if by == "folder":
-            found = [path.parent.name for path in paths]
+            found = _names_of([path.parent for path in paths])
         elif by.lower().endswith(".csv"):
             how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
             table = pd.read_csv(by, index_col=False, **how).fillna("").map(str.strip)
@@ -246,6 +247,14 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
     if lost := [file for file, patient in zip(files, found, strict=True) if pd.isna(patient)]:
         raise InputError([f"{file}: --by {by} gives it no patient; correct it" for file in lost])
     return list(found)
+
+
+def _names_of(folders: Sequence[Path]) -> list[str]:
+    """The name of each folder; its path from what they share if two have the same name."""
+    if len({folder.name for folder in folders}) == len({*folders}):
+        return [folder.name for folder in folders]
+    shared = os.path.commonpath(folders)
+    return [folder.relative_to(shared).as_posix() for folder in folders]
 
 
 Loaded = tuple[Callable[[np.ndarray], float], FrontEnd, float, LinearModel | None]

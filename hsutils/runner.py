@@ -71,8 +71,8 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
         for number, notebook in enumerate(notebooks, start=1):
             title = f"[{number}/{len(notebooks)}] {notebook.stem}"
             name, stamp = f"notebooks/{notebook.name}", fingerprint(stamp, digest_of(notebook))
-            files = run.note(name).get("files", [])
-            if run.is_done(name, stamp) and all(_is_whole(run, file) for file in files):
+            files = run.note(name).get("files", {})
+            if run.is_done(name, stamp) and all(_is_left(run, *file) for file in files.items()):
                 print(f"{title}: done before, nothing it depends on has changed", flush=True)
                 continue
             print(f"{title} ...", flush=True)
@@ -154,14 +154,17 @@ def _execute(
         raise InputError(f"{notebook.name}: {problem} (see {failed}); {GO_ON}") from error
     failed.replace(result)
     paths = (p.relative_to(run.folder) for p in run.folder.rglob("[!.]*") if p.is_file())
-    files = sorted(path.as_posix() for path in paths if path.parts[0] not in UNWATCHED)
+    names = sorted(path.as_posix() for path in paths if path.parts[0] not in UNWATCHED)
+    files = {name: run.note(name).get("fingerprint") for name in names}
     seconds = round(time.perf_counter() - started, 1)
     return {"files": files, "seconds": seconds, "commit": git_commit()}
 
 
-def _is_whole(run: Run, file: str) -> bool:
-    """Whether a file is there and, where its note says what it holds, undamaged."""
+def _is_left(run: Run, file: str, stamp: str | None) -> bool:
+    """Whether a file is as the notebook left it, or at least there if it has no note."""
     note, path = run.note(file), run.path(file)
+    if note.get("fingerprint") != stamp:
+        return False
     if file.endswith(".json"):
         return bool(note)
     return path.is_file() and note.get("digest") in (None, digest_of(path))

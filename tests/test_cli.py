@@ -21,6 +21,7 @@ from hsutils import pipeline, runner
 from hsutils.cli import MODELS, PURPOSE, find_recordings, main
 from hsutils.config import PROJECT
 from hsutils.models import build
+from hsutils.predict import patients_of
 
 TRAIN_STUDENT = ["run", "--profile", "small", "--trainings-only", "--models", "student"]
 
@@ -120,6 +121,23 @@ def test_every_seed_is_a_run_of_its_own(tmp_path, monkeypatch, failed):
     assert main([*command, "0,3"]) == 0
     assert [run.folder.name for run in trained] == ["run-0", "run-3"]
     assert [run.profile.seed for run in trained] == [0, 3]
+
+
+def test_a_run_with_other_recordings_is_not_written_over_unasked(tmp_path, monkeypatch, failed):
+    trained = []
+    monkeypatch.setattr("hsutils.config.PROJECT", tmp_path)
+    monkeypatch.setattr("hsutils.run.PROJECT", tmp_path)
+    monkeypatch.setitem(pipeline.TRAIN, "student", trained.append)
+    tables = [tmp_path / name / "recordings.csv" for name in "ab"]
+    for table in tables:
+        table.parent.mkdir()
+        table.write_text("path,label\n")
+    one, other = (["run", "--data", str(table), *TRAIN_STUDENT[1:]] for table in tables)
+    assert main(one) == main(one) == 0
+    folder = tmp_path / "runs/small-recordings"
+    assert failed(*other).startswith(f"{folder}: holds a run with other recordings; name another")
+    assert main([*other, "--run-dir", str(folder)]) == 0
+    assert [Path(run.profile.data.folder) for run in trained] == [tables[0], *tables]
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/student.safetensors")
@@ -235,6 +253,12 @@ def test_a_name_that_is_no_text_is_printed(hearts, capsys, form):
     said = capsys.readouterr().out
     for name in (r"caf\xe8.flac", r"caf\xe9.flac"):
         assert said.count(json.dumps(name)[1:-1] if form == "json" else name) == 1
+
+
+def test_folders_of_one_name_are_different_patients():
+    files = [f"/data/{site}/p01/{n}.wav" for site in ("north", "south") for n in (1, 2)]
+    assert patients_of(files, "folder") == ["north/p01"] * 2 + ["south/p01"] * 2
+    assert patients_of(files[:2], "folder") == ["p01"] * 2
 
 
 def test_patients_and_beats_are_written_as_asked(hearts, capsys):

@@ -159,6 +159,11 @@ def test_both_kinds_of_file_hold_what_made_the_model_and_the_linear_model_of_its
     assert str(tmp_path).encode() not in again.read_bytes()
     with pytest.raises(InputError, match="heart cycles are learned from a run"):
         export(exported, tmp_path / "again.onnx", True)
+    settings, own = run.path("experiment.toml"), run.profile.splits
+    other = {"splits": own.model_copy(update={"leave_out": "a"})}
+    settings.write_text(run.profile.model_copy(update=other).to_toml())
+    with pytest.raises(InputError, match="opened with other settings of splits since"):
+        export(run.path("student.safetensors"), tmp_path / "other.onnx", True)
 
 
 def test_the_packaged_onnx_file_is_that_of_the_packaged_weights():

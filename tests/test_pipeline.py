@@ -23,8 +23,9 @@ from hsutils.evaluation import tables
 from hsutils.models.build import MODELS
 from hsutils.models.compact import CompactCNN
 from hsutils.run import Run, open_run
+from hsutils.studies.seeds import is_trained
 from hsutils.training import loop
-from hsutils.training.checkpoints import copy_state
+from hsutils.training.checkpoints import copy_state, save_weights
 from hsutils.training.datasets import examples_of
 from hsutils.training.loop import Trained
 
@@ -195,6 +196,31 @@ def test_a_changed_setting_retrains_exactly_what_depends_on_it(
     untrained(monkeypatch)
     finish(copied(**change))
     assert said(capsys, ": trained, ") == trained
+
+
+def test_what_decides_how_examples_are_drawn_retrains(tiny_data, tmp_path, monkeypatch):
+    """Masks, the databases of an even sampling, and the rows from which random numbers start."""
+    seen, table = {}, tmp_path / "table.csv"
+    untrained(monkeypatch, seen)
+    paths = sorted((tiny_data / "recordings").rglob("*.wav"))[:18]
+    lines = pd.DataFrame({"path": paths, "label": [0, 1] * 9, "database": ["a", "a", "b"] * 6})
+    lines["split"] = [
+        "",
+        *["pretrain", "pretrain", "finetune", "finetune", "dev", "dev", "test", "test"],
+    ] * 2
+
+    def retrains(lines: pd.DataFrame, **changes) -> bool:
+        lines.to_csv(table, index=False)
+        given = {"data.source": "table", "data.folder": str(table)}
+        drawn = {"baseline.sampling": "even", "baseline.masks": True}
+        run = open_run("small", tmp_path / "run", TINY_SETTINGS | given | drawn | changes)
+        pipeline.train_baseline(run)
+        return bool(seen.pop("baseline", None))
+
+    assert retrains(lines) and not retrains(lines)
+    assert retrains(lines, **{"augment.masked_share": 0.9})
+    assert retrains(lines.assign(database="a")) and retrains(lines)
+    assert retrains(lines[lines.split != ""])
 
 
 @pytest.mark.parametrize(
@@ -443,6 +469,28 @@ def test_damaged_results_are_made_again(copied, finished, file):
     assert digests(run, [file, *NUMBERS]) == digests(finished, [file, *NUMBERS])
 
 
+def test_other_weights_are_predicted_with_again(copied):
+    """As if the same inputs had given them, say with another number of threads."""
+    run = copied()
+    for name in ("teacher", "baseline"):
+        file, note = f"{name}.safetensors", run.note(f"{name}.safetensors")
+        halved = {
+            k: t / 2 if t.is_floating_point() else t for k, t in load_file(run.path(file)).items()
+        }
+        facts = {"history": note["history"]}
+        run.store(
+            file,
+            note["fingerprint"],
+            lambda path, w=halved, f=facts: save_weights(path, w, {}) or f,
+        )
+    assert not is_trained(run, ["baseline"]) and is_trained(run, ["student"])
+    pipeline.train_all(run)
+    assert is_trained(run, MODELS)
+    for name in MODELS:
+        test_saved_predictions_are_those_of_the_saved_weights_in_the_order_of_the_split(run, name)
+    test_soft_labels_are_the_sigmoid_of_the_teachers_logits_for_every_pretrain_recording(run)
+
+
 # Results
 
 
@@ -471,7 +519,8 @@ def test_tables_are_what_evaluation_gives_from_the_saved_predictions(copied, mon
 
 
 @pytest.mark.parametrize(
-    "change", ["data.recordings=30", "splits.method=generated", "splits.leave_out=a"]
+    "change",
+    ["data.recordings=30", "data.more=a.csv", "splits.method=generated", "splits.leave_out=a"],
 )
 def test_only_all_recordings_and_the_published_lists_are_the_papers(change):
     assert load_profile("paper").is_the_papers

@@ -126,6 +126,12 @@ def test_what_is_missing_or_damaged_is_made_again(run, executed, file, content, 
     assert executed() == []
 
 
+def test_a_stage_made_again_with_other_settings_is_made_again(run, executed):
+    run.store("result.csv", "another stamp", lambda path: path.write_text("1") and None)
+    assert executed() == ["02_two"]
+    assert executed() == []
+
+
 def test_a_kernel_that_is_killed_is_one_line(run, folder):
     notebook(folder / "01_one.ipynb", "1", "import os; os.kill(os.getpid(), 9)")
     failed = run.path("notebooks/01_one.failed.ipynb")

@@ -94,6 +94,8 @@ def _read_fields(table: Path) -> pd.DataFrame:
         raise InputError(f"{table}: {problem}; save it as one") from error
     fields.index += 2
     fields.columns = fields.columns.str.strip().str.lower()
+    # Spreadsheets write commas for columns that are empty.
+    fields = fields.loc[:, (fields.columns != "") | (fields != "").any()]
     fields = fields[(fields != "").any(axis=1)].rename(columns={"patient": "subject"})
     if twice := sorted(set(fields.columns[fields.columns.duplicated()])):
         problem = f"line 1 names {', '.join(twice)} twice (a subject is a patient)"

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.lock and options.study != "unseen":
             raise InputError("--lock is of the study `unseen`; leave it out")
         if options.lock:
-            print(new_databases.lock(folder, options.lock, _seeds(options)))
+            print(new_databases.lock(folder, options.lock, _study(options)))
             return 0
         if not options.redraw:
             made = _gathered(options)
@@ -71,18 +71,14 @@ def _gathered(options: argparse.Namespace) -> Tables:
     if unknown := [name for name in names if name not in known]:
         use = f"use some of {', '.join(known)}" if known else "leave it out"
         raise InputError(f"--only: no {', '.join(unknown)}; {use}")
-    seeds = _seeds(options)
-    paths = {"data.folder": options.data, "splits.lists": options.lists}
-    given = [f"{key}={Path(path).resolve()}" for key, path in paths.items() if path]
-    given += ["data.source=challenge"] * bool(options.data)
-    study = Study(options.profile, seeds, (*given, *options.set), options.run_dir)
+    study = _study(options)
     if options.study in ("unseen", "heart-cycles"):
         for name in names:
-            new_databases.require_lock(options.to, name, seeds)
+            new_databases.require_lock(options.to, name, study)
         left_out = new_databases.runs(study, names)
         train_all(((run, known[key].models) for key, _, run in left_out), options.scheduler)
         return new_databases.gather(study, known, options.to)
-    train_all(((study.run(seed), MODELS) for seed in seeds), options.scheduler)
+    train_all(((study.run(seed), MODELS) for seed in study.seeds), options.scheduler)
     if options.study == "lessons":
         return lessons.gather_study(study)
     if options.study == "trust":
@@ -93,11 +89,15 @@ def _gathered(options: argparse.Namespace) -> Tables:
     return gather(study, reproduction.VARIANTS)
 
 
-def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
+def _study(options: argparse.Namespace) -> Study:
     try:
-        return tuple(dict.fromkeys(int(seed) for seed in options.seeds.split(",")))
+        seeds = tuple(dict.fromkeys(int(seed) for seed in options.seeds.split(",")))
     except ValueError:
         raise InputError(f"--seeds {options.seeds}: write such as 0,1,2") from None
+    paths = {"data.folder": options.data, "splits.lists": options.lists}
+    given = [f"{key}={Path(path).resolve()}" for key, path in paths.items() if path]
+    given += ["data.source=challenge"] * bool(options.data)
+    return Study(options.profile, seeds, (*given, *options.set), options.run_dir)
 
 
 if __name__ == "__main__":

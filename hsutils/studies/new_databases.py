@@ -107,7 +107,7 @@ FINAL, BOTH = "all-ages", "with heart cycles"
 """The configuration whose CNN also decides together with the linear model of heart cycles."""
 
 
-def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
+def lock(folder: Path, key: str, study: Study) -> Path:
     """Write down which configuration is final, before more of its results are read.
 
     `selection.toml` names its seeds, its threshold and the `identity` of its settings, and what it
@@ -128,21 +128,23 @@ def lock(folder: Path, key: str, seeds: Iterable[int]) -> Path:
     single = single[single.database.isin(final.database)]
     means = single.groupby([*KEY], sort=False).auroc.agg(["mean", "size"])
     means = means["mean"][means["size"] == final.database.nunique()].round(4)
-    text = {"variant": key, "seeds": [*seeds], "threshold": THRESHOLD, "settings": identity(key)}
+    text = {"variant": key, "seeds": [*study.seeds], "threshold": THRESHOLD}
+    text["settings"] = identity(key, study)
     text["chosen_in_databases"] = sorted(set(final.database))
     text["mean_auroc"] = {"/".join(name): value for name, value in means.items()}
     return write_text(folder / LOCK, tomli_w.dumps(text))
 
 
-def identity(key: str) -> str:
+def identity(key: str, study: Study) -> str:
     """A hash of a configuration's settings, apart from seed, folders and machine."""
     configuration = CONFIGURATIONS[key]
-    profile = load_profile(configuration.profile, configuration.overrides).portable()
+    overrides = (*study.overrides, *configuration.overrides)
+    profile = load_profile(configuration.profile or study.name, overrides).portable()
     settings = profile.model_dump(exclude={"seed", "compute"})
     return fingerprint(settings, FEATURES, STRENGTHS)
 
 
-def require_lock(folder: Path, key: str, seeds: Iterable[int]) -> None:
+def require_lock(folder: Path, key: str, study: Study) -> None:
     """Refuse to train a configuration that was locked with other settings, or more seeds of it.
 
     Raises:
@@ -150,8 +152,8 @@ def require_lock(folder: Path, key: str, seeds: Iterable[int]) -> None:
     """
     locked = tomllib.loads((folder / LOCK).read_text()) if (folder / LOCK).exists() else {}
     if locked.get("variant") == key:
-        differs = ["settings"] * (locked["settings"] != identity(key))
-        differs += ["seeds"] * (not {*seeds} <= {*locked["seeds"]})
+        differs = ["settings"] * (locked["settings"] != identity(key, study))
+        differs += ["seeds"] * (not {*study.seeds} <= {*locked["seeds"]})
         if differs:
             problem = f"{key} was locked with other {' and '.join(differs)}"
             raise InputError(f"{folder / LOCK}: {problem}; write into another folder")

@@ -85,10 +85,10 @@ def train(run: Run, models: Iterable[str] = MODELS) -> None:
 
 def is_trained(run: Run, models: Iterable[str]) -> bool:
     """Whether models are trained and their predictions belong to the weights beside them."""
-    stamps = {model: run.note(f"{model}.safetensors").get("fingerprint") for model in models}
+    weights = {model: run.note(f"{model}.safetensors").get("digest") for model in models}
     return all(
-        stamp and run.note(f"predictions/{model}-{split}.csv").get("model") == stamp
-        for model, stamp in stamps.items()
+        digest and run.note(f"predictions/{model}-{split}.csv").get("model") == digest
+        for model, digest in weights.items()
         for split in EVALUATED
     )
 

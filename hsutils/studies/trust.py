@@ -172,8 +172,9 @@ def _robustness(run: Run, corpus: Corpus) -> pd.DataFrame:
         write_csv(path, robustness.robustness(scores, test))
 
     questions = [(p.name, p.unit, p.levels) for p in asked.values()]
-    weights = [run.note(f"{model}.safetensors")["fingerprint"] for model in names]
-    stamp = fingerprint(questions, weights, run.profile.front_end, identity(test))
+    weights = [run.note(f"{model}.safetensors")["digest"] for model in names]
+    facts = [identity(test), test[["label", "group"]].to_numpy().tolist()]
+    stamp = fingerprint(questions, weights, run.profile.front_end, facts)
     return pd.read_csv(run.cached("trust/degraded.csv", stamp, make))
 
 

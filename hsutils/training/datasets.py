@@ -1,7 +1,7 @@
 """What a network is trained with: which recordings, how often, and how much of each.
 
-Every view depends on nothing but seed, epoch and recording, so that it is the same with any
-number of workers or devices, and after a restart.
+Every view depends on nothing but seed, epoch, recording and its row of the cache, so that it is
+the same with any number of workers or devices, and after a restart.
 """
 
 import math

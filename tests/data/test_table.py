@@ -73,6 +73,12 @@ def test_columns_of_any_case_and_order_are_read_and_paths_start_at_the_table(
     assert found[["subject", "quality", "database"]].to_numpy().tolist() == facts
 
 
+def test_empty_columns_as_spreadsheets_write_them_do_not_matter(table_of):
+    path = table_of(2)
+    path.write_text("\n".join(f"{line},," for line in path.read_text().split()))
+    assert "" not in read_table(path) and len(read_table(path)) == 2
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders_or_by_record(table_of):
     paths = ["a/01.wav", "b/01.wav"]
     assert read_table(table_of(2, path=paths)).record.tolist() == ["a/01", "b/01"]

@@ -11,7 +11,7 @@ from hsutils.config import CHECKOUT
 from hsutils.export import THRESHOLD
 from hsutils.studies import lessons, new_databases
 from hsutils.studies.gallery import STUDIES, pictures
-from hsutils.studies.seeds import read_tables
+from hsutils.studies.seeds import Study, read_tables
 
 FIGURES = CHECKOUT / "figures"
 MODULES = {name: STUDIES[name] for name in ("reproduction", "trust", "unseen", "beats")}
@@ -43,7 +43,7 @@ def test_the_final_configuration_is_the_one_that_was_locked():
     """Its settings, its threshold, and no seed but those named; the page names the lock."""
     folder = FIGURES / "unseen"
     locked = tomllib.loads((folder / new_databases.LOCK).read_text())
-    assert locked["settings"] == new_databases.identity(new_databases.FINAL)
+    assert locked["settings"] == new_databases.identity(new_databases.FINAL, Study("paper", ()))
     assert (locked["variant"], locked["threshold"]) == (new_databases.FINAL, THRESHOLD)
     columns = new_databases.logit_columns(pd.read_csv(folder / new_databases.INPUTS[0], nrows=1))
     seeds = {int(c.split("/")[2]) for c in columns if c.startswith(f"{new_databases.FINAL}/")}

@@ -26,6 +26,7 @@ from hsutils.studies.new_databases import (
     results,
     runs,
 )
+from hsutils.studies.seeds import Study
 
 pytestmark = pytest.mark.filterwarnings("ignore:split lists:UserWarning")
 FULL, ROBUST = "full-band/baseline", "robust/baseline"
@@ -220,8 +221,9 @@ def test_what_another_machine_trained_is_kept(trained, gathered, tmp_path):
 def test_the_final_configuration_is_locked_once_with_its_settings(inputs, tmp_path, monkeypatch):
     view = {f"{new_databases.VIEW}by-patch/baseline/0": inputs["left_out"][f"{FULL}/0"]}
     inputs["left_out"].assign(**view).to_csv(tmp_path / new_databases.INPUTS[0], index=False)
-    require_lock(tmp_path, "robust", (7,))
-    lock(tmp_path, "robust", (0, 1))
+    one, both = (Study("paper", seeds) for seeds in ((1,), (0, 1)))
+    require_lock(tmp_path, "robust", Study("paper", (7,)))
+    lock(tmp_path, "robust", both)
     locked = tomllib.loads((tmp_path / LOCK).read_text())
     assert (locked["variant"], locked["seeds"], locked["threshold"]) == ("robust", [0, 1], 0.0)
     mean = mean_area(inputs["left_out"], f"{ROBUST}/1")
@@ -229,12 +231,15 @@ def test_the_final_configuration_is_locked_once_with_its_settings(inputs, tmp_pa
     assert "paper/student/0" not in locked["mean_auroc"], "it was not tested everywhere"
     assert not {*view} & {*locked["mean_auroc"]}, "no configuration to choose"
     with pytest.raises(InputError, match="a lock is there"):
-        lock(tmp_path, "full-band", (0,))
-    require_lock(tmp_path, "robust", (1,))
-    require_lock(tmp_path, "full-band", (9,))
+        lock(tmp_path, "full-band", one)
+    require_lock(tmp_path, "robust", one)
+    require_lock(tmp_path, "robust", replace(one, overrides=("data.source=challenge",)))
+    require_lock(tmp_path, "full-band", Study("paper", (9,)))
     with pytest.raises(InputError, match="locked with other seeds;"):
-        require_lock(tmp_path, "robust", (1, 2))
+        require_lock(tmp_path, "robust", Study("paper", (1, 2)))
+    with pytest.raises(InputError, match="locked with other settings;"):
+        require_lock(tmp_path, "robust", replace(one, overrides=("front_end.mels=40",)))
     changed = replace(CONFIGURATIONS["robust"], overrides=("baseline.epochs=4",))
     monkeypatch.setitem(CONFIGURATIONS, "robust", changed)
     with pytest.raises(InputError, match="locked with other settings;"):
-        require_lock(tmp_path, "robust", (1,))
+        require_lock(tmp_path, "robust", one)

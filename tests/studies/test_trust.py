@@ -1,5 +1,7 @@
 """Trust finds what was planted, and nothing where nothing was; its tables name no recording."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -226,6 +228,9 @@ def test_degraded_recordings_are_predicted_once(trained, gathered, monkeypatch):
     run = trained.run(0)
     corpus = trust.load_corpus(run)
     assert trust._robustness(run, corpus).round(5).equals(gathered["robustness"])
+    corrected = corpus.recordings.assign(label=1 - corpus.recordings.label)
+    with pytest.raises(ZeroDivisionError):
+        trust._robustness(run, replace(corpus, recordings=corrected))
     monkeypatch.setattr(trust, "PERTURBATIONS", {"shortened": FEW["shortened"]})
     with pytest.raises(ZeroDivisionError):
         trust._robustness(run, corpus)
