@@ -140,7 +140,7 @@ def mean_cycles(cycles: pd.DataFrame, weights: pd.DataFrame) -> Figure:
         louder = _cycle(axes, gains.loc[name].to_numpy(), gains.abs().to_numpy().max())
         axes.set_title(f"database {name}")
     image = _cycle(last, own.to_numpy(), own.abs().to_numpy().max(), "PuOr_r")
-    last.set_title("linear model")
+    last.set_title("linear model\n(rhythm not drawn)")
     for axes in (*panels, last):
         axes.label_outer()
         axes.tick_params(labelbottom=True)

@@ -20,6 +20,8 @@ LOOKS = {
     "chance": TICK | {"color": style.INK},
 }
 DATABASE = "database "
+FACTS = {"seconds": "length", "levels": "distinct values", "levels_per_second": "values per second"}
+FACTS |= {"clipped": "clipped samples"}
 METRICS = {"auroc": "AUROC", "f1": "F1", "macc": "balanced accuracy", "ppv": "PPV", "npv": "NPV"}
 
 
@@ -174,8 +176,9 @@ def separation(table: pd.DataFrame) -> Figure:
     Args:
         table: columns database, fact, auroc, low, high; below 0.5 larger values mean normal.
     """
-    facts, databases = table["fact"].str.replace("_", " "), "database " + table["database"]
-    columns = {"row": "fact", "panel": "database", "value": "auroc", "reference": {"guessing": 0.5}}
+    facts, databases = table["fact"].replace(FACTS), "database " + table["database"]
+    columns = {"row": "fact", "panel": "database", "value": "auroc"}
+    columns["reference"] = {"guessing (left of it: smaller if abnormal)": 0.5}
     words = {"title": "Does the file's format alone give the label away?", "xlabel": "AUROC"}
     table = table.assign(fact=facts, database=databases)
     return forest_plot(table, digits=2, **columns, **words)
@@ -213,6 +216,9 @@ def unseen_databases(table: pd.DataFrame) -> Figure:
         table: columns name (of the configuration), model, database ("mean" or a single one; others
             are not drawn), value (AUROC), low, high.
     """
+    table = table.assign(
+        model=table["model"].replace({"baseline": "baseline, a CNN with true labels"})
+    )
     means = table[table["database"] == "mean"].sort_values("value", ascending=False, kind="stable")
     single = table[~table["database"].isin(["mean", "worst"])]
     title = "How well does each configuration do in an unseen database?"

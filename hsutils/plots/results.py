@@ -153,7 +153,7 @@ def roc_curves(predictions: Predictions, paper: bool = True) -> Figure:
             curves.plot(*theirs[:, 1] / theirs.sum(axis=1), **look)
             areas.plot(PAPER[model].test_auroc, y + 0.18, **look)
     curves.get_legend().remove()
-    curves.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    curves.set(xlabel="1 − specificity", ylabel="sensitivity", aspect="equal")
     areas.set_yticks(range(len(models)), models)
     areas.set(xlabel="AUROC", xmargin=0.1, ylim=(len(models) - 0.5, -0.6))
     areas.grid(axis="y", visible=False)
@@ -193,6 +193,8 @@ def confusion_matrices(predictions: Predictions, paper: bool = True) -> Figure:
 def score_histograms(predictions: Predictions, score: str = "logit") -> Figure:
     """How far each model's scores part the classes; every model has bins and axes of its own.
 
+    Bars are shares of a class: a rare one would not be seen beside the other.
+
     Args:
         predictions: of one split and one seed.
         score: column drawn: logit, or soft_label (the teacher's probability of abnormal).
@@ -201,9 +203,10 @@ def score_histograms(predictions: Predictions, score: str = "logit") -> Figure:
     title = "How far apart are normal and abnormal recordings?"
     figure, panels = style.new_pages(title, len(predictions), 4, 3)
     for axes, model in zip(panels, style.in_order(predictions), strict=True):
-        style.class_histogram(axes, predictions[model], score, bins=25)
+        shares = {"stat": "proportion", "common_norm": False}
+        style.class_histogram(axes, predictions[model], score, bins=25, **shares)
         axes.axvline(even, **style.DASHED)
-        axes.set(title=model, xlabel=score.replace("_", " "))
+        axes.set(title=model, xlabel=score.replace("_", " "), ylabel="share of the class")
     marks = style.color_key(style.CLASSES, marker="s", ms=9)
     return style.with_legend(figure, marks | {f"even odds: {even}": style.DASHED})
 

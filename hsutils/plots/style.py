@@ -26,7 +26,7 @@ CONTROL_COLORS["database only"] = "#8F6D48"
 CLASS_COLORS = {"normal": "#44AA99", "abnormal": "#882255"}
 DATABASE_COLORS = {"a": "#4477AA", "b": "#EE6677", "c": "#228833"}
 DATABASE_COLORS |= {"d": "#CCBB44", "e": "#66CCEE", "f": "#AA3377"}
-DATABASE_MARKERS = dict(zip("abcdef", "os^vDP", strict=True))
+DATABASE_MARKERS = dict(zip("abcdef", "os^vXP", strict=True))
 OTHER_COLOR = "#B09C00"
 INK, GRAY, FAINT = "#222222", "#5F5F5F", "#B8B8B8"
 COLORS = MODEL_COLORS | CONTROL_COLORS | CLASS_COLORS | DATABASE_COLORS

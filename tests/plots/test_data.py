@@ -52,7 +52,7 @@ def test_a_recording_without_a_beat_is_drawn(given):
 def test_each_database_of_both_classes_shows_what_abnormal_has_more_of(draw):
     pages = [axes for axes in draw("mean_cycles").axes if axes.images]
     names = [axes.get_title(loc="left") for axes in pages]
-    assert names == ["database a", "database b", "linear model"]
+    assert names == ["database a", "database b", "linear model\n(rhythm not drawn)"]
     (image,) = pages[0].images
     expected = np.zeros((8, 7)) + 3 * (np.array(PHASES) == "S2")
     np.testing.assert_allclose(image.get_array(), expected)

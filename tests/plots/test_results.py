@@ -131,5 +131,9 @@ def test_histograms_span_each_models_own_scores_about_even_odds(given, score, ev
     _, student, _ = plots.score_histograms(test, score).axes
     steps, drawn = student.collections[0].get_paths()[0].vertices[:, 0], test["student"][score]
     np.testing.assert_allclose([steps.min(), steps.max()], [drawn.min(), drawn.max()])
+    for of_class in student.collections:  # however rare a class is, its 25 bars add up to 1
+        x, y = of_class.get_paths()[0].vertices.T
+        area = abs(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1))) / 2
+        assert area == pytest.approx((drawn.max() - drawn.min()) / 25)
     assert student.get_xlim()[1] < 2 * np.abs(drawn).max()
     assert student.lines[0].get_xdata()[0] == even
