@@ -10,7 +10,7 @@ import soundfile
 
 from hsutils.config import Profile, load_profile
 from hsutils.data import corpus as module
-from hsutils.data.corpus import Corpus, data_folder, load_corpus, load_recordings, load_splits
+from hsutils.data.corpus import Corpus, data_folder, load_corpus, load_recordings
 from hsutils.errors import InputError
 from hsutils.run import Run
 
@@ -67,42 +67,6 @@ def test_rows_of_a_split_are_those_of_its_recordings(run):
         assert set(part.record) == listed != set()
         assert corpus.cache.index.index[rows].tolist() == part.record.tolist()
         assert [corpus.paths[row] for row in rows] == part.path.tolist()
-
-
-BOTH = {"pretrain", "finetune"}
-
-
-@pytest.mark.parametrize(
-    ("labels", "labeled", "unlabeled"),
-    [("finetune", {"finetune"}, {"pretrain"}), ("all", BOTH, BOTH)],
-)
-def test_which_recordings_are_labeled_is_up_to_the_profile(run, labels, labeled, unlabeled):
-    corpus = load_corpus(changed(run, labeled=labels))
-    of = corpus.splits.set_index("record").split
-    assert set(of[corpus.of("labeled").record]) == labeled
-    assert set(of[corpus.of("unlabeled").record]) == unlabeled
-    assert len(corpus.of("labeled")) == of.isin(labeled).sum()
-
-
-def test_with_a_database_left_out_all_labels_are_those_of_every_other_split(run):
-    labels, recordings = ("finetune", "all"), load_recordings(run)
-    plain, every = (load_splits(changed(run, leave_out="b", labeled=of)) for of in labels)
-    held = set(recordings.record[recordings.database == "b"])
-    for table in (plain, every):
-        assert set(table.record[table.split == "test"]) == held
-    assert set(plain.record) < set(every.record) == set(recordings.record)
-
-
-def test_a_split_list_that_is_edited_is_read_again(tiny_data, tmp_path):
-    lists = Path(shutil.copytree(tiny_data, tmp_path / "lists"))
-    folders = {"data.folder": str(tiny_data / "recordings"), "splits.lists": str(lists)}
-    run = Run(tmp_path / "run", load_profile("paper", folders))
-    before = load_splits(run)
-    moved = before.record[before.split == "pretrain"].iloc[0]
-    pretrain, dev = lists / "pretrain.txt", lists / "dev.txt"
-    pretrain.write_text(pretrain.read_text().replace(moved, ""))
-    dev.write_text(f"{dev.read_text()} {moved}")
-    assert load_splits(run).set_index("record").split[moved] == "dev"
 
 
 def test_what_is_there_is_not_made_again(run, before, monkeypatch):

@@ -190,24 +190,6 @@ def test_every_image_column_is_where_its_source_says(batch, stage):
     assert torch.equal(packed.canvas[0, 0][:, layout.source].transpose(0, 1), images[:, 0])
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("batch", BATCHES)
-def test_every_level_holds_all_images_between_walls(batch, stage):
-    packed = pack(noise(BATCHES[batch]), PADDING, (stage,))
-    (layout,) = packed.layouts
-    stride = 1
-    while stride <= stage[0]:
-        level, width = layout.level(stride), -(-WIDTH // stride)
-        assert level.source.shape == (len(BATCHES[batch]), width)
-        assert level.weights.sum() == level.source.numel()
-        assert not level.weights[level.walls].any()
-        starts = level.source[:, 0].sort().values[: layout.whole]
-        behind = torch.arange(width, width + (3 if stride == 1 else 1))
-        assert torch.isin(starts[:, None] + behind, level.walls).all()
-        stride *= 2
-    assert not packed.canvas[..., layout.level(1).walls].any()
-
-
 def test_columns_within_a_recording_are_its_own():
     layout = pack(noise([(500, 700)] * 2), PADDING, ((32, 217),)).layouts[0]
     assert not torch.isin(layout.source[0, 500:700], layout.source[1]).any()
@@ -279,31 +261,6 @@ def test_stages_are_those_of_the_networks(networks):
         reached.append(reach_after(stem))
     assert tuple(reached) == RESNET_STAGES
     assert (reach_after(list(networks["student"].model)),) == STUDENT_STAGES
-
-
-@pytest.fixture
-def level() -> Level:
-    """Two images of five columns on a canvas of nine, one of which is a wall."""
-    source = torch.tensor([[0, 1, 2, 2, 8], [0, 4, 5, 6, 8]])
-    weights = torch.bincount(source.flatten(), minlength=9)
-    return Level(source, weights, torch.tensor([3]))
-
-
-def test_normalization_is_that_of_the_images(level):
-    canvas = torch.randn(1, 3, 2, 9, dtype=torch.float64) + 2
-    norm = nn.BatchNorm2d(3).double()
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-
-    def images(x: Tensor) -> Tensor:
-        return x[0][:, :, level.source].permute(2, 0, 1, 3)
-
-    model = nn.Sequential(norm, nn.ParameterDict({"canvas": canvas}))
-    assert_same(
-        lambda m: images(packing._normalize(m[0], m[1]["canvas"], level)),
-        lambda m: m[0](images(m[1]["canvas"])),
-        model,
-    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
