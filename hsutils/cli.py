@@ -168,8 +168,8 @@ def _require_its_own(folder: Path, profile: "Profile") -> None:
 
     if (folder / "experiment.toml").is_file():
         both = (each.data for each in (profile, load_profile(folder / "experiment.toml")))
-        one, other = ((data.source, PROJECT / Path(data.folder).expanduser()) for data in both)
-        if one != other:
+        places = ((d.source, (PROJECT / Path(d.folder).expanduser()).resolve()) for d in both)
+        if len({*places}) == 2:
             problem = "holds a run with other recordings; name another folder with --run-dir"
             raise InputError(f"{folder}: {problem}, or this one to replace what it holds")
 

@@ -104,7 +104,8 @@ def runs(study: Study, keys: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
 
 
 FINAL, BOTH = "all-ages", "with heart cycles"
-"""The configuration whose CNN also decides together with the linear model of heart cycles."""
+TOGETHER = (FINAL, f"{VIEW}tempo")
+"""The configurations whose CNN also decides together with the linear model of heart cycles."""
 
 
 def lock(folder: Path, key: str, study: Study) -> Path:
@@ -171,7 +172,7 @@ def gather(study: Study, keys: Iterable[str], to: Path) -> Tables:
     """
     own = study.run(study.seeds[0])
     recordings, splits = load_recordings(own), load_splits(own)
-    features, of_final = features_of(recordings), None
+    features, of_all = features_of(recordings), None
     logits = {}
     for database in sorted(set(recordings.database)):
         # In a small corpus one database may hold all that there is to train with.
@@ -181,10 +182,10 @@ def gather(study: Study, keys: Iterable[str], to: Path) -> Tables:
     for key, database, run in runs(study, keys):
         if is_trained(run, models := CONFIGURATIONS[key].models):
             found = {model: load_predictions(run, model, "test") for model in models}
-            if key == FINAL:
-                if of_final is None:
-                    of_final = features_of(load_recordings(run))
-                found[BOTH] = _together(run, of_final)
+            if key in TOGETHER:
+                if of_all is None:
+                    of_all = features_of(load_recordings(run))
+                found[BOTH] = _together(run, of_all)
             seed = run.profile.seed
             logits[database] |= {f"{key}/{model}/{seed}": made for model, made in found.items()}
     table = pd.concat([with_logits(recordings, part) for part in logits.values()])
@@ -254,7 +255,8 @@ def differences(left_out: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     asked = [(key, "baseline", c.against) for key, c in CONFIGURATIONS.items()]
     patched = found.variant[found.variant.str.startswith(VIEW)].unique()
     asked += [(key, "baseline", "circor") for key in patched if key not in CONFIGURATIONS]
-    for key, model, against in [*asked, (FINAL, BOTH, FINAL), (FINAL, BOTH, "robust")]:
+    asked += [(key, BOTH, against) for key in TOGETHER for against in (key, "robust")]
+    for key, model, against in asked:
         pairs = [(f"{key}/{model}/{s}", f"{against}/baseline/{s}") for s in found.seed.unique()]
         pairs = [pair for pair in pairs if pair[0] in means and pair[1] in means]
         if not pairs:
@@ -328,7 +330,8 @@ def figures(inputs: Tables, found: pd.DataFrame) -> seeds.Pictures:
     means = found[found.metric.isin(["auroc", "auroc, view"]) & (found.database == "mean")]
     counts = means[means.seed != "mean"].groupby(KEY[:2]).size().rename("seeds")
     against = found.metric.str.extract("^auroc, difference from ([a-z-]+)$", expand=False)
-    names = found.variant.mask(found.model == BOTH, BOTH) + ", from " + against
+    both = found.model.where(found.model == BOTH, "")
+    names = (found.variant + " " + both).str.strip() + ", from " + against
     changes = found.assign(name=names.str.replace("-", " ")).dropna(subset="name")
     changes = changes.join(counts, on=KEY[:2]).sort_values("value")[::-1]
     pages = {}
