@@ -159,6 +159,9 @@ def spectrogram_gallery(
     for axes, spectrogram, caption in zip(panels, spectrograms, captions, strict=True):
         image = _spectrogram(axes, spectrogram, hop_seconds, mel_hz, limits)
         axes.set_title(fill(caption, 46), weight="normal")
+    for lowest in panels[-2:]:
+        lowest.set_xlabel("time (s)")
+        lowest.tick_params(labelbottom=True)
     figure.colorbar(image, ax=list(panels), label="model input", pad=0.01)
     return figure
 

@@ -44,6 +44,8 @@ def test_gallery_shows_each_picture_under_its_caption_on_one_scale(draw):
     shown = [axes for axes in draw("spectrogram_gallery").axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left")[:5] for axes in shown] == [f"a000{k}" for k in range(5)]
     assert len({axes.images[0].get_clim() for axes in shown}) == 1
+    # The lowest of each column; four of five are in two rows, the last alone.
+    assert [axes.get_xlabel() for axes in shown] == ["", "", "", "time (s)", "time (s)"]
 
 
 def test_what_speaks_for_either_class_has_its_color_and_the_place_of_the_sound(given):
