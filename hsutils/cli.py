@@ -166,12 +166,20 @@ def _require_its_own(folder: Path, profile: "Profile") -> None:
     """Refuse a folder that nobody named, if it holds a run with other recordings."""
     from hsutils.config import PROJECT, load_profile
 
-    if (folder / "experiment.toml").is_file():
-        both = (each.data for each in (profile, load_profile(folder / "experiment.toml")))
-        places = ((d.source, (PROJECT / Path(d.folder).expanduser()).resolve()) for d in both)
-        if len({*places}) == 2:
-            problem = "holds a run with other recordings; name another folder with --run-dir"
-            raise InputError(f"{folder}: {problem}, or this one to replace what it holds")
+    try:
+        before = load_profile(folder / "experiment.toml")
+    except InputError:
+        return
+    found = [
+        (
+            data.source,
+            *((PROJECT / Path(p).expanduser()).resolve() for p in (data.folder, data.more)),
+        )
+        for data in (before.data, profile.data)
+    ]
+    if found[0] != found[1]:
+        problem = "holds a run with other recordings; name another folder with --run-dir"
+        raise InputError(f"{folder}: {problem}, or this one to replace what it holds")
 
 
 def _settings(options: argparse.Namespace) -> list[str]:

@@ -80,9 +80,10 @@ def export(source: Path | str, target: Path | str, heart_cycles: bool = False) -
         metadata |= {name: json.dumps(note.get(name)) for name in ("environment", "history")}
         if heart_cycles:
             own = load_profile(source.parent / "experiment.toml")  # which knows where its data are
-            if own.portable().splits != profile.portable().splits:
-                problem = "was opened with other settings of splits since it was trained"
-                raise InputError(f"{source.parent}: {problem}; run the training again")
+            one, other = own.portable(), profile.portable()
+            if (one.data, one.splits) != (other.data, other.splits):
+                problem = "was opened with other settings of data or splits since it was trained"
+                raise InputError(f"{source.parent}: {problem}; open it with those of the training")
             model = heart_cycle_model(Run(source.parent, own), source.stem)
             metadata["heart_cycles"] = model.to_json()
             to = f"export --run-dir runs/{profile.name} --model {metadata['model']}"

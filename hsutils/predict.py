@@ -219,7 +219,10 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
     path (from its folder) and patient, which may list a file again but with no other patient; or a
     regular expression, whose one group in a file's name is the patient.
     """
-    paths, what = [Path(file).absolute() for file in files], "no CSV with path and patient"
+    paths, what = (
+        [Path(os.path.normpath(Path(f).absolute())) for f in files],
+        "no CSV with path and patient",
+    )
     try:
         if by == "folder":
             found = _names_of([path.parent for path in paths])
@@ -253,7 +256,7 @@ def _names_of(folders: Sequence[Path]) -> list[str]:
     """The name of each folder; its path from what they share if two have the same name."""
     if len({folder.name for folder in folders}) == len({*folders}):
         return [folder.name for folder in folders]
-    shared = os.path.commonpath(folders)
+    shared = os.path.commonpath([folder.parent for folder in folders])
     return [folder.relative_to(shared).as_posix() for folder in folders]
 
 

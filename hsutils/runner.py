@@ -66,13 +66,17 @@ def run_series(run: Run, profile: str, overrides: list[str]) -> Path:
         InputError: what a notebook complained about, or where to find a notebook that failed.
     """
     parameters = {"profile": profile, "run_dir": str(run.folder), "overrides": overrides}
-    notebooks, stamp = series(), _source_fingerprint(run)
+    notebooks, stamp, stamps, left = series(), _source_fingerprint(run), [], {}
+    for notebook in notebooks:
+        stamps.append(stamp := fingerprint(stamp, digest_of(notebook)))
+        if run.is_done(name := f"notebooks/{notebook.name}", stamp):
+            left |= run.note(name)["files"]  # the last to leave a file may have made it anew
     with _one_kernel() as kernel:
-        for number, notebook in enumerate(notebooks, start=1):
+        for number, (notebook, stamp) in enumerate(zip(notebooks, stamps, strict=True), start=1):
             title = f"[{number}/{len(notebooks)}] {notebook.stem}"
-            name, stamp = f"notebooks/{notebook.name}", fingerprint(stamp, digest_of(notebook))
+            name = f"notebooks/{notebook.name}"
             files = run.note(name).get("files", {})
-            if run.is_done(name, stamp) and all(_is_left(run, *file) for file in files.items()):
+            if run.is_done(name, stamp) and all(_is_left(run, f, left[f]) for f in files):
                 print(f"{title}: done before, nothing it depends on has changed", flush=True)
                 continue
             print(f"{title} ...", flush=True)
@@ -161,7 +165,7 @@ def _execute(
 
 
 def _is_left(run: Run, file: str, stamp: str | None) -> bool:
-    """Whether a file is as the notebook left it, or at least there if it has no note."""
+    """Whether a file is as the notebooks left it, or at least there if it has no note."""
     note, path = run.note(file), run.path(file)
     if note.get("fingerprint") != stamp:
         return False

@@ -136,8 +136,11 @@ def test_a_run_with_other_recordings_is_not_written_over_unasked(tmp_path, monke
     assert main(one) == main(one) == 0
     folder = tmp_path / "runs/small-recordings"
     assert failed(*other).startswith(f"{folder}: holds a run with other recordings; name another")
+    assert "holds a run" in failed(*one, "--set", f"data.more={tables[1]}")
     assert main([*other, "--run-dir", str(folder)]) == 0
     assert [Path(run.profile.data.folder) for run in trained] == [tables[0], *tables]
+    (folder / "experiment.toml").write_text("[data")  # cut short
+    assert main(one) == 0
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/student.safetensors")
@@ -259,6 +262,8 @@ def test_folders_of_one_name_are_different_patients():
     files = [f"/data/{site}/p01/{n}.wav" for site in ("north", "south") for n in (1, 2)]
     assert patients_of(files, "folder") == ["north/p01"] * 2 + ["south/p01"] * 2
     assert patients_of(files[:2], "folder") == ["p01"] * 2
+    assert patients_of(["/d/p/1.wav", "/d/x/../p/2.wav"], "folder") == ["p", "p"]
+    assert patients_of(["/d/p/1.wav", "/d/p/p/2.wav"], "folder") == ["p", "p/p"]
 
 
 def test_patients_and_beats_are_written_as_asked(hearts, capsys):

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from hsutils import environment
-from hsutils.environment import describe_environment, git_commit, versions
+from hsutils.environment import describe_environment, git_commit, usable_cores, versions
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,14 @@ def test_the_description_is_json_and_of_the_system_only_its_kind_is_told(monkeyp
     assert description["platform"] == "Linux x86_64"
     assert {"versions", "cores", "gpus", "git_commit", "started"} <= description.keys()
     assert build not in json.dumps(description)
+
+
+def test_the_cores_are_those_of_the_allotment(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 192)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert usable_cores() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,4")
+    assert usable_cores() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert usable_cores() == 3

@@ -162,7 +162,7 @@ def test_both_kinds_of_file_hold_what_made_the_model_and_the_linear_model_of_its
     settings, own = run.path("experiment.toml"), run.profile.splits
     other = {"splits": own.model_copy(update={"leave_out": "a"})}
     settings.write_text(run.profile.model_copy(update=other).to_toml())
-    with pytest.raises(InputError, match="opened with other settings of splits since"):
+    with pytest.raises(InputError, match="opened with other settings of data or splits since"):
         export(run.path("student.safetensors"), tmp_path / "other.onnx", True)
 
 

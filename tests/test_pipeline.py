@@ -221,13 +221,19 @@ def test_what_decides_how_examples_are_drawn_retrains(tiny_data, tmp_path, monke
     assert retrains(lines, **{"augment.masked_share": 0.9})
     assert retrains(lines.assign(database="a")) and retrains(lines)
     assert retrains(lines[lines.split != ""])
+    crops = {
+        "baseline.masks": False,
+        "baseline.crop_seconds": 1.0,
+        "baseline.sampling": "each once",
+    }
+    assert retrains(lines, **crops) and retrains(lines[lines.split != ""], **crops)
 
 
 @pytest.mark.parametrize(
     ("missing", "trained"),
     [
         ("student.safetensors", ["student"]),
-        ("teacher.json", ["teacher"]),
+        ("teacher.json", ["teacher", "student"]),  # whose soft labels are then other ones
         ("predictions/student-test.csv", []),
     ],
 )

@@ -126,6 +126,14 @@ def test_what_is_missing_or_damaged_is_made_again(run, executed, file, content, 
     assert executed() == []
 
 
+def test_a_notebook_may_replace_what_it_left_with_other_settings(run, executed, folder):
+    notebook(folder / "01_one.ipynb", "changed")
+    assert executed() == ["01_one", "02_two"]
+    run.store("result.csv", "stamp of 1", lambda path: path.write_text("1") and None)
+    assert executed() == ["01_one", "02_two"], "both left it as it was before"
+    assert executed() == []
+
+
 def test_a_stage_made_again_with_other_settings_is_made_again(run, executed):
     run.store("result.csv", "another stamp", lambda path: path.write_text("1") and None)
     assert executed() == ["02_two"]

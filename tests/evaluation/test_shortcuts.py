@@ -112,6 +112,17 @@ def test_facts_are_those_counted_by_hand(tmp_path):
     assert facts_of(tmp_path / "f.wav", full_scale).peak == 32768
 
 
+@pytest.mark.parametrize("gain", [1, 3])
+def test_clipping_is_seen_at_any_gain_and_only_where_there_is_some(tmp_path, gain):
+    wave = np.random.default_rng(0).normal(0, 3_000, 2_000)
+    clipped = gain * np.clip(wave.astype(np.int16), -4_000, 4_000)
+    flat = abs(clipped) == abs(clipped).max()
+    beside = flat & (np.r_[0, clipped[:-1]] == clipped) | flat & (np.r_[clipped[1:], 0] == clipped)
+    found = facts_of(tmp_path / "c.wav", clipped).clipped
+    assert found == beside.sum() > 20
+    assert facts_of(tmp_path / "u.wav", wave.astype(np.int16)).clipped == 0
+
+
 def test_other_formats_and_two_channels_count_in_steps_of_16_bits(tmp_path):
     samples = np.random.default_rng(0).integers(-900, 900, (1_000, 1)).astype(np.int16)
     facts = facts_of(tmp_path / "w.wav", samples)
