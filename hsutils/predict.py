@@ -219,10 +219,8 @@ def patients_of(files: Sequence[str], by: str) -> list[str]:
     path (from its folder) and patient, which may list a file again but with no other patient; or a
     regular expression, whose one group in a file's name is the patient.
     """
-    paths, what = (
-        [Path(os.path.normpath(Path(f).absolute())) for f in files],
-        "no CSV with path and patient",
-    )
+    paths = [Path(os.path.normpath(Path(file).absolute())) for file in files]
+    what = "no CSV with path and patient"
     try:
         if by == "folder":
             found = _names_of([path.parent for path in paths])

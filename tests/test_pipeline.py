@@ -221,11 +221,8 @@ def test_what_decides_how_examples_are_drawn_retrains(tiny_data, tmp_path, monke
     assert retrains(lines, **{"augment.masked_share": 0.9})
     assert retrains(lines.assign(database="a")) and retrains(lines)
     assert retrains(lines[lines.split != ""])
-    crops = {
-        "baseline.masks": False,
-        "baseline.crop_seconds": 1.0,
-        "baseline.sampling": "each once",
-    }
+    crops = {"baseline.masks": False, "baseline.sampling": "each once", "networks.cnn": "compact"}
+    crops["baseline.crop_seconds"] = 1.0
     assert retrains(lines, **crops) and retrains(lines[lines.split != ""], **crops)
 
 
