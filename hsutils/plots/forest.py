@@ -216,9 +216,7 @@ def unseen_databases(table: pd.DataFrame) -> Figure:
         table: columns name (of the configuration), model, database ("mean" or a single one; others
             are not drawn), value (AUROC), low, high.
     """
-    table = table.assign(
-        model=table["model"].replace({"baseline": "baseline, a CNN with true labels"})
-    )
+    table = table.assign(model=table["model"].replace({"baseline": "baseline, any CNN"}))
     means = table[table["database"] == "mean"].sort_values("value", ascending=False, kind="stable")
     single = table[~table["database"].isin(["mean", "worst"])]
     title = "How well does each configuration do in an unseen database?"

@@ -328,12 +328,14 @@ def figures(inputs: Tables, found: pd.DataFrame) -> seeds.Pictures:
     area = found[found.metric == "auroc"]
     area = area.assign(name=area.variant.str.replace("-", " "))
     means = found[found.metric.isin(["auroc", "auroc, view"]) & (found.database == "mean")]
-    counts = means[means.seed != "mean"].groupby(KEY[:2]).size().rename("seeds")
+    seeds_of = means[means.seed != "mean"].groupby(KEY[:2]).seed.agg(set)
     against = found.metric.str.extract("^auroc, difference from ([a-z-]+)$", expand=False)
     both = found.model.where(found.model == BOTH, "")
     names = (found.variant + " " + both).str.strip() + ", from " + against
     changes = found.assign(name=names.str.replace("-", " ")).dropna(subset="name")
-    changes = changes.join(counts, on=KEY[:2]).sort_values("value")[::-1]
+    asked = zip(changes.variant, changes.model, against[changes.index], strict=True)
+    both = [len(seeds_of[key, model] & seeds_of[other, "baseline"]) for key, model, other in asked]
+    changes = changes.assign(seeds=both).sort_values("value")[::-1]
     pages = {}
     # Few recordings, or very noisy ones, may have no heart cycles to compare.
     if inputs["cycles"].groupby("database").label.nunique().gt(1).any():
