@@ -64,7 +64,7 @@ def test_a_run_is_trained_if_its_predictions_belong_to_its_weights(trained, tmp_
     assert not is_trained(replace(run, folder=tmp_path), MODELS)
     note = run.path("predictions/student-dev.json")
     text = note.read_text()
-    note.write_text(text.replace(run.note("student.safetensors")["fingerprint"], "other"))
+    note.write_text(text.replace(run.note("student.safetensors")["digest"], "other"))
     assert not is_trained(run, MODELS) and is_trained(run, ["teacher"])
     note.write_text(text)
 
