@@ -17,14 +17,24 @@ State = dict[str, Tensor]
 
 
 def save_weights(path: Path, state: State, metadata: dict[str, str]) -> None:
-    """Write a state dict, in one fixed layout, with metadata such as the profile (TOML)."""
+    """Write a state dict with metadata such as the profile (TOML); equal ones, equal bytes."""
     # safetensors refuses two names of one memory, such as best and current weights.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     try:
-        path.write_bytes(save(plain, metadata))
+        path.write_bytes(_in_order(save(plain, metadata)))
     except OSError as error:
         error.filename = str(path)  # which a full disk does not say
         raise
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file whose metadata are sorted; the library writes them in any order."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load_weights(model: nn.Module, path: Path) -> nn.Module:

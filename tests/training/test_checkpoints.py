@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from hsutils.errors import InputError
@@ -60,12 +61,21 @@ def refused(path: Path) -> None:
         assert str(path) in problem and "\n" not in problem
 
 
+ABOUT = {name: f"über\n{name}" for name in "zyxwvutsrq"}
+
+
 def test_weights_come_back_bit_for_bit_and_equal_ones_give_equal_bytes(tmp_path):
     model, _ = stepped()
-    save_weights(tmp_path / "a", model.state_dict(), {})
+    save_weights(tmp_path / "a", model.state_dict(), ABOUT)
     assert same(load_weights(network(seed=1), tmp_path / "a").state_dict(), model.state_dict())
-    save_weights(tmp_path / "b", model.to(memory_format=torch.contiguous_format).state_dict(), {})
+    save_weights(
+        tmp_path / "b",
+        model.to(memory_format=torch.contiguous_format).state_dict(),
+        dict(reversed(ABOUT.items())),
+    )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", framework="pt") as file:
+        assert file.metadata() == ABOUT
 
 
 @pytest.mark.parametrize("other", [nn.Linear(3, 2), nn.Sequential(nn.Conv2d(1, 5, 3)), None])
